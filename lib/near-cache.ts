@@ -1,0 +1,152 @@
+import { FillFence, type FillToken } from "./fill-fence.ts";
+import type { LocalCache } from "./local-cache.ts";
+import type { StoredSession } from "./stored-session.ts";
+
+interface Flight {
+  readonly token: FillToken;
+  readonly reading: Promise<StoredSession | undefined>;
+}
+
+/**
+ * The rules by which sessions go into and out of the memory of this process: served only while it is trusted, never filled
+ * with what has been overtaken, and read once for all who ask at the same time.
+ *
+ * It knows neither Redis nor messages: reads and writes are handed in, and the store tells it what to forget.
+ */
+export class NearCache {
+  readonly #cache: LocalCache<StoredSession>;
+  readonly #isTrusted: (now: number) => boolean;
+  readonly #fence = new FillFence();
+  readonly #flights = new Map<string, Flight>();
+  #fencedFills = 0;
+
+  /** @param isTrusted whether at a time of performance.now() the cache may be read and filled */
+  constructor(cache: LocalCache<StoredSession>, isTrusted: (now: number) => boolean) {
+    this.#cache = cache;
+    this.#isTrusted = isTrusted;
+  }
+
+  /** How many replies were not cached because something was heard of their session, or of all, in the meantime. */
+  get fencedFills(): number {
+    return this.#fencedFills;
+  }
+
+  /** The session as this process knows it, if it may be served. */
+  hit(sid: string): StoredSession | undefined {
+    const now = performance.now();
+    return this.#isTrusted(now) ? this.#cache.get(sid, now) : undefined;
+  }
+
+  /** What is held of a session, without counting it as a read. */
+  peek(sid: string): StoredSession | undefined {
+    const now = performance.now();
+    return this.#isTrusted(now) ? this.#cache.peek(sid, now) : undefined;
+  }
+
+  /**
+   * Reads a session through the cache.
+   *
+   * 1. While the cache is not trusted, each read goes its own way and leaves nothing behind.
+   * 2. A read under way is joined if nothing has been heard of its session since it began: its reply is then as fresh as a
+   *    hit would be.
+   * 3. Otherwise a token is taken before the read is sent.
+   * 4. The reply is cached if the token is still valid and the cache still trusted when it has arrived *and been parsed*.
+   */
+  read(sid: string, fetch: () => Promise<StoredSession | undefined>): Promise<StoredSession | undefined> {
+    if (!this.#isTrusted(performance.now())) return fetch();
+    const joined = this.#flights.get(sid);
+    if (joined !== undefined && this.#fence.isValid(joined.token)) return joined.reading;
+    const token = this.#fence.take(sid);
+    const flight: Flight = { token, reading: this.#fetchAndFill(sid, token, fetch) };
+    this.#flights.set(sid, flight);
+    const land = () => {
+      if (this.#flights.get(sid) === flight) this.#flights.delete(sid);
+    };
+    flight.reading.then(land, land);
+    return flight.reading;
+  }
+
+  async #fetchAndFill(
+    sid: string,
+    token: FillToken,
+    fetch: () => Promise<StoredSession | undefined>,
+  ): Promise<StoredSession | undefined> {
+    const session = await fetch();
+    if (session !== undefined) this.#fill(sid, token, session);
+    return session;
+  }
+
+  /**
+   * Carries out a write of one session.
+   *
+   * 1. The session is forgotten, which voids all replies under way, and a token is taken.
+   * 2. When the write has ended, in whatever way, it is forgotten once more: a read that overlapped the write may bring, or
+   *    have filled, what was there before.
+   * 3. If it succeeded, and the token was valid up to then, what it wrote is cached: nobody has written in between.
+   *
+   * @param written what stands in Redis if `carryOut` resolves with true
+   */
+  async write(sid: string, written: StoredSession, carryOut: () => Promise<boolean>): Promise<boolean> {
+    this.forget(sid);
+    const token = this.#fence.take(sid);
+    let isKnown = false;
+    let isOvertaken = false;
+    try {
+      isKnown = await carryOut();
+      isOvertaken = !this.#fence.isValid(token);
+    } finally {
+      this.forget(sid);
+    }
+    if (isKnown && isOvertaken) this.#fencedFills++;
+    else if (isKnown) this.#fill(sid, this.#fence.take(sid), written);
+    return isKnown;
+  }
+
+  /** Carries out a change after which the sessions, or all of them, are not known any more. See `write`. */
+  async remove<T>(sids: readonly string[] | "all", carryOut: () => Promise<T>): Promise<T> {
+    this.#forgetEach(sids);
+    try {
+      return await carryOut();
+    } finally {
+      this.#forgetEach(sids);
+    }
+  }
+
+  /** Carries out a change of nothing but a session's end, to a later one. */
+  async prolong(sid: string, expiresAt: number, carryOut: () => Promise<boolean>): Promise<boolean> {
+    const token = this.#fence.take(sid);
+    const exists = await carryOut();
+    if (!exists) this.forget(sid);
+    const held = this.#cache.peek(sid);
+    if (held !== undefined && this.#fence.isValid(token)) held.expiresAt = expiresAt;
+    return exists;
+  }
+
+  /** Forgets a session, and voids all replies under way. @returns whether it was held */
+  forget(sid: string): boolean {
+    this.#fence.void(sid);
+    return this.#cache.delete(sid);
+  }
+
+  /** Forgets everything, and voids all replies under way. */
+  forgetAll(): void {
+    this.#fence.voidAll();
+    this.#cache.clear();
+  }
+
+  #forgetEach(sids: readonly string[] | "all"): void {
+    if (sids === "all") this.forgetAll();
+    else for (const sid of sids) this.forget(sid);
+  }
+
+  #fill(sid: string, token: FillToken, session: StoredSession): void {
+    if (!this.#fence.isValid(token)) {
+      this.#fencedFills++;
+      return;
+    }
+    if (!this.#isTrusted(performance.now())) return;
+    const { expiresAt } = session;
+    const leftMs = expiresAt === undefined ? undefined : expiresAt - Date.now();
+    if (leftMs === undefined || leftMs > 0) this.#cache.set(sid, session, session.bytes, leftMs);
+  }
+}

@@ -1,0 +1,249 @@
+import { randomUUID } from "node:crypto";
+import { shown } from "./errors.ts";
+import { kindOf, type RedisStoreClient, type RedisSubscriberClient } from "./redis-client.ts";
+import type { Serializer } from "./serializer.ts";
+import type { SessionTtl } from "./session-lifetime.ts";
+
+/** The cache of this process. */
+export interface LocalCacheOptions {
+  /** Whether sessions are kept in memory. @default true */
+  readonly enabled?: boolean | undefined;
+  /** How long an entry is served at the most, in milliseconds; never longer than its key lives. @default 30_000 */
+  readonly ttlMs?: number | undefined;
+  /** How many sessions are kept at the most. @default 10_000 */
+  readonly maxSize?: number | undefined;
+  /** How many bytes the kept sessions take at the most, by the estimate of two for each UTF-16 unit. @default 67_108_864 (64 MiB) */
+  readonly maxBytes?: number | undefined;
+}
+
+/** How this process and the others tell each other what to forget. */
+export interface ClusterOptions {
+  /**
+   * Whether writes are announced, and the announcements of others heard. Without, and with the cache on, this must be the
+   * only process that writes these sessions. @default true
+   */
+  readonly enabled?: boolean | undefined;
+  /** A label for logs and stats; two processes may have the same. At most 256 characters. @default a random UUID */
+  readonly nodeId?: string | undefined;
+  /** The Pub/Sub channel. Heartbeats go over `<channel>:<random id>`. @default "session:cluster:invalidate" */
+  readonly channel?: string | undefined;
+  /** How long an attempt to subscribe, and `ready()`, may take, in milliseconds. @default 5_000 */
+  readonly subscribeTimeoutMs?: number | undefined;
+  /** How often this process proves that it hears, in milliseconds. @default 1_000 */
+  readonly heartbeatMs?: number | undefined;
+  /** For how long one proof lasts, in milliseconds: the most by which a hit may be behind. More than `heartbeatMs`. @default 3_000 */
+  readonly leaseMs?: number | undefined;
+  /** The client to duplicate for the subscription; it need not be connected. Needed when `client` is a pool. @default client */
+  readonly subscriber?: RedisSubscriberClient | undefined;
+}
+
+/** What a `ClusteredRedisStore` takes. `client` to `scanCount` are connect-redis's, with its names, units and defaults. */
+export interface ClusteredRedisStoreOptions {
+  /** A node-redis client (5 or 6), pool, Cluster or Sentinel. The store never closes it. */
+  readonly client: RedisStoreClient;
+  /** Stands before the session's id in the key; at most 1,024 characters. @default "sess:" */
+  readonly prefix?: string | undefined;
+  /** How long a session lives whose cookie has no `expires`, in seconds, or a function of the session that decides for all. @default 86_400 */
+  readonly ttl?: SessionTtl | undefined;
+  /** Sessions never expire in Redis. @default false */
+  readonly disableTTL?: boolean | undefined;
+  /** Requests that do not change a session do not prolong it. @default false */
+  readonly disableTouch?: boolean | undefined;
+  /** @default JSON */
+  readonly serializer?: Serializer | undefined;
+  /** SCAN's COUNT. @default 100 */
+  readonly scanCount?: number | undefined;
+  /** `false` is short for `{ enabled: false }`. */
+  readonly localCache?: boolean | LocalCacheOptions | undefined;
+  /** `false` is short for `{ enabled: false }`. */
+  readonly cluster?: boolean | ClusterOptions | undefined;
+  /**
+   * A touch that would prolong the session's life by less than this many milliseconds is left out; 0: none is.
+   * @default 1 % of the session's life, 60_000 at the most
+   */
+  readonly touchAfterMs?: number | undefined;
+  /** Within how many milliseconds each operation is answered, from call to callback. @default 5_000 */
+  readonly commandTimeoutMs?: number | undefined;
+}
+
+/** The options with everything decided. */
+export interface ResolvedOptions {
+  readonly client: RedisStoreClient;
+  readonly prefix: string;
+  readonly ttl: SessionTtl;
+  readonly disableTTL: boolean;
+  readonly disableTouch: boolean;
+  readonly serializer: Serializer;
+  readonly scanCount: number;
+  /** Undefined when it is off. */
+  readonly localCache:
+    | { readonly ttlMs: number; readonly maxSize: number; readonly maxBytes: number }
+    | undefined;
+  /** Undefined when it is off. */
+  readonly cluster: ResolvedCluster | undefined;
+  readonly touchAfterMs: number | undefined;
+  readonly commandTimeoutMs: number;
+}
+
+export interface ResolvedCluster {
+  readonly nodeId: string;
+  readonly channel: string;
+  readonly subscribeTimeoutMs: number;
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  readonly subscriber: RedisSubscriberClient;
+}
+
+/** The longest delay that a Node timer takes. */
+const LONGEST_MS = 2 ** 31 - 1;
+
+/** @throws TypeError that names the option, what it takes and what it got */
+export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOptions {
+  const given = groupOf("options", options, undefined);
+  const client = clientOf("client", given["client"]);
+  const localCache = switchable("localCache", given["localCache"], LOCAL_CACHE_KEYS);
+  const cluster = switchable("cluster", given["cluster"], CLUSTER_KEYS);
+  return {
+    client,
+    prefix: text("prefix", given["prefix"], "sess:", { longest: 1024, mayBeEmpty: true }),
+    ttl: ttl(given["ttl"]),
+    disableTTL: flag("disableTTL", given["disableTTL"], false),
+    disableTouch: flag("disableTouch", given["disableTouch"], false),
+    serializer: serializer(given["serializer"]),
+    scanCount: count("scanCount", given["scanCount"], 100),
+    localCache: localCache && {
+      ttlMs: milliseconds("localCache.ttlMs", localCache["ttlMs"], 30_000),
+      maxSize: count("localCache.maxSize", localCache["maxSize"], 10_000),
+      maxBytes: count("localCache.maxBytes", localCache["maxBytes"], 64 * 1024 * 1024),
+    },
+    cluster: cluster && resolveCluster(cluster, client),
+    touchAfterMs: touchAfter(given["touchAfterMs"]),
+    commandTimeoutMs: milliseconds("commandTimeoutMs", given["commandTimeoutMs"], 5_000),
+  };
+}
+
+const LOCAL_CACHE_KEYS = ["enabled", "ttlMs", "maxSize", "maxBytes"];
+const CLUSTER_KEYS = [
+  "enabled",
+  "nodeId",
+  "channel",
+  "subscribeTimeoutMs",
+  "heartbeatMs",
+  "leaseMs",
+  "subscriber",
+];
+
+function resolveCluster(given: Record<string, unknown>, client: RedisStoreClient): ResolvedCluster {
+  const heartbeatMs = milliseconds("cluster.heartbeatMs", given["heartbeatMs"], 1_000);
+  const leaseMs = milliseconds("cluster.leaseMs", given["leaseMs"], 3_000);
+  if (leaseMs <= heartbeatMs) {
+    throw wrong("cluster.leaseMs", `more than cluster.heartbeatMs (${heartbeatMs})`, leaseMs);
+  }
+  return {
+    nodeId: text("cluster.nodeId", given["nodeId"], randomUUID, { longest: 256 }),
+    channel: text("cluster.channel", given["channel"], "session:cluster:invalidate", { longest: 1024 }),
+    subscribeTimeoutMs: milliseconds("cluster.subscribeTimeoutMs", given["subscribeTimeoutMs"], 5_000),
+    heartbeatMs,
+    leaseMs,
+    subscriber: subscriberOf(given["subscriber"], client),
+  };
+}
+
+function clientOf(name: string, client: unknown): RedisStoreClient {
+  const takes = 'a client of the "redis" package (node-redis 5 or 6): createClient(), createClientPool(), …';
+  const kind = kindOf(client);
+  if (kind === undefined) {
+    const isIoredis =
+      client !== null && typeof client === "object" && "status" in client && "multi" in client;
+    throw wrong(name, takes, client, isIoredis ? "an ioredis client" : undefined);
+  }
+  if (!("withTypeMapping" in (client as object))) throw wrong(name, takes, client, "node-redis 4 or older");
+  return client as RedisStoreClient;
+}
+
+function subscriberOf(subscriber: unknown, client: RedisStoreClient): RedisSubscriberClient {
+  const candidate = subscriber == null ? client : clientOf("cluster.subscriber", subscriber);
+  if (kindOf(candidate) !== "pool") return candidate as RedisSubscriberClient;
+  const name = subscriber == null ? "cluster.subscriber" : "cluster.subscriber (given a pool)";
+  throw new TypeError(
+    `${name}: a pool cannot be duplicated for the subscription: pass a client from createClient() here, or cluster: false`,
+  );
+}
+
+function groupOf(name: string, value: unknown, keys: readonly string[] | undefined): Record<string, unknown> {
+  if (value === null || typeof value !== "object" || Array.isArray(value))
+    throw wrong(name, "an object", value);
+  const unknownKey = keys && Object.keys(value).find((key) => !keys.includes(key));
+  if (unknownKey !== undefined) {
+    throw new TypeError(`${name}.${unknownKey}: there is no such option; there are ${keys?.join(", ")}`);
+  }
+  return value as Record<string, unknown>;
+}
+
+/** A group that can be switched off as a whole; undefined if it is. */
+function switchable(
+  name: string,
+  value: unknown,
+  keys: readonly string[],
+): Record<string, unknown> | undefined {
+  if (value === false) return undefined;
+  if (value == null || value === true) return {};
+  if (typeof value !== "object") throw wrong(name, "an object or a boolean", value);
+  const group = groupOf(name, value, keys);
+  return flag(`${name}.enabled`, group["enabled"], true) ? group : undefined;
+}
+
+function ttl(value: unknown): SessionTtl {
+  if (value == null) return 86_400;
+  if (typeof value === "function") return value as SessionTtl;
+  if (typeof value === "number" && value > 0 && Number.isFinite(value)) return value;
+  const takes =
+    "a positive number of seconds or a function of the session (for sessions without end: disableTTL)";
+  throw wrong("ttl", takes, value);
+}
+
+function serializer(value: unknown): Serializer {
+  if (value == null) return JSON as Serializer;
+  const { parse, stringify } = value as Partial<Serializer>;
+  if (typeof parse === "function" && typeof stringify === "function") return value as Serializer;
+  throw wrong("serializer", "an object with the functions parse and stringify", value);
+}
+
+function touchAfter(value: unknown): number | undefined {
+  if (value == null) return undefined;
+  if (typeof value === "number" && value >= 0 && Number.isFinite(value)) return value;
+  throw wrong("touchAfterMs", "0 or a positive number of milliseconds", value);
+}
+
+function milliseconds(name: string, value: unknown, byDefault: number): number {
+  if (value == null) return byDefault;
+  if (typeof value === "number" && value >= 1 && value <= LONGEST_MS) return value;
+  throw wrong(name, `a number of milliseconds from 1 to ${LONGEST_MS}`, value);
+}
+
+function count(name: string, value: unknown, byDefault: number): number {
+  if (value == null) return byDefault;
+  if (Number.isSafeInteger(value) && (value as number) >= 1) return value as number;
+  throw wrong(name, "a whole number from 1", value);
+}
+
+function flag(name: string, value: unknown, byDefault: boolean): boolean {
+  if (value == null) return byDefault;
+  if (typeof value === "boolean") return value;
+  throw wrong(name, "a boolean", value);
+}
+
+function text(
+  name: string,
+  value: unknown,
+  byDefault: string | (() => string),
+  { longest, mayBeEmpty = false }: { longest: number; mayBeEmpty?: boolean },
+): string {
+  if (value == null) return typeof byDefault === "string" ? byDefault : byDefault();
+  if (typeof value === "string" && value.length <= longest && (mayBeEmpty || value !== "")) return value;
+  throw wrong(name, `a string of ${mayBeEmpty ? 0 : 1} to ${longest} characters`, value);
+}
+
+function wrong(name: string, takes: string, got: unknown, gotInWords = shown(got)): TypeError {
+  return new TypeError(`${name}: expected ${takes}, got ${gotInWords}`);
+}

@@ -1,0 +1,70 @@
+/**
+ * A node-redis client (5 or 6): what `createClient`, `createClientPool`, `createCluster` and `createSentinel` return. The
+ * type asks for the least that tells such a client from others, so that clients with modules, scripts, functions,
+ * either protocol and any type mapping are accepted.
+ */
+export interface RedisStoreClient {
+  readonly isOpen: boolean;
+  multi(): unknown;
+}
+
+/** A node-redis client that can be duplicated, to subscribe with: any but a pool. */
+export interface RedisSubscriberClient extends RedisStoreClient {
+  duplicate(): unknown;
+  subscribe(channel: string, listener: (message: string, channel: string) => void): Promise<unknown>;
+}
+
+/** How a `SET` expires and whether it needs the key to exist. */
+export interface SetOptions {
+  expiration?: { type: "PX"; value: number };
+  condition?: "XX";
+}
+
+/** Commands gathered to be sent together: the part of node-redis's `multi()` that all kinds of client share. */
+export interface CommandBatch {
+  get(key: string): CommandBatch;
+  mGet(keys: string[]): CommandBatch;
+  pTTL(key: string): CommandBatch;
+  set(key: string, value: string, options: SetOptions): CommandBatch;
+  pExpire(key: string, milliseconds: number): CommandBatch;
+  del(keys: string[]): CommandBatch;
+  publish(channel: string, message: string): CommandBatch;
+  ping(): CommandBatch;
+  scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
+  /** In one transaction: all or nothing. */
+  exec(): Promise<unknown[]>;
+  /** In one round trip, without a transaction. */
+  execAsPipeline(): Promise<unknown[]>;
+}
+
+/** The kinds of node-redis client, as far as they differ for us. */
+export type ClientKind = "single" | "pool" | "cluster" | "sentinel";
+
+/** What kind of node-redis client `client` is, or undefined when it is none. */
+export function kindOf(client: unknown): ClientKind | undefined {
+  if (client === null || typeof client !== "object") return undefined;
+  const { multi, isOpen } = client as Partial<RedisStoreClient>;
+  if (typeof multi !== "function" || typeof isOpen !== "boolean") return undefined;
+  if ("masters" in client) return "cluster";
+  if ("getSentinelNode" in client) return "sentinel";
+  return "duplicate" in client ? "single" : "pool";
+}
+
+/** Starts a batch on `client`. */
+export function batchOn(client: RedisStoreClient): CommandBatch {
+  return client.multi() as CommandBatch;
+}
+
+/**
+ * The prefix the client itself puts before every key it sends. node-redis leaves it out of SCAN patterns and does not
+ * take it off the keys that SCAN returns.
+ */
+export function keyPrefixOf(client: RedisStoreClient): string {
+  const { _keyPrefix: prefix } = client as { _keyPrefix?: string | Buffer };
+  return prefix === undefined ? "" : prefix.toString();
+}
+
+/** A reply as text, whatever type mapping the user's client has. */
+export function textOf(reply: unknown): string | null {
+  return reply === null || reply === undefined ? null : String(reply);
+}

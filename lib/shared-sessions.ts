@@ -1,0 +1,203 @@
+import { ClusterCoordinator, type ClusterHandlers, type OutgoingMessage } from "./cluster-coordinator.ts";
+import { type Deadline, Deadlines } from "./deadlines.ts";
+import { LocalCache } from "./local-cache.ts";
+import { NearCache } from "./near-cache.ts";
+import type { ResolvedCluster, ResolvedOptions } from "./options.ts";
+import type { Serializer } from "./serializer.ts";
+import { type Announcement, SessionRepository } from "./session-repository.ts";
+import { StoredSession } from "./stored-session.ts";
+
+/**
+ * The sessions that all processes share: in Redis, and in the memory of this one. Here the parts are tied together, each
+ * operation once: the cache's rule around it, the message with it, Redis behind it, and a deadline over all.
+ */
+export class SharedSessions {
+  readonly localCache: LocalCache<StoredSession>;
+  readonly coordinator: ClusterCoordinator | undefined;
+  readonly #serializer: Serializer;
+  readonly #repository: SessionRepository;
+  readonly #deadlines: Deadlines;
+  readonly #near: NearCache;
+
+  /** @param handlers hear what the coordinator tells, after the cache has obeyed */
+  constructor(options: ResolvedOptions, handlers: ClusterHandlers) {
+    const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
+    this.#serializer = serializer;
+    this.#deadlines = new Deadlines(commandTimeoutMs);
+    this.#repository = new SessionRepository(client, prefix, scanCount);
+    this.localCache = new LocalCache(localCache);
+    const coordinator = cluster && this.#coordinate(cluster, handlers);
+    this.coordinator = coordinator;
+    const isTrusted = coordinator ? (now: number) => coordinator.isLive(now) : () => true;
+    this.#near = new NearCache(this.localCache, localCache ? isTrusted : () => false);
+    coordinator?.start();
+  }
+
+  get fencedFills(): number {
+    return this.#near.fencedFills;
+  }
+
+  /** The key of a session, as errors name it. */
+  keyOf(sid: string): string {
+    return this.#repository.keyOf(sid);
+  }
+
+  /** What may be served from memory. */
+  hit(sid: string): StoredSession | undefined {
+    return this.#near.hit(sid);
+  }
+
+  /** What is in memory, not counted as a read. */
+  peek(sid: string): StoredSession | undefined {
+    return this.#near.peek(sid);
+  }
+
+  /** A session from Redis, of which it is known that it can be parsed; it is in memory from then on. */
+  read(sid: string): Promise<StoredSession | undefined> {
+    return this.#near.read(sid, () =>
+      this.within(`get ${this.keyOf(sid)}`, async (deadline) => {
+        const value = await this.#repository.read(deadline, sid);
+        const session = value && this.#stored(sid, value.text, value.expiresAt);
+        await session?.parse();
+        return session;
+      }),
+    );
+  }
+
+  /** Those of the sessions that there are, from Redis, past the memory. */
+  async readAll(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
+    const values = await this.within("get many", (deadline) => this.#repository.readAll(deadline, sids));
+    return sids.flatMap((sid, i) => {
+      const value = values[i];
+      return value === undefined ? [] : [{ sid, stored: this.#stored(sid, value.text, value.expiresAt) }];
+    });
+  }
+
+  /** @param ttlMs undefined for a session that never expires */
+  async write(sid: string, text: string, ttlMs: number | undefined): Promise<StoredSession> {
+    const written = this.#stored(sid, text, ttlMs === undefined ? undefined : Date.now() + ttlMs);
+    const message = this.coordinator?.announce("SessionInvalidated", [sid]);
+    await this.#near.write(sid, written, () =>
+      this.#announced(message, (announcement) =>
+        this.within(`set ${this.keyOf(sid)}`, (deadline) =>
+          this.#repository.write(deadline, sid, text, ttlMs, announcement),
+        ),
+      ),
+    );
+    return written;
+  }
+
+  /**
+   * Gives a session another end.
+   * @param isLater that it is certainly no earlier one. Copies elsewhere end no later than the key did before, so then
+   * the others need not be told.
+   * @returns when it ends now; undefined if there is no such session
+   */
+  async expire(sid: string, ttlMs: number, isLater: boolean): Promise<number | undefined> {
+    const expiresAt = Date.now() + ttlMs;
+    const expire = (announcement?: Announcement) =>
+      this.within(`touch ${this.keyOf(sid)}`, (deadline) =>
+        this.#repository.expire(deadline, sid, ttlMs, announcement),
+      );
+    const exists = isLater
+      ? await this.#near.prolong(sid, expiresAt, expire)
+      : await this.#near.remove([sid], () =>
+          this.#announced(this.coordinator?.announce("SessionInvalidated", [sid]), expire),
+        );
+    return exists ? expiresAt : undefined;
+  }
+
+  /** @returns how many of them there were */
+  delete(sids: readonly string[]): Promise<number> {
+    const message = this.coordinator?.announce("SessionDeleted", sids);
+    return this.#near.remove(sids, () =>
+      this.#announced(message, (announcement) =>
+        this.within(`destroy ${this.keyOf(sids[0] as string)}`, (deadline) =>
+          this.#repository.delete(deadline, sids, announcement),
+        ),
+      ),
+    );
+  }
+
+  /** Deletes all sessions, and lets every process forget even those that Redis had no more. */
+  async clear(): Promise<void> {
+    const clearing = <T>(trip: (announcement: Announcement | undefined) => Promise<T>) =>
+      this.#near.remove("all", () => this.#announced(this.coordinator?.announce("CacheClear"), trip));
+    for await (const sids of this.scan()) {
+      await clearing((announcement) =>
+        this.within("clear", (deadline) => this.#repository.delete(deadline, sids, announcement)),
+      );
+    }
+    await clearing(async (announcement) => {
+      if (announcement === undefined) return;
+      await this.within("clear", (deadline) => this.#repository.publish(deadline, announcement));
+    });
+  }
+
+  /** The ids of all sessions, in batches; one may come twice. */
+  scan(): AsyncGenerator<string[]> {
+    return this.#repository.scan((trip) => this.within("scan", trip));
+  }
+
+  ping(): Promise<void> {
+    return this.within("ping", (deadline) => this.#repository.ping(deadline));
+  }
+
+  /** Forgets a session in this process. @returns whether it was in memory */
+  forget(sid: string): boolean {
+    return this.#near.forget(sid);
+  }
+
+  /** Runs `work` under the deadline of every operation. @param what names it in the error */
+  within<T>(what: string, work: (deadline: Deadline) => Promise<T>): Promise<T> {
+    return this.#deadlines.run(what, work);
+  }
+
+  /** Stops listening and forgets everything; resolves when all that is under way has been answered. */
+  close(): Promise<void> {
+    this.coordinator?.close();
+    this.#near.forgetAll();
+    return this.#deadlines.settled();
+  }
+
+  #coordinate(cluster: ResolvedCluster, handlers: ClusterHandlers): ClusterCoordinator {
+    // A heartbeat that took longer than the lease would prove nothing.
+    const heartbeats = new Deadlines(cluster.leaseMs);
+    return new ClusterCoordinator({
+      ...cluster,
+      prefix: this.#repository.fullPrefix,
+      publish: (channel, message) =>
+        heartbeats.run("heartbeat", (deadline) => this.#repository.publish(deadline, { channel, message })),
+      handlers: {
+        ...handlers,
+        forget: (sids, from) => {
+          for (const sid of sids) this.#near.forget(sid);
+          handlers.forget(sids, from);
+        },
+        distrust: (reason) => {
+          this.#near.forgetAll();
+          handlers.distrust(reason);
+        },
+      },
+    });
+  }
+
+  /** Carries out a write with its message, and tells the coordinator how it ended. */
+  async #announced<T>(
+    message: OutgoingMessage | undefined,
+    carryOut: (announcement: Announcement | undefined) => Promise<T>,
+  ): Promise<T> {
+    try {
+      const result = await carryOut(message);
+      message?.ended(true);
+      return result;
+    } catch (error) {
+      message?.ended(false);
+      throw error;
+    }
+  }
+
+  #stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {
+    return new StoredSession(this.#serializer, this.keyOf(sid), text, expiresAt);
+  }
+}

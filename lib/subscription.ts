@@ -1,0 +1,133 @@
+import { reasonOf, SessionStoreError } from "./errors.ts";
+import { kindOf, type RedisSubscriberClient } from "./redis-client.ts";
+
+/** What is used of the duplicate. */
+interface Connection {
+  on(event: "error" | "end" | "terminated", listener: (error?: unknown) => void): unknown;
+  connect(): Promise<unknown>;
+  subscribe(channels: string[], listener: (message: string, channel: string) => void): Promise<unknown>;
+  destroy(): unknown;
+}
+
+export interface SubscriptionOptions {
+  /** The client to duplicate. */
+  readonly client: RedisSubscriberClient;
+  readonly channels: string[];
+  /** Must not throw: node-redis would lose the rest of what it has received. */
+  readonly onMessage: (message: string, channel: string) => void;
+  /** Called once, when an open subscription is lost by itself. */
+  readonly onLost: (error: SessionStoreError) => void;
+  readonly timeoutMs: number;
+}
+
+/**
+ * One connection that listens, from its opening to its end. It is never repaired: at the first error it is thrown away, and
+ * whoever wants to go on listening opens another. node-redis's own reconnection would subscribe again by itself, but it
+ * does not repeat a SUBSCRIBE that was under way, cannot tell a mute connection from a quiet one, and hides in Cluster
+ * and Sentinel what it lost; one way that always works is worth more.
+ */
+export class Subscription {
+  #connection: Connection;
+  #state: "opening" | "open" | "ended" = "opening";
+  #fail: (error: SessionStoreError) => void = () => {};
+
+  private constructor(options: SubscriptionOptions) {
+    const duplicable = options.client as { duplicate(overrides?: object): unknown };
+    this.#connection = duplicable.duplicate(overridesFor(options.client)) as Connection;
+    const lost = (cause?: unknown) => {
+      const error = subscriptionError("The subscriber's connection was lost", cause);
+      if (this.#state === "opening") return this.#fail(error);
+      if (this.#state === "ended") return;
+      this.end();
+      options.onLost(error);
+    };
+    // A duplicate has no listeners, and one for "error" must be there before anything can go wrong.
+    this.#connection.on("error", lost);
+    this.#connection.on("end", () => lost());
+  }
+
+  /**
+   * A subscription that Redis has acknowledged.
+   * @throws SessionStoreError `ERR_SUBSCRIPTION`
+   */
+  static async open(options: SubscriptionOptions): Promise<Subscription> {
+    const subscription = new Subscription(options);
+    try {
+      await subscription.#open(options);
+    } catch (cause) {
+      subscription.end();
+      throw cause instanceof SessionStoreError ? cause : subscriptionError("Cannot subscribe", cause);
+    }
+    subscription.#state = "open";
+    return subscription;
+  }
+
+  #open({ channels, onMessage, timeoutMs }: SubscriptionOptions): Promise<void> {
+    return new Promise((resolve, reject) => {
+      // connect() and subscribe() may hang for ever: against a stalled server, or in node-redis's own retries.
+      const late = () => reject(subscriptionError(`Cannot subscribe: no answer in ${timeoutMs} ms`));
+      const timer = setTimeout(late, timeoutMs).unref();
+      this.#fail = reject;
+      const listen = (message: string, channel: string) => {
+        if (this.#state !== "ended") onMessage(message, channel);
+      };
+      this.#connection
+        .connect()
+        .then(() => this.#connection.subscribe(channels, listen))
+        .then(() => resolve(), reject)
+        .finally(() => clearTimeout(timer));
+    });
+  }
+
+  /** Ends the connection at once; `onLost` is not called. */
+  end(): void {
+    if (this.#state === "ended") return;
+    this.#state = "ended";
+    try {
+      // Sentinel's returns a promise; the others throw when the connection is already gone.
+      Promise.resolve(this.#connection.destroy()).catch(() => {});
+    } catch {}
+  }
+}
+
+function subscriptionError(what: string, cause?: unknown): SessionStoreError {
+  const why = cause === undefined ? "" : `: ${reasonOf(cause)}`;
+  return new SessionStoreError("ERR_SUBSCRIPTION", what + why, cause);
+}
+
+/** What a subscriber must not share with the client that it is a duplicate of. */
+function overridesFor(client: RedisSubscriberClient): object | undefined {
+  const kind = kindOf(client);
+  if (kind === "single") {
+    const { options } = client as { options?: { socket?: object; name?: string } };
+    return {
+      ...LISTENING_ONLY,
+      ...(options?.name !== undefined && { name: `${options.name}:subscriber` }),
+      socket: { ...options?.socket, ...NO_RECONNECTION },
+    };
+  }
+  if (kind === "cluster") {
+    const { _options } = client as { _options?: { defaults?: { socket?: object } } };
+    const defaults = _options?.defaults;
+    return {
+      minimizeConnections: true,
+      clientSideCache: undefined,
+      commandOptions: {},
+      defaults: { ...defaults, ...LISTENING_ONLY, socket: { ...defaults?.socket, ...NO_RECONNECTION } },
+    };
+  }
+  // A Sentinel client keeps its options to itself, so they cannot be overridden without losing credentials.
+  return undefined;
+}
+
+const LISTENING_ONLY = {
+  clientSideCache: undefined,
+  emitInvalidate: false,
+  keyPrefix: undefined,
+  pingInterval: undefined,
+  commandsQueueMaxLength: undefined,
+  disableOfflineQueue: false,
+  commandOptions: {},
+} as const;
+
+const NO_RECONNECTION = { reconnectStrategy: false, socketTimeout: undefined } as const;

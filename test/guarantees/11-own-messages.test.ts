@@ -1,0 +1,88 @@
+import { createClient, createClientPool } from "redis";
+import { expect, inject, onTestFinished, test } from "vitest";
+import { ClusteredRedisStore } from "../../lib/index.ts";
+import { eventually } from "../support/eventually.ts";
+import { directClient, LONG_LEASE, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+import { startRedis } from "../support/redis-server.ts";
+
+test("processes that were given the same label hear each other all the same", async () => {
+  const space = newSpace();
+  const a = await startNode(space, { cluster: { nodeId: "worker" } });
+  const b = await startNode(space, { cluster: { nodeId: "worker" } });
+  await a.store.set("s", sessionOf({ v: 1 }));
+  await eventually(() => b.store.clusterStats.messagesReceived === 1);
+  await b.store.get("s");
+  await a.store.set("s", sessionOf({ v: 2 }));
+  await eventually(() => b.store.clusterStats.invalidations === 2);
+  expect(valuesOf(await b.store.get("s"))).toEqual({ v: 2 });
+});
+
+test("one's own message does not evict what one has just written", async () => {
+  const { store } = await startNode(newSpace());
+  for (let v = 1; v <= 20; v++) {
+    await store.set("s", sessionOf({ v }));
+    await eventually(() => store.clusterStats.messagesReceived === v);
+    expect(store.localCache.size).toBe(1);
+  }
+  expect(store.clusterStats).toMatchObject({ invalidations: 0, fencedFills: 0, messagesPublished: 20 });
+});
+
+test("the message of a write that timed out and was carried out later evicts here, too", async () => {
+  // Redis holds back writes, and only these: the pool's other connections go on reading.
+  const redis = await startRedis({ own: true });
+  onTestFinished(() => redis.stop());
+  const space = newSpace();
+  const direct = await directClient({ url: redis.url });
+  const pool = createClientPool({ url: redis.url }, { minimum: 3 });
+  pool.on("error", () => {});
+  await pool.connect();
+  const store = new ClusteredRedisStore({
+    client: pool,
+    prefix: space.prefix,
+    commandTimeoutMs: 300,
+    cluster: {
+      channel: space.channel,
+      subscriber: createClient({ url: redis.url }),
+      ...LONG_LEASE,
+      heartbeatMs: 60_000,
+    },
+  });
+  onTestFinished(async () => {
+    await store.close();
+    pool.destroy();
+  });
+  await store.ready();
+  await store.set("s", sessionOf({ v: "old" }));
+  await direct.sendCommand(["CLIENT", "PAUSE", "60000", "WRITE"]);
+  await expect(store.set("s", sessionOf({ v: "late" }))).rejects.toMatchObject({
+    code: "ERR_SESSION_TIMEOUT",
+  });
+  expect(valuesOf(await store.get("s"))).toEqual({ v: "old" });
+  expect(store.localCache.size).toBe(1);
+  await direct.sendCommand(["CLIENT", "UNPAUSE"]);
+  await eventually(() => store.clusterStats.invalidations === 1);
+  expect(store.localCache.size).toBe(0);
+  expect(valuesOf(await store.get("s"))).toEqual({ v: "late" });
+});
+
+test("cluster: false with the cache on is for one process: nothing is published, and hits are served", async () => {
+  const space = newSpace();
+  const client = await directClient();
+  const subscriber = createClient({ url: inject("redisUrl") });
+  subscriber.on("error", () => {});
+  onTestFinished(() => subscriber.destroy());
+  await subscriber.connect();
+  const heard: string[] = [];
+  await subscriber.subscribe("session:cluster:invalidate", (message) => heard.push(message));
+  const store = new ClusteredRedisStore({ client, prefix: space.prefix, cluster: false });
+  await store.ready();
+  await store.set("s", sessionOf({ v: 1 }));
+  await store.get("s");
+  expect(store.cacheStats).toMatchObject({ hits: 1, size: 1 });
+  expect(store.clusterStats).toMatchObject({ state: "off", leaseAgeMs: null });
+  expect(await store.isHealthy()).toBe(true);
+  await store.destroy("s");
+  expect(await store.get("s")).toBeNull();
+  await subscriber.ping();
+  expect(heard.filter((message) => message.includes(space.prefix))).toEqual([]);
+});

@@ -1,0 +1,81 @@
+import { expect, test } from "vitest";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import { directClient, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+
+test("no hit outlives the key: when Redis has it no more, neither has the cache", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  await store.set("written", sessionOf({}, 300));
+  await direct.set(`${space.prefix}read`, JSON.stringify(sessionOf()), {
+    expiration: { type: "PX", value: 300 },
+  });
+  await store.get("read");
+  expect(store.localCache.size).toBe(2);
+  for (const sid of ["written", "read"]) {
+    await eventually(async () => (await direct.exists(space.prefix + sid)) === 0);
+    expect(await store.get(sid)).toBeNull();
+  }
+});
+
+test("a session of 5 ms expires in Redis after 5 ms, not after a second", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  await store.set("s", sessionOf({}, 5));
+  const left = await direct.pTTL(`${space.prefix}s`);
+  expect(left).toBeLessThanOrEqual(5);
+});
+
+test("an entry ends after localCache.ttlMs though its key lives on", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space, { store: { localCache: { ttlMs: 200 } } });
+  await store.set("s", sessionOf({ v: 1 }));
+  // Behind the store's back, so that nothing but the end of the entry lets it be seen.
+  await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ v: 2 })));
+  await eventually(async () => valuesOf(await store.get("s"))?.["v"] === 2);
+});
+
+test("a touch that brings the end nearer is heard by those who hold a copy", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const a = await startNode(space);
+  const b = await startNode(space);
+  await a.store.set("s", sessionOf());
+  await eventually(() => b.store.clusterStats.messagesReceived === 1);
+  await b.store.get("s");
+  const heard = nextEvent(b.store, "invalidate");
+  await a.store.touch("s", sessionOf({}, 300));
+  await heard;
+  await b.store.get("s");
+  await eventually(async () => (await direct.exists(`${space.prefix}s`)) === 0);
+  expect(await b.store.get("s")).toBeNull();
+});
+
+test("cookie.expires is when the key really expires, as last touched, from Redis and from memory", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space, { store: { touchAfterMs: 0 } });
+  await store.set("s", sessionOf({}, 60_000));
+  await store.touch("s", sessionOf({}, 600_000));
+  const stored = JSON.parse(String(await direct.get(`${space.prefix}s`)));
+  const fromMemory = await store.get("s");
+  store.evictFromCache("s");
+  const fromRedis = await store.get("s");
+  const end = Date.now() + (await direct.pTTL(`${space.prefix}s`));
+  for (const session of [fromMemory, fromRedis]) {
+    expect(session?.cookie.expires).toMatch(/^\d{4}-\d\d-\d\dT.*Z$/);
+    const expires = new Date(String(session?.cookie.expires)).getTime();
+    expect(Math.abs(end - expires)).toBeLessThan(30_000);
+    expect(expires).toBeGreaterThan(new Date(stored.cookie.expires).getTime() + 300_000);
+  }
+});
+
+test("cookie.expires stays null for a session of the browser's", async () => {
+  const { store } = await startNode(newSpace());
+  await store.set("s", sessionOf({}, null));
+  expect((await store.get("s"))?.cookie.expires).toBeNull();
+  store.evictFromCache("s");
+  expect((await store.get("s"))?.cookie.expires).toBeNull();
+});

@@ -1,0 +1,129 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { expect, test } from "vitest";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
+import { eventually } from "../support/eventually.ts";
+import { newSpace, sessionOf, startNode } from "../support/node.ts";
+import { catchProcessEvents } from "../support/process-events.ts";
+
+test("a hit calls back before get returns", async () => {
+  const { store } = await startNode(newSpace());
+  await store.set("s", sessionOf());
+  let calls = 0;
+  store.get("s", () => calls++);
+  expect(calls).toBe(1);
+});
+
+test("a touch that has nothing to do calls back before it returns", async () => {
+  const { store } = await startNode(newSpace());
+  const session = sessionOf();
+  await store.set("s", session);
+  let calls = 0;
+  store.touch("s", session, () => calls++);
+  expect(calls).toBe(1);
+});
+
+test("what a callback throws after a hit reaches the caller, and the callback is not called again", async () => {
+  const { store } = await startNode(newSpace());
+  await store.set("s", sessionOf());
+  let calls = 0;
+  expect(() =>
+    store.get("s", () => {
+      calls++;
+      throw new Error("the application's");
+    }),
+  ).toThrow("the application's");
+  await nextTurn();
+  expect(calls).toBe(1);
+});
+
+const operations: Record<string, (store: ClusteredRedisStore, callback: () => void) => void> = {
+  "get (a miss)": (store, callback) => store.get("nobody", callback),
+  set: (store, callback) => store.set("s", sessionOf(), callback),
+  touch: (store, callback) => store.touch("nobody", sessionOf(), callback),
+  destroy: (store, callback) => store.destroy("s", callback),
+  all: (store, callback) => store.all(callback),
+  ids: (store, callback) => store.ids(callback),
+  length: (store, callback) => store.length(callback),
+  clear: (store, callback) => store.clear(callback),
+};
+
+for (const [name, operation] of Object.entries(operations)) {
+  test(`${name}: a callback that throws is called once, and what it throws is an uncaught exception, no rejection`, async () => {
+    const { store } = await startNode(newSpace());
+    const exceptions = catchProcessEvents("uncaughtException");
+    const rejections = catchProcessEvents("unhandledRejection");
+    let calls = 0;
+    operation(store, () => {
+      calls++;
+      throw new Error(`the application's, in ${name}`);
+    });
+    await eventually(() => exceptions.length > 0);
+    await nextTurn();
+    expect(calls).toBe(1);
+    expect(exceptions.map(String)).toEqual([`Error: the application's, in ${name}`]);
+    expect(rejections).toEqual([]);
+  });
+
+  test(`${name}: an error calls back once, too`, async () => {
+    const { store, client } = await startNode(newSpace());
+    const rejections = catchProcessEvents("unhandledRejection");
+    client.destroy();
+    let calls = 0;
+    await new Promise<void>((resolve) => {
+      operation(store, () => {
+        calls++;
+        resolve();
+      });
+    });
+    await nextTurn();
+    expect(calls).toBe(1);
+    expect(rejections).toEqual([]);
+  });
+}
+
+test("a failure that nobody waits for is no unhandled rejection", async () => {
+  const { store, client } = await startNode(newSpace());
+  const rejections = catchProcessEvents("unhandledRejection");
+  const told: unknown[] = [];
+  store.on("clusterError", (error) => told.push(error));
+  client.destroy();
+  void store.destroy("s");
+  void store.get("s");
+  void store.set("s", sessionOf());
+  void store.clear();
+  void store.ready();
+  await eventually(() => told.length >= 4);
+  await nextTurn();
+  expect(rejections).toEqual([]);
+});
+
+test("a callback runs in the asynchronous context of its caller, even if another's read is shared", async () => {
+  const { AsyncLocalStorage } = await import("node:async_hooks");
+  const context = new AsyncLocalStorage<string>();
+  const { store } = await startNode(newSpace());
+  await store.set("s", sessionOf());
+  store.evictFromCache("s");
+  const seen = await Promise.all(
+    ["one", "other"].map((name) =>
+      context.run(name, () => new Promise((resolve) => store.get("s", () => resolve(context.getStore())))),
+    ),
+  );
+  expect(seen).toEqual(["one", "other"]);
+});
+
+test("an observer that throws harms no operation: it is an uncaught exception of its own", async () => {
+  const space = newSpace();
+  const a = await startNode(space);
+  const b = await startNode(space);
+  const exceptions = catchProcessEvents("uncaughtException");
+  a.store.on("invalidate", () => {
+    throw new Error("the observer's");
+  });
+  await a.store.set("s", sessionOf());
+  await b.store.set("s", sessionOf());
+  await b.store.set("t", sessionOf());
+  await eventually(() => a.store.clusterStats.invalidations === 2);
+  expect(a.store.localCache.size).toBe(0);
+  await eventually(() => exceptions.length === 2);
+  expect(a.store.clusterStats.state).toBe("live");
+});

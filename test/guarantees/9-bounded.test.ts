@@ -1,0 +1,94 @@
+import { expect, test } from "vitest";
+import { decodeMessage, encodeMessage } from "../../lib/cluster-message.ts";
+import { eventually } from "../support/eventually.ts";
+import { directClient, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+
+test("the cache holds no more than maxSize sessions", async () => {
+  const { store } = await startNode(newSpace(), { store: { localCache: { maxSize: 10 } } });
+  for (let i = 0; i < 30; i++) await store.set(`s${i}`, sessionOf());
+  expect(store.cacheStats).toMatchObject({ size: 10, evictions: 20 });
+});
+
+test("the cache holds no more than maxBytes", async () => {
+  const maxBytes = 10_000;
+  const { store } = await startNode(newSpace(), { store: { localCache: { maxBytes } } });
+  for (let i = 0; i < 30; i++) await store.set(`s${i}`, sessionOf({ text: "x".repeat(500) }));
+  expect(store.cacheStats.bytes).toBeLessThanOrEqual(maxBytes);
+  expect(store.cacheStats.size).toBeGreaterThan(3);
+  await store.set("huge", sessionOf({ text: "x".repeat(maxBytes) }));
+  expect(store.localCache.peek("huge")).toBeUndefined();
+  expect(valuesOf(await store.get("huge"))?.["text"]).toHaveLength(maxBytes);
+});
+
+test("messages that cannot be understood are counted and dropped, and nothing else happens", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  await store.set("s", sessionOf());
+  await eventually(() => store.clusterStats.messagesReceived === 1);
+  const message = {
+    type: "SessionInvalidated",
+    instanceId: "somebody",
+    sequence: 1,
+    nodeId: "somebody",
+    prefix: space.prefix,
+    sentAt: 0,
+    sids: ["s"],
+  } as const;
+  const garbage = [
+    "",
+    "hello",
+    "null",
+    "[]",
+    "{}",
+    '{"version":1}',
+    encodeMessage(message).replace('"version":1', '"version":2'),
+    encodeMessage({ ...message, prefix: "another:" }),
+    JSON.stringify({ ...message, version: 1, sids: "s" }),
+    JSON.stringify({ ...message, version: 1, sids: [1] }),
+    JSON.stringify({ ...message, version: 1, type: "Surprise" }),
+    `${encodeMessage(message)}x`,
+    "x".repeat(2 * 1024 * 1024),
+  ];
+  for (const text of garbage) await direct.publish(space.channel, text);
+  await eventually(() => store.clusterStats.messagesReceived === 1 + garbage.length);
+  expect(store.clusterStats).toMatchObject({
+    messagesIgnored: garbage.length,
+    invalidations: 0,
+    state: "live",
+  });
+  expect(store.localCache.size).toBe(1);
+  // The very message is obeyed when it is right.
+  await direct.publish(space.channel, encodeMessage(message));
+  await eventually(() => store.clusterStats.invalidations === 1);
+  expect(store.localCache.size).toBe(0);
+});
+
+test("garbage on the heartbeats' channel proves nothing and harms nothing", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  for (const text of ["", "x", "-1", "1e9", "0", "NaN"]) {
+    await direct.publish(`${space.channel}:${store.coordinator?.instanceId}`, text);
+  }
+  await store.set("s", sessionOf());
+  await eventually(() => store.clusterStats.messagesReceived === 1);
+  expect(store.clusterStats.state).toBe("live");
+});
+
+test("a session id that no message could carry is refused before anything is written", async () => {
+  const { store } = await startNode(newSpace());
+  await expect(store.set("x".repeat(1025), sessionOf())).rejects.toThrow(
+    /^sid: expected a string of 1 to 1024/,
+  );
+  const longest = "\u0001".repeat(1024);
+  await store.set(longest, sessionOf({ v: 1 }));
+  expect(valuesOf(await store.get(longest))).toEqual({ v: 1 });
+});
+
+test("the message of the largest batch can be read", async () => {
+  const base = { instanceId: "i".repeat(36), sequence: 1, nodeId: "n".repeat(256), sentAt: 0 };
+  const sids = Array.from({ length: 100 }, () => "\u0001".repeat(1024));
+  const message = { type: "SessionDeleted", ...base, prefix: "\u0001".repeat(1024), sids } as const;
+  expect(decodeMessage(encodeMessage(message))).toEqual(message);
+});

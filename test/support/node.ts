@@ -1,0 +1,127 @@
+import { randomUUID } from "node:crypto";
+import type { EventEmitter } from "node:events";
+import type { SessionData } from "express-session";
+import { createClient, type RedisClientOptions } from "redis";
+import { inject, onTestFinished } from "vitest";
+import {
+  ClusteredRedisStore,
+  type ClusteredRedisStoreOptions,
+  type ClusterOptions,
+} from "../../lib/index.ts";
+import { type FaultProxy, startProxy } from "./fault-proxy.ts";
+
+export type Client = ReturnType<typeof createClient>;
+
+/** Keys and a channel that no other test uses. */
+export interface Space {
+  readonly prefix: string;
+  readonly channel: string;
+}
+
+export function newSpace(): Space {
+  const id = randomUUID();
+  return { prefix: `test:${id}:`, channel: `test:${id}` };
+}
+
+/** A client past all proxies, to look into Redis with. */
+export async function directClient(options: RedisClientOptions = {}): Promise<Client> {
+  const client = createClient({ url: inject("redisUrl"), ...options }) as unknown as Client;
+  client.on("error", () => {});
+  onTestFinished(() => client.destroy());
+  await client.connect();
+  return client;
+}
+
+/** One process of an application, as far as sessions go: a store, and a proxy on each of its two ways to Redis. */
+export interface Node {
+  readonly store: ClusteredRedisStore;
+  readonly client: Client;
+  /** On the way of the data client. */
+  readonly data: FaultProxy;
+  /** On the way of the subscriber. */
+  readonly bus: FaultProxy;
+}
+
+export interface NodeOptions {
+  readonly url?: string;
+  readonly client?: RedisClientOptions;
+  readonly cluster?: ClusterOptions;
+  readonly store?: Partial<Omit<ClusteredRedisStoreOptions, "client" | "cluster">>;
+  /** Whether to wait until it is live. @default true */
+  readonly live?: boolean;
+  /** What to do to the proxies once the data client is connected and before the store is made. */
+  readonly first?: (data: FaultProxy, bus: FaultProxy) => void;
+}
+
+/** A lease that does not lapse while a test holds replies back. */
+export const LONG_LEASE = { heartbeatMs: 50, leaseMs: 120_000 } as const;
+/** A lease for tests in which it is to lapse. */
+export const SHORT_LEASE = { heartbeatMs: 50, leaseMs: 400, subscribeTimeoutMs: 800 } as const;
+
+export async function startNode(space: Space, options: NodeOptions = {}): Promise<Node> {
+  const url = options.url ?? inject("redisUrl");
+  const [data, bus] = await Promise.all([startProxy(url), startProxy(url)]);
+  const client = createClient({ url: data.url, ...options.client }) as unknown as Client;
+  client.on("error", () => {});
+  await client.connect();
+  options.first?.(data, bus);
+  const store = new ClusteredRedisStore({
+    client,
+    prefix: space.prefix,
+    ...options.store,
+    cluster: {
+      channel: space.channel,
+      subscriber: createClient({ url: bus.url, ...options.client }),
+      ...LONG_LEASE,
+      ...options.cluster,
+    },
+  });
+  onTestFinished(async () => {
+    data.pass();
+    bus.pass();
+    client.destroy();
+    await store.close();
+    await Promise.all([data.close(), bus.close()]);
+  });
+  if (options.live !== false) await store.ready();
+  return { store, client, data, bus };
+}
+
+/** A session as express-session would store it, that lives for a minute unless told otherwise. */
+export function sessionOf(values: Record<string, unknown> = {}, maxAge: number | null = 60_000): SessionData {
+  const expires = maxAge === null ? null : new Date(Date.now() + maxAge);
+  const cookie = { originalMaxAge: maxAge, expires, httpOnly: true, path: "/" };
+  return { cookie, ...values } as unknown as SessionData;
+}
+
+/** The values of a session without its cookie; null when there is none. */
+export function valuesOf(session: SessionData | null | undefined): Record<string, unknown> | null {
+  if (session == null) return null;
+  const { cookie: _, ...values } = session;
+  return values;
+}
+
+/** Sees every command of a space's keys that Redis carries out. */
+export async function watchCommands(space: Space, url = inject("redisUrl")): Promise<string[]> {
+  const monitor = createClient({ url });
+  monitor.on("error", () => {});
+  onTestFinished(() => monitor.destroy());
+  await monitor.connect();
+  const commands: string[] = [];
+  await monitor.monitor((line) => {
+    const text = String(line);
+    const [, command] = /"([^"]+)"/.exec(text) ?? [];
+    if (command !== undefined && text.includes(space.prefix)) commands.push(command.toUpperCase());
+  });
+  return commands;
+}
+
+/** Notes all events of a store. */
+export function recordEvents(
+  store: EventEmitter,
+  names: readonly string[],
+): { name: string; args: unknown[] }[] {
+  const events: { name: string; args: unknown[] }[] = [];
+  for (const name of names) store.on(name, (...args: unknown[]) => events.push({ name, args }));
+  return events;
+}
