@@ -1,7 +1,8 @@
 // Builds dist/: ES modules and CommonJS, each with its own types, from the same sources.
 import { execFileSync } from "node:child_process";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 
@@ -11,7 +12,12 @@ for (const [format, project] of [
   ["cjs", "tsconfig.cjs.json"],
 ]) {
   execFileSync(process.execPath, [tsc, "-p", project], { stdio: "inherit" });
-  mkdirSync(`dist/${format}`, { recursive: true });
+  const folder = join("dist", format);
+  // The compiler rewrites the extensions of imports in the code, not in the types.
+  for (const file of readdirSync(folder).filter((name) => name.endsWith(".d.ts"))) {
+    const types = readFileSync(join(folder, file), "utf8");
+    writeFileSync(join(folder, file), types.replace(/(from "\.\/[^"]+)\.ts"/g, '$1.js"'));
+  }
   const type = format === "esm" ? "module" : "commonjs";
-  writeFileSync(`dist/${format}/package.json`, `${JSON.stringify({ type })}\n`);
+  writeFileSync(join(folder, "package.json"), `${JSON.stringify({ type })}\n`);
 }

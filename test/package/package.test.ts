@@ -1,0 +1,79 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { publint } from "publint";
+import { expect, inject, onTestFinished, test } from "vitest";
+import { installPacked, ROOT } from "./packed.ts";
+
+function install(modules?: Record<string, string>) {
+  const project = installPacked(modules);
+  onTestFinished(project.remove);
+  return project;
+}
+
+function run(folder: string, program: string): string {
+  return execFileSync(process.execPath, [program], {
+    cwd: folder,
+    encoding: "utf8",
+    env: { ...process.env, REDIS_URL: inject("redisUrl") },
+    timeout: 50_000,
+  });
+}
+
+for (const redis of ["redis", "redis-v5"]) {
+  test(`the tarball works with import and with require, beside ${redis}, and the process ends by itself`, () => {
+    const { folder } = install({ redis });
+    expect(run(folder, "use.mjs")).toContain("import: ok");
+    expect(run(folder, "use.cjs")).toContain("require: ok");
+  });
+
+  test(`its types are exact for ES modules and for CommonJS, beside ${redis}`, () => {
+    const { folder } = install({ redis });
+    const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
+    const compilerOptions = {
+      strict: true,
+      noEmit: true,
+      skipLibCheck: true,
+      target: "es2022",
+      types: ["node"],
+    };
+    for (const [file, type] of [
+      ["typed.mts", "module"],
+      ["typed.ts", "commonjs"],
+    ] as const) {
+      writeFileSync(join(folder, "package.json"), JSON.stringify({ type }));
+      const config = { compilerOptions: { ...compilerOptions, module: "node16" }, files: [file] };
+      writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+      const output = (() => {
+        try {
+          return execFileSync(process.execPath, [tsc, "-p", folder], { encoding: "utf8" });
+        } catch (error) {
+          return (error as { stdout: string }).stdout;
+        }
+      })();
+      expect(output).toBe("");
+    }
+  });
+}
+
+test("publint finds nothing to say", async () => {
+  const { folder } = install();
+  const { messages } = await publint({
+    pkgDir: join(folder, "node_modules/clustered-redis-store"),
+    strict: true,
+  });
+  expect(messages).toEqual([]);
+});
+
+test("the tarball holds what users need and nothing else", () => {
+  const { packed } = install();
+  const tops = new Set(packed.files.map(({ path }) => path.split("/")[0]));
+  expect([...tops].sort()).toEqual(["CHANGELOG.md", "LICENSE", "README.md", "dist", "package.json"]);
+});
+
+test("there are no runtime dependencies", () => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
+  expect(manifest.dependencies).toBeUndefined();
+  expect(Object.keys(manifest.peerDependencies)).toEqual(["express-session", "redis"]);
+});

@@ -1,0 +1,40 @@
+import { execFileSync } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+export const ROOT: string = resolve(import.meta.dirname, "../..");
+
+export interface PackedProject {
+  readonly folder: string;
+  /** What npm says of the tarball. */
+  readonly packed: {
+    readonly size: number;
+    readonly unpackedSize: number;
+    readonly files: { readonly path: string }[];
+  };
+  readonly remove: () => void;
+}
+
+/**
+ * An application's folder in which the package is installed as its users get it: from the tarball. Everything else that
+ * it needs is this repository's own.
+ */
+export function installPacked(modules: Readonly<Record<string, string>> = {}): PackedProject {
+  const folder = mkdtempSync(join(tmpdir(), "packed-"));
+  // What is in dist/ is what is packed: the test command has just built it.
+  const output = execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", folder], {
+    cwd: ROOT,
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const [packed] = JSON.parse(output) as [PackedProject["packed"] & { filename: string }];
+  const installed = join(folder, "node_modules/clustered-redis-store");
+  mkdirSync(installed, { recursive: true });
+  execFileSync("tar", ["-xzf", join(folder, packed.filename), "--strip-components=1", "-C", installed]);
+  for (const name of ["redis", "express-session", "@types", "typescript"]) {
+    symlinkSync(join(ROOT, "node_modules", modules[name] ?? name), join(folder, "node_modules", name));
+  }
+  cpSync(join(import.meta.dirname, "fixtures"), folder, { recursive: true });
+  return { folder, packed, remove: () => rmSync(folder, { recursive: true, force: true }) };
+}
