@@ -103,6 +103,8 @@ class ProcessServer implements RedisServer {
   }
 
   async kill(): Promise<void> {
+    // It did not keep this process alive so far; its end does, or whoever waits for it would wait in vain.
+    this.#child?.ref();
     this.#child?.kill("SIGKILL");
     await this.#ended;
   }

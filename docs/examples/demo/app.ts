@@ -1,0 +1,78 @@
+import type { ClusteredRedisStore } from "clustered-redis-store";
+import express, { type Express, type Request } from "express";
+import session from "express-session";
+import { measured } from "./measured.ts";
+
+/** What a session says of whose it is. */
+interface Visitor {
+  readonly user: string;
+  readonly theme: string | null;
+}
+
+declare module "express-session" {
+  interface SessionData {
+    visitor?: Visitor;
+  }
+}
+
+/** Long enough that no touch of the session, which is due after 1 % of this, falls into the script. */
+const ONE_HOUR_MS = 3_600_000;
+const NOBODY = { user: null, theme: null } as const;
+
+/** An application like any other: the store is one option of express-session, and no route knows of it. */
+export function createApp(node: number, store: ClusteredRedisStore, secret: string): Express {
+  const app = express().disable("x-powered-by").disable("etag");
+
+  // Before the session middleware: asking for the numbers must not change them.
+  app.get("/stats", (req, res) => {
+    const { cacheStats, clusterStats } = store;
+    res.set("x-demo-node", String(node));
+    res.json({ pid: process.pid, port: req.socket.localPort, cacheStats, clusterStats });
+  });
+
+  app.use(measured(node, store));
+  app.use(
+    session({
+      store,
+      secret,
+      resave: false,
+      saveUninitialized: false,
+      cookie: { maxAge: ONE_HOUR_MS },
+    }),
+  );
+
+  app.post("/login", (req, res, next) => {
+    const visitor: Visitor = { user: named(req, "user") ?? "somebody", theme: null };
+    // A new id for who is now somebody: one that was planted before the login is worth nothing after it.
+    req.session.regenerate((error: unknown) => {
+      if (error) return next(error);
+      req.session.visitor = visitor;
+      res.json(visitor);
+    });
+  });
+
+  app.get("/me", (req, res) => {
+    const { visitor } = req.session;
+    res.status(visitor ? 200 : 401).json(visitor ?? NOBODY);
+  });
+
+  app.post("/theme", (req, res) => {
+    const { visitor } = req.session;
+    if (visitor) req.session.visitor = { ...visitor, theme: named(req, "name") ?? null };
+    res.status(visitor ? 200 : 401).json(req.session.visitor ?? NOBODY);
+  });
+
+  app.post("/logout", (req, res, next) => {
+    req.session.destroy((error: unknown) => {
+      if (error) return next(error);
+      res.json(NOBODY);
+    });
+  });
+
+  return app;
+}
+
+function named(req: Request, parameter: string): string | undefined {
+  const value = req.query[parameter];
+  return typeof value === "string" && value !== "" ? value : undefined;
+}

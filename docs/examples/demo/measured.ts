@@ -1,0 +1,57 @@
+import type { ClusteredRedisStore } from "clustered-redis-store";
+import type { Request, RequestHandler } from "express";
+import { countingInto, type RedisWork } from "./redis-commands.ts";
+
+/**
+ * How a request came by its session: out of memory; out of Redis; out of Redis because the memory is not trusted at the
+ * moment; or not at all, because it brought no cookie.
+ */
+export type Read = "hit" | "miss" | "bypass" | "none";
+
+/**
+ * Tells in the headers of each answer what it took. express-session writes head and body *before* it saves or touches the
+ * session, and ends the answer after; so both are held back here until the end, or the headers could not count that.
+ */
+export function measured(node: number, store: ClusteredRedisStore): RequestHandler {
+  return (req, res, next) => {
+    const before = store.cacheStats;
+    const work: RedisWork = { commands: 0 };
+    const held: Buffer[] = [];
+    const hold = (chunk: unknown) => {
+      if (typeof chunk === "string" || chunk instanceof Uint8Array) held.push(Buffer.from(chunk as string));
+    };
+    // Looked at once, while no other request can have moved the counters: the session is asked for synchronously.
+    let read: Read | undefined;
+    const look = () => {
+      read ??= readSince(before, store, req);
+      return read;
+    };
+
+    let isSaved = false;
+    const writeHead = res.writeHead.bind(res);
+    res.writeHead = ((status: number) => (isSaved ? writeHead(status) : res)) as typeof res.writeHead;
+    res.write = ((chunk: unknown) => {
+      hold(chunk);
+      return true;
+    }) as typeof res.write;
+    const end = res.end.bind(res);
+    res.end = ((chunk?: unknown) => {
+      isSaved = true;
+      hold(chunk);
+      res.setHeader("x-demo-node", node);
+      res.setHeader("x-demo-session", look());
+      res.setHeader("x-demo-redis-commands", work.commands);
+      return end(Buffer.concat(held));
+    }) as typeof res.end;
+
+    countingInto(work, next);
+    look();
+  };
+}
+
+function readSince(before: { hits: number; misses: number }, store: ClusteredRedisStore, req: Request): Read {
+  const { hits, misses } = store.cacheStats;
+  if (hits > before.hits) return "hit";
+  if (misses > before.misses) return "miss";
+  return req.headers.cookie === undefined || store.clusterStats.state === "live" ? "none" : "bypass";
+}

@@ -1,0 +1,78 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { NODES, type Scene, type Step } from "./script.ts";
+import type { Answer, Visitor } from "./visitor.ts";
+
+/** What happens while a script is played, for whoever shows it. */
+export type Happening =
+  | { readonly type: "scene"; readonly title: string }
+  | { readonly type: "answer"; readonly step: Step; readonly answer: Answer; readonly isAsExpected: boolean }
+  | {
+      readonly type: "heard";
+      readonly nodes: readonly number[];
+      readonly ms: number;
+      readonly inTime: boolean;
+    };
+
+const HEARING_LIMIT_MS = 30_000;
+const POLL_MS = 2;
+
+/** Plays a script and tells what happens. Each write is followed by a wait until all other nodes have heard of it. */
+export async function* play(script: readonly Scene[], visitor: Visitor): AsyncGenerator<Happening> {
+  for (const { title, steps } of script) {
+    yield { type: "scene", title };
+    for (const step of steps) {
+      const before = step.method === "POST" ? await messages(visitor) : undefined;
+      const answer = await visitor.request(step.method, step.path, step.node);
+      yield { type: "answer", step, answer, isAsExpected: isAsExpected(step, answer) };
+      if (before !== undefined) yield await heard(visitor, before, answer.node);
+    }
+  }
+}
+
+function isAsExpected(step: Step, answer: Answer): boolean {
+  const needsRedis = step.method === "POST" || step.read === "miss";
+  return (
+    (step.node === undefined || answer.node === step.node) &&
+    answer.read === step.read &&
+    answer.seen === step.seen &&
+    (needsRedis ? answer.commands > 0 : answer.commands === 0)
+  );
+}
+
+interface Messages {
+  readonly published: number;
+  readonly obeyed: number;
+}
+
+/**
+ * A node may serve what it has in memory until the message about a write arrives. So before another node is asked, the
+ * demo waits until that one says that it has obeyed as many messages as the writer has sent.
+ */
+async function heard(
+  visitor: Visitor,
+  before: ReadonlyMap<number, Messages>,
+  writer: number,
+): Promise<Happening> {
+  const start = performance.now();
+  const nodes = NODES.filter((node) => node !== writer);
+  const grown = (now: ReadonlyMap<number, Messages>, node: number, what: keyof Messages) =>
+    (now.get(node)?.[what] ?? 0) - (before.get(node)?.[what] ?? 0);
+  for (;;) {
+    const now = await messages(visitor);
+    const ms = performance.now() - start;
+    const sent = grown(now, writer, "published");
+    const inTime = sent > 0 && nodes.every((node) => grown(now, node, "obeyed") >= sent);
+    if (inTime || ms > HEARING_LIMIT_MS) return { type: "heard", nodes, ms, inTime };
+    await sleep(POLL_MS);
+  }
+}
+
+async function messages(visitor: Visitor): Promise<ReadonlyMap<number, Messages>> {
+  const found = await Promise.all(
+    NODES.map(async (node) => {
+      const { messagesPublished, invalidations } = (await visitor.stats(node)).clusterStats;
+      return [node, { published: messagesPublished, obeyed: invalidations }] as const;
+    }),
+  );
+  return new Map(found);
+}

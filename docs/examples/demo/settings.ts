@@ -1,0 +1,32 @@
+/** What main.ts tells each process. By environment, because arguments are for all on the machine to see. */
+export interface NodeSettings {
+  readonly node: number;
+  readonly redisUrl: string;
+  /** Its own for each run: another demo on the same Redis must not be heard in this one. */
+  readonly channel: string;
+  readonly secret: string;
+}
+
+export function asEnvironment({ node, redisUrl, channel, secret }: NodeSettings): NodeJS.ProcessEnv {
+  return {
+    DEMO_NODE: String(node),
+    DEMO_REDIS_URL: redisUrl,
+    DEMO_CHANNEL: channel,
+    DEMO_SECRET: secret,
+  };
+}
+
+export function settingsFromEnvironment(): NodeSettings {
+  return {
+    node: Number(variable("DEMO_NODE")),
+    redisUrl: variable("DEMO_REDIS_URL"),
+    channel: variable("DEMO_CHANNEL"),
+    secret: variable("DEMO_SECRET"),
+  };
+}
+
+function variable(name: string): string {
+  const value = process.env[name];
+  if (value === undefined) throw new Error(`${name} is not set: this file is started by main.ts`);
+  return value;
+}

@@ -1,0 +1,36 @@
+import type { Happening } from "./play.ts";
+
+/** What a script comes to. */
+export class Tally {
+  #reads = 0;
+  #readsFromMemory = 0;
+  #steps = 0;
+  #failures = 0;
+
+  get reads(): number {
+    return this.#reads;
+  }
+
+  /** Reads for which not one command was sent to Redis. */
+  get readsFromMemory(): number {
+    return this.#readsFromMemory;
+  }
+
+  get steps(): number {
+    return this.#steps;
+  }
+
+  get failures(): number {
+    return this.#failures;
+  }
+
+  add(happening: Happening): void {
+    if (happening.type === "heard" && !happening.inTime) this.#failures++;
+    if (happening.type !== "answer") return;
+    this.#steps++;
+    if (!happening.isAsExpected) this.#failures++;
+    if (happening.step.method !== "GET") return;
+    this.#reads++;
+    if (happening.answer.commands === 0) this.#readsFromMemory++;
+  }
+}
