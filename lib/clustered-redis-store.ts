@@ -1,73 +1,20 @@
 import { type Session, type SessionData, Store } from "express-session";
+import { checkSid } from "./arguments.ts";
 import { type Callback, deliver } from "./callback.ts";
-import type { ClusterCoordinator, ClusterState } from "./cluster-coordinator.ts";
-import { shown } from "./errors.ts";
+import type { ClusterCoordinator } from "./cluster-coordinator.ts";
 import type { LocalCache, LocalCacheStats } from "./local-cache.ts";
-import { type ClusteredRedisStoreOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
-import { stringify } from "./serializer.ts";
-import { lifetimeMs, touchWindowMs } from "./session-lifetime.ts";
+import { type ClusteredRedisStoreOptions, resolveOptions } from "./options.ts";
+import { SessionsInHand } from "./sessions-in-hand.ts";
 import { SharedSessions } from "./shared-sessions.ts";
+import type {
+  ClusterStats,
+  IdentifiedSession,
+  ListedSession,
+  StoreEvents,
+  StoreHealth,
+} from "./store-reports.ts";
 import type { StoredSession } from "./stored-session.ts";
 
-/** What a store has heard, told and refused since its start. */
-export interface ClusterStats {
-  /** The label of this process; empty with `cluster: false`. */
-  readonly nodeId: string;
-  readonly state: ClusterState;
-  /** Messages that went out with a write that Redis acknowledged. */
-  readonly messagesPublished: number;
-  /** Messages that came over the channel, one's own and nonsense included. */
-  readonly messagesReceived: number;
-  /** Of those: what could not be understood, or concerned another prefix. */
-  readonly messagesIgnored: number;
-  /** Of those: what was obeyed. */
-  readonly invalidations: number;
-  /** How often the whole cache was emptied. */
-  readonly flushes: number;
-  /** Replies that were not cached because they had been overtaken. */
-  readonly fencedFills: number;
-  /** Touches that Redis did not acknowledge. */
-  readonly failedTouches: number;
-  /** How long ago the newest heartbeat that came back was sent, in milliseconds; null when nothing is proven. */
-  readonly leaseAgeMs: number | null;
-}
-
-/** How a store is. */
-export interface StoreHealth {
-  /** Redis answers. */
-  readonly redis: boolean;
-  /** What the other processes write is heard: the cache is in use. */
-  readonly subscribed: boolean;
-  /** See `ClusterStats`. */
-  readonly leaseAgeMs: number | null;
-  /** Sessions in memory. */
-  readonly cacheSize: number;
-}
-
-/** A session and its id. */
-export interface IdentifiedSession {
-  readonly sid: string;
-  readonly session: SessionData;
-}
-
-/** A session as `all` lists it. */
-export type ListedSession = SessionData & { id: string };
-
-/** The events of a store and their arguments. They are for observers: nothing depends on anybody listening. */
-export interface StoreEvents {
-  /** Another process, named by its label, wrote or deleted a session. */
-  invalidate: [sid: string, from: string];
-  /** The cache is in use from now on. */
-  live: [];
-  /** Something may have been missed: until `live`, every read goes to Redis. */
-  suspect: [reason: string];
-  /** The cache was emptied. */
-  flush: [reason: string];
-  /** Something failed that perhaps nobody was told: the subscription, a touch, a call without a callback. */
-  clusterError: [error: Error];
-}
-
-const LONGEST_SID = 1024;
 const DELETED_AT_ONCE = 100;
 
 /**
@@ -83,10 +30,9 @@ const DELETED_AT_ONCE = 100;
  * app.use(session({ store, secret, resave: false, saveUninitialized: false }));
  */
 export class ClusteredRedisStore extends Store {
-  readonly #options: ResolvedOptions;
   readonly #sessions: SharedSessions;
-  /** When the key of a session expires that somebody has in hand. */
-  readonly #handedOut = new WeakMap<object, number | undefined>();
+  readonly #inHand: SessionsInHand;
+  #resurrections = 0;
   #flushes = 0;
   #failedTouches = 0;
 
@@ -96,8 +42,8 @@ export class ClusteredRedisStore extends Store {
    */
   constructor(options: ClusteredRedisStoreOptions) {
     super();
-    this.#options = resolveOptions(options);
-    this.#sessions = new SharedSessions(this.#options, {
+    const resolved = resolveOptions(options);
+    this.#sessions = new SharedSessions(resolved, {
       forget: (sids, from) => {
         for (const sid of sids) this.#emit("invalidate", sid, from);
       },
@@ -105,6 +51,10 @@ export class ClusteredRedisStore extends Store {
       live: () => this.#emit("live"),
       suspect: (reason) => this.#emit("suspect", reason),
       error: (error) => this.#emit("clusterError", error),
+    });
+    this.#inHand = new SessionsInHand(resolved, this.#sessions, (sid) => {
+      this.#resurrections++;
+      this.#emit("resurrection", sid);
     });
   }
 
@@ -126,7 +76,7 @@ export class ClusteredRedisStore extends Store {
   override get(sid: string, callback: Callback<SessionData | null>): void;
   override get(sid: string, callback?: Callback<SessionData | null>): Promise<SessionData | null> | void {
     const found = this.#find(sid);
-    if (callback === undefined || found instanceof Promise) return this.#deliver(found, callback);
+    if (callback === undefined || found instanceof Promise) return deliver(found, callback);
     // Outside of any try and any promise: what it throws is the application's.
     callback(null, found);
   }
@@ -138,7 +88,7 @@ export class ClusteredRedisStore extends Store {
   override set(sid: string, session: SessionData): Promise<void>;
   override set(sid: string, session: SessionData, callback: Callback | undefined): void;
   override set(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
-    return this.#deliver(this.#write(sid, session), callback);
+    return deliver(this.#inHand.save(sid, session), callback);
   }
 
   /**
@@ -148,8 +98,8 @@ export class ClusteredRedisStore extends Store {
   override touch(sid: string, session: SessionData): Promise<void>;
   override touch(sid: string, session: SessionData, callback: Callback | undefined): void;
   override touch(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
-    const work = this.#prolong(sid, session);
-    if (callback === undefined || work !== undefined) return this.#deliver(work, callback);
+    const touching = this.#touch(sid, session);
+    if (callback === undefined || touching !== undefined) return deliver(touching, callback);
     callback(null);
   }
 
@@ -157,21 +107,24 @@ export class ClusteredRedisStore extends Store {
   override destroy(sid: string): Promise<void>;
   override destroy(sid: string, callback: Callback | undefined): void;
   override destroy(sid: string, callback?: Callback): Promise<void> | void {
-    return this.#deliver(this.#destroy(sid), callback);
+    const destroying = this.#destroy(sid);
+    // req.session.destroy() may come without a callback, and nobody sees the promise then: a logout must not fail in silence.
+    if (callback === undefined) destroying.catch((error: Error) => this.#emit("clusterError", error));
+    return deliver(destroying, callback);
   }
 
   /** All sessions. They are all in memory then; `sessions()` streams them. */
   override all(): Promise<ListedSession[]>;
   override all(callback: Callback<ListedSession[]>): void;
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | void {
-    return this.#deliver(this.#all(), callback);
+    return deliver(this.#all(), callback);
   }
 
   /** The ids of all sessions. */
   ids(): Promise<string[]>;
   ids(callback: Callback<string[]>): void;
   ids(callback?: Callback<string[]>): Promise<string[]> | void {
-    return this.#deliver(this.#ids(), callback);
+    return deliver(this.#ids(), callback);
   }
 
   /** How many sessions there are. */
@@ -179,7 +132,7 @@ export class ClusteredRedisStore extends Store {
   override length(callback: Callback<number>): void;
   override length(callback?: Callback<number>): Promise<number> | void {
     const counted = this.#ids().then((ids) => ids.length);
-    return this.#deliver(counted, callback);
+    return deliver(counted, callback);
   }
 
   /** Deletes all sessions, in batches, and tells the other processes. */
@@ -187,7 +140,7 @@ export class ClusteredRedisStore extends Store {
   override clear(callback: Callback | undefined): void;
   override clear(callback?: Callback): Promise<void> | void {
     const cleared = this.#sessions.clear().then(() => this.#flushed("clear"));
-    return this.#deliver(cleared, callback);
+    return deliver(cleared, callback);
   }
 
   /**
@@ -227,10 +180,7 @@ export class ClusteredRedisStore extends Store {
 
   /** Called by express-session with what `get` returned. Here the store learns which Session objects it handed out. */
   override createSession(...[req, data]: Parameters<Store["createSession"]>): Session & SessionData {
-    const isOurs = this.#handedOut.has(data);
-    const expiresAt = this.#handedOut.get(data);
-    const session = super.createSession(req, data);
-    return isOurs ? this.#handOut(session, expiresAt) : session;
+    return this.#inHand.adopt(data, super.createSession(req, data));
   }
 
   /** Forgets a session in this process only. @returns whether it was in memory */
@@ -243,7 +193,7 @@ export class ClusteredRedisStore extends Store {
    * @throws SessionStoreError `ERR_SUBSCRIPTION` when that is not so within `cluster.subscribeTimeoutMs`; it is tried on
    */
   ready(): Promise<void> {
-    return this.#deliver(this.coordinator?.ready(), undefined) as Promise<void>;
+    return deliver(this.coordinator?.ready(), undefined) as Promise<void>;
   }
 
   /** How the store is. Never rejects. */
@@ -284,6 +234,8 @@ export class ClusteredRedisStore extends Store {
       invalidations: this.coordinator?.stats.invalidations ?? 0,
       flushes: this.#flushes,
       fencedFills: this.#sessions.fencedFills,
+      resurrections: this.#resurrections,
+      conflicts: this.#sessions.conflicts,
       failedTouches: this.#failedTouches,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
     };
@@ -307,7 +259,7 @@ export class ClusteredRedisStore extends Store {
       const hit = this.#sessions.hit(sid);
       if (hit === undefined) return this.#read(sid);
       const copy = hit.copy();
-      return copy instanceof Promise ? this.#afterParsing(hit, copy) : this.#handOut(copy, hit.expiresAt);
+      return copy instanceof Promise ? this.#afterParsing(hit, copy) : this.#inHand.note(copy, hit);
     } catch (error) {
       return Promise.reject(error);
     }
@@ -324,49 +276,18 @@ export class ClusteredRedisStore extends Store {
     copy: ReturnType<StoredSession["copy"]>,
   ): Promise<SessionData | null> {
     const session = copy instanceof Promise ? await this.#sessions.within("parse", () => copy) : copy;
-    return this.#handOut(session, stored.expiresAt);
-  }
-
-  async #write(sid: string, session: SessionData): Promise<void> {
-    checkSid(sid);
-    checkSession(session);
-    const lifetime = lifetimeMs(session, this.#options.ttl, Date.now());
-    if (lifetime <= 0) return this.#destroy(sid);
-    const ttlMs = this.#options.disableTTL ? undefined : lifetime;
-    // Before the first await: the session is the request's own, and may change as soon as this returns.
-    const text = stringify(this.#options.serializer, this.#sessions.keyOf(sid), session);
-    const stored = await this.#sessions.write(sid, text, ttlMs);
-    this.#handOut(session, stored.expiresAt);
+    return this.#inHand.note(session, stored);
   }
 
   /** Undefined when there is nothing to do. */
-  #prolong(sid: string, session: SessionData): Promise<void> | undefined {
+  #touch(sid: string, session: SessionData): Promise<void> | undefined {
     try {
-      checkSid(sid);
-      checkSession(session);
-      const { disableTouch, disableTTL, ttl, touchAfterMs } = this.#options;
-      if (disableTouch || disableTTL) return undefined;
-      const now = Date.now();
-      const lifetime = lifetimeMs(session, ttl, now);
-      if (lifetime <= 0) return this.#destroy(sid);
-      const known = this.#sessions.peek(sid)?.expiresAt ?? this.#handedOut.get(session);
-      const gained = known === undefined ? undefined : now + lifetime - known;
-      const isNegligible =
-        gained !== undefined && Math.abs(gained) < (touchAfterMs ?? touchWindowMs(lifetime));
-      return isNegligible
-        ? undefined
-        : this.#expire(sid, session, lifetime, gained !== undefined && gained >= 0);
+      return this.#inHand.touch(sid, session)?.catch((error: Error) => {
+        this.#failedTouches++;
+        this.#emit("clusterError", error);
+      });
     } catch (error) {
       return Promise.reject(error);
-    }
-  }
-
-  async #expire(sid: string, session: SessionData, ttlMs: number, isLater: boolean): Promise<void> {
-    try {
-      this.#handOut(session, await this.#sessions.expire(sid, ttlMs, isLater));
-    } catch (error) {
-      this.#failedTouches++;
-      this.#emit("clusterError", error as Error);
     }
   }
 
@@ -387,18 +308,6 @@ export class ClusteredRedisStore extends Store {
     return [...found];
   }
 
-  #handOut<T extends SessionData | null>(session: T, expiresAt: number | undefined): T {
-    if (session !== null && typeof session === "object") this.#handedOut.set(session, expiresAt);
-    return session;
-  }
-
-  /** Gives an outcome to the callback. Without one it is returned; if nobody looks at it, a failure is still told. */
-  #deliver<T>(work: T | Promise<T>, callback: Callback<T> | undefined): Promise<T> | undefined {
-    const promise = Promise.resolve(work);
-    if (callback === undefined) promise.catch((error: Error) => this.#emit("clusterError", error));
-    return deliver(promise, callback);
-  }
-
   #flushed(reason: string): void {
     this.#flushes++;
     this.#emit("flush", reason);
@@ -414,14 +323,4 @@ export class ClusteredRedisStore extends Store {
       });
     }
   }
-}
-
-function checkSid(sid: unknown): asserts sid is string {
-  if (typeof sid === "string" && sid !== "" && sid.length <= LONGEST_SID) return;
-  throw new TypeError(`sid: expected a string of 1 to ${LONGEST_SID} characters, got ${shown(sid)}`);
-}
-
-function checkSession(session: unknown): void {
-  if (session !== null && typeof session === "object") return;
-  throw new TypeError(`session: expected an object, got ${shown(session)}`);
 }

@@ -4,6 +4,7 @@
  * - `ERR_SESSION_REDIS`: Redis or the client refused or failed; `cause` is their error.
  * - `ERR_SESSION_CORRUPT`: the value in Redis could not be parsed; it is left as it is. `cause` is the parser's error.
  * - `ERR_SESSION_SERIALIZE`: the session could not be made into a string; nothing was written.
+ * - `ERR_SESSION_CONFLICT`: others kept writing the session faster than this write could be merged; nothing was written.
  * - `ERR_SUBSCRIPTION`: the subscription could not be opened, or was lost.
  */
 export type SessionStoreErrorCode =
@@ -11,6 +12,7 @@ export type SessionStoreErrorCode =
   | "ERR_SESSION_REDIS"
   | "ERR_SESSION_CORRUPT"
   | "ERR_SESSION_SERIALIZE"
+  | "ERR_SESSION_CONFLICT"
   | "ERR_SUBSCRIPTION";
 
 /**

@@ -8,19 +8,19 @@ export {
   type OutgoingMessage,
 } from "./cluster-coordinator.ts";
 export type { CacheClear, ClusterMessage, SessionDeleted, SessionInvalidated } from "./cluster-message.ts";
-export {
-  ClusteredRedisStore,
-  ClusteredRedisStore as RedisStore,
-  type ClusterStats,
-  type IdentifiedSession,
-  type ListedSession,
-  type StoreEvents,
-  type StoreHealth,
-} from "./clustered-redis-store.ts";
+export { ClusteredRedisStore, ClusteredRedisStore as RedisStore } from "./clustered-redis-store.ts";
 export { SessionStoreError, type SessionStoreErrorCode } from "./errors.ts";
 export { LocalCache, type LocalCacheLimits, type LocalCacheStats } from "./local-cache.ts";
+export type { ConflictingValues, ResolveConflict } from "./merge-sessions.ts";
 export type { ClusteredRedisStoreOptions, ClusterOptions, LocalCacheOptions } from "./options.ts";
 export type { RedisStoreClient, RedisSubscriberClient } from "./redis-client.ts";
 export type { Serializer } from "./serializer.ts";
 export type { SessionTtl } from "./session-lifetime.ts";
+export type {
+  ClusterStats,
+  IdentifiedSession,
+  ListedSession,
+  StoreEvents,
+  StoreHealth,
+} from "./store-reports.ts";
 export type { StoredSession } from "./stored-session.ts";

@@ -84,22 +84,25 @@ export class NearCache {
    *    have filled, what was there before.
    * 3. If it succeeded, and the token was valid up to then, what it wrote is cached: nobody has written in between.
    *
-   * @param written what stands in Redis if `carryOut` resolves with true
+   * @param carryOut resolves with what stands in Redis now, if that is known
    */
-  async write(sid: string, written: StoredSession, carryOut: () => Promise<boolean>): Promise<boolean> {
+  async write(
+    sid: string,
+    carryOut: () => Promise<StoredSession | undefined>,
+  ): Promise<StoredSession | undefined> {
     this.forget(sid);
     const token = this.#fence.take(sid);
-    let isKnown = false;
+    let written: StoredSession | undefined;
     let isOvertaken = false;
     try {
-      isKnown = await carryOut();
+      written = await carryOut();
       isOvertaken = !this.#fence.isValid(token);
     } finally {
       this.forget(sid);
     }
-    if (isKnown && isOvertaken) this.#fencedFills++;
-    else if (isKnown) this.#fill(sid, this.#fence.take(sid), written);
-    return isKnown;
+    if (written !== undefined && isOvertaken) this.#fencedFills++;
+    else if (written !== undefined) this.#fill(sid, this.#fence.take(sid), written);
+    return written;
   }
 
   /** Carries out a change after which the sessions, or all of them, are not known any more. See `write`. */

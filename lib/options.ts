@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { shown } from "./errors.ts";
+import type { ResolveConflict } from "./merge-sessions.ts";
 import { kindOf, type RedisStoreClient, type RedisSubscriberClient } from "./redis-client.ts";
 import type { Serializer } from "./serializer.ts";
 import type { SessionTtl } from "./session-lifetime.ts";
@@ -58,6 +59,13 @@ export interface ClusteredRedisStoreOptions {
   /** `false` is short for `{ enabled: false }`. */
   readonly cluster?: boolean | ClusterOptions | undefined;
   /**
+   * What a save does when another request has written the session since it was loaded: `"overwrite"` it, as
+   * connect-redis does, or `"merge"` both by top-level key. @default "overwrite"
+   */
+  readonly onConflict?: "overwrite" | "merge" | undefined;
+  /** With `onConflict: "merge"`: decides about a key that both have changed. @default the later writer's value stands */
+  readonly resolveConflict?: ResolveConflict | undefined;
+  /**
    * A touch that would prolong the session's life by less than this many milliseconds is left out; 0: none is.
    * @default 1 % of the session's life, 60_000 at the most
    */
@@ -81,6 +89,8 @@ export interface ResolvedOptions {
     | undefined;
   /** Undefined when it is off. */
   readonly cluster: ResolvedCluster | undefined;
+  /** Undefined when sessions are overwritten. */
+  readonly merge: { readonly resolve: ResolveConflict | undefined } | undefined;
   readonly touchAfterMs: number | undefined;
   readonly commandTimeoutMs: number;
 }
@@ -117,6 +127,7 @@ export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOpt
       maxBytes: count("localCache.maxBytes", localCache["maxBytes"], 64 * 1024 * 1024),
     },
     cluster: cluster && resolveCluster(cluster, client),
+    merge: merge(given["onConflict"], given["resolveConflict"]),
     touchAfterMs: touchAfter(given["touchAfterMs"]),
     commandTimeoutMs: milliseconds("commandTimeoutMs", given["commandTimeoutMs"], 5_000),
   };
@@ -156,6 +167,13 @@ function clientOf(name: string, client: unknown): RedisStoreClient {
     const isIoredis =
       client !== null && typeof client === "object" && "status" in client && "multi" in client;
     throw wrong(name, takes, client, isIoredis ? "an ioredis client" : undefined);
+  }
+  const { options } = client as { options?: { commandsQueueMaxLength?: number } };
+  if (options?.commandsQueueMaxLength !== undefined) {
+    // MULTI and SET may be queued and EXEC refused; the connection is then left within a transaction.
+    const why = "when its queue is full, node-redis cuts transactions in two";
+    const got = shown(options.commandsQueueMaxLength);
+    throw new TypeError(`${name}: expected one without commandsQueueMaxLength (${why}), got ${got}`);
   }
   if (!("withTypeMapping" in (client as object))) throw wrong(name, takes, client, "node-redis 4 or older");
   return client as RedisStoreClient;
@@ -207,6 +225,16 @@ function serializer(value: unknown): Serializer {
   const { parse, stringify } = value as Partial<Serializer>;
   if (typeof parse === "function" && typeof stringify === "function") return value as Serializer;
   throw wrong("serializer", "an object with the functions parse and stringify", value);
+}
+
+function merge(onConflict: unknown, resolve: unknown): ResolvedOptions["merge"] {
+  if (onConflict != null && onConflict !== "overwrite" && onConflict !== "merge") {
+    throw wrong("onConflict", '"overwrite" or "merge"', onConflict);
+  }
+  if (resolve != null && typeof resolve !== "function") throw wrong("resolveConflict", "a function", resolve);
+  if (onConflict === "merge") return { resolve: (resolve as ResolveConflict | null) ?? undefined };
+  if (resolve != null) throw wrong("resolveConflict", 'onConflict: "merge" beside it', onConflict);
+  return undefined;
 }
 
 function touchAfter(value: unknown): number | undefined {

@@ -20,6 +20,12 @@ export interface SetOptions {
   condition?: "XX";
 }
 
+/** What a script is given. */
+export interface ScriptArguments {
+  keys: string[];
+  arguments: string[];
+}
+
 /** Commands gathered to be sent together: the part of node-redis's `multi()` that all kinds of client share. */
 export interface CommandBatch {
   get(key: string): CommandBatch;
@@ -30,6 +36,8 @@ export interface CommandBatch {
   del(keys: string[]): CommandBatch;
   publish(channel: string, message: string): CommandBatch;
   ping(): CommandBatch;
+  eval(script: string, options: ScriptArguments): CommandBatch;
+  evalSha(sha1: string, options: ScriptArguments): CommandBatch;
   scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
   /** In one transaction: all or nothing. */
   exec(): Promise<unknown[]>;

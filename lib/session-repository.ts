@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { ClientReadiness } from "./client-readiness.ts";
 import type { Deadline } from "./deadlines.ts";
 import { reasonOf, SessionStoreError } from "./errors.ts";
@@ -110,6 +111,41 @@ export class SessionRepository {
     return replies[0] !== null;
   }
 
+  /**
+   * Writes a session and announces it, as one, if Redis still holds what is expected.
+   * @returns undefined when written; otherwise what Redis holds, null for nothing
+   */
+  async replace(
+    deadline: Deadline,
+    sid: string,
+    expected: string,
+    text: string,
+    ttlMs: number | undefined,
+    announcement: Announcement | undefined,
+  ): Promise<string | null | undefined> {
+    const script = {
+      keys: [this.#prefix + sid],
+      arguments: [
+        expected,
+        text,
+        String(ttlMs ?? ""),
+        announcement?.channel ?? "",
+        announcement?.message ?? "",
+      ],
+    };
+    const { replies } = await this.#send(deadline, "EVALSHA", (batch) =>
+      batch
+        .evalSha(REPLACE_SHA1, script)
+        .execAsPipeline()
+        .catch((error: Error) => {
+          if (!error.message.startsWith("NOSCRIPT")) throw error;
+          return batchOn(this.#client).eval(REPLACE, script).execAsPipeline();
+        }),
+    );
+    const [isWritten, held] = replies[0] as [unknown, unknown];
+    return Number(isWritten) === 1 ? undefined : textOf(held);
+  }
+
   /** Gives a session a new end, and announces that if told to, as one. @returns whether the session exists */
   async expire(
     deadline: Deadline,
@@ -195,6 +231,14 @@ export class SessionRepository {
     }
   }
 }
+
+/** KEYS: the session. ARGV: expected value, new value, milliseconds or nothing, channel or nothing, message. */
+const REPLACE = `local held = redis.call("GET", KEYS[1])
+if held ~= ARGV[1] then return {0, held} end
+if ARGV[3] == "" then redis.call("SET", KEYS[1], ARGV[2]) else redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3]) end
+if ARGV[4] ~= "" then redis.call("PUBLISH", ARGV[4], ARGV[5]) end
+return {1}`;
+const REPLACE_SHA1 = createHash("sha1").update(REPLACE).digest("hex");
 
 function execWith(batch: CommandBatch, announcement: Announcement | undefined): Promise<unknown[]> {
   if (announcement === undefined) return batch.execAsPipeline();

@@ -1,11 +1,16 @@
+import type { SessionData } from "express-session";
 import { ClusterCoordinator, type ClusterHandlers, type OutgoingMessage } from "./cluster-coordinator.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
+import { SessionStoreError } from "./errors.ts";
 import { LocalCache } from "./local-cache.ts";
 import { NearCache } from "./near-cache.ts";
 import type { ResolvedCluster, ResolvedOptions } from "./options.ts";
 import type { Serializer } from "./serializer.ts";
 import { type Announcement, SessionRepository } from "./session-repository.ts";
 import { StoredSession } from "./stored-session.ts";
+
+/** After so many conflicts in one write, whatever writes there does not let anybody else. */
+const MOST_CONFLICTS = 32;
 
 /**
  * The sessions that all processes share: in Redis, and in the memory of this one. Here the parts are tied together, each
@@ -18,6 +23,8 @@ export class SharedSessions {
   readonly #repository: SessionRepository;
   readonly #deadlines: Deadlines;
   readonly #near: NearCache;
+  #conflicts = 0;
+  #isClosed = false;
 
   /** @param handlers hear what the coordinator tells, after the cache has obeyed */
   constructor(options: ResolvedOptions, handlers: ClusterHandlers) {
@@ -28,13 +35,19 @@ export class SharedSessions {
     this.localCache = new LocalCache(localCache);
     const coordinator = cluster && this.#coordinate(cluster, handlers);
     this.coordinator = coordinator;
-    const isTrusted = coordinator ? (now: number) => coordinator.isLive(now) : () => true;
-    this.#near = new NearCache(this.localCache, localCache ? isTrusted : () => false);
+    this.#near = new NearCache(this.localCache, (now) => {
+      return localCache !== undefined && !this.#isClosed && (coordinator?.isLive(now) ?? true);
+    });
     coordinator?.start();
   }
 
   get fencedFills(): number {
     return this.#near.fencedFills;
+  }
+
+  /** How often a write found that another had come before it. */
+  get conflicts(): number {
+    return this.#conflicts;
   }
 
   /** The key of a session, as errors name it. */
@@ -64,6 +77,12 @@ export class SharedSessions {
     );
   }
 
+  /** What a text is as a session. Fails as `StoredSession.copy` does. */
+  async parse(sid: string, text: string): Promise<SessionData> {
+    const session = await this.#stored(sid, text, undefined).copy();
+    return session ?? ({} as SessionData);
+  }
+
   /** Those of the sessions that there are, from Redis, past the memory. */
   async readAll(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
     const values = await this.within("get many", (deadline) => this.#repository.readAll(deadline, sids));
@@ -73,18 +92,66 @@ export class SharedSessions {
     });
   }
 
-  /** @param ttlMs undefined for a session that never expires */
-  async write(sid: string, text: string, ttlMs: number | undefined): Promise<StoredSession> {
-    const written = this.#stored(sid, text, ttlMs === undefined ? undefined : Date.now() + ttlMs);
+  /**
+   * Writes a session.
+   * @param ttlMs undefined for one that never expires
+   * @param mustExist whether it is left out if there is no such session any more
+   * @returns what stands in Redis now; undefined if it was left out
+   */
+  write(
+    sid: string,
+    text: string,
+    ttlMs: number | undefined,
+    mustExist: boolean,
+  ): Promise<StoredSession | undefined> {
+    return this.#writeWith(sid, ttlMs, async (deadline, announcement) => {
+      const isWritten = await this.#repository.write(deadline, sid, text, ttlMs, announcement, mustExist);
+      return isWritten ? text : undefined;
+    });
+  }
+
+  /**
+   * Writes a session over what it is known to be, merging it with what others have written meanwhile.
+   * @param expected what Redis held when it was last seen
+   * @param proposal what to write when Redis holds `held`; `expected`, at first
+   * @returns what stands in Redis now; undefined if there is no such session any more
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MOST_CONFLICTS
+   */
+  merge(
+    sid: string,
+    ttlMs: number | undefined,
+    expected: string,
+    proposal: (held: string) => string | Promise<string>,
+  ): Promise<StoredSession | undefined> {
+    return this.#writeWith(sid, ttlMs, async (deadline, announcement) => {
+      let held = expected;
+      for (let conflicts = 0; conflicts <= MOST_CONFLICTS; conflicts++) {
+        const text = await proposal(held);
+        const found = await this.#repository.replace(deadline, sid, held, text, ttlMs, announcement);
+        if (found === undefined) return text;
+        if (found === null) return undefined;
+        held = found;
+        this.#conflicts++;
+      }
+      const message = `The session "${this.keyOf(sid)}" was written by others ${MOST_CONFLICTS} times in a row meanwhile`;
+      throw new SessionStoreError("ERR_SESSION_CONFLICT", message);
+    });
+  }
+
+  /** @param carryOut resolves with the text that it wrote, or undefined for none */
+  #writeWith(
+    sid: string,
+    ttlMs: number | undefined,
+    carryOut: (deadline: Deadline, announcement: Announcement | undefined) => Promise<string | undefined>,
+  ): Promise<StoredSession | undefined> {
+    const expiresAt = ttlMs === undefined ? undefined : Date.now() + ttlMs;
     const message = this.coordinator?.announce("SessionInvalidated", [sid]);
-    await this.#near.write(sid, written, () =>
-      this.#announced(message, (announcement) =>
-        this.within(`set ${this.keyOf(sid)}`, (deadline) =>
-          this.#repository.write(deadline, sid, text, ttlMs, announcement),
-        ),
-      ),
-    );
-    return written;
+    return this.#near.write(sid, async () => {
+      const text = await this.#announced(message, (announcement) =>
+        this.within(`set ${this.keyOf(sid)}`, (deadline) => carryOut(deadline, announcement)),
+      );
+      return text === undefined ? undefined : this.#stored(sid, text, expiresAt);
+    });
   }
 
   /**
@@ -155,6 +222,7 @@ export class SharedSessions {
 
   /** Stops listening and forgets everything; resolves when all that is under way has been answered. */
   close(): Promise<void> {
+    this.#isClosed = true;
     this.coordinator?.close();
     this.#near.forgetAll();
     return this.#deadlines.settled();

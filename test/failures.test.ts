@@ -257,6 +257,17 @@ test("after close the store answers from Redis, with nothing in memory, and list
   await expect(a.store.ready()).rejects.toMatchObject({ code: "ERR_SUBSCRIPTION" });
 });
 
+test("after close a store without cluster, too, keeps nothing in memory", async () => {
+  const space = newSpace();
+  const client = await directClient();
+  const store = new ClusteredRedisStore({ client, prefix: space.prefix, cluster: false });
+  await store.set("s", sessionOf());
+  expect(store.localCache.size).toBe(1);
+  await store.close();
+  await store.get("s");
+  expect(store.localCache.size).toBe(0);
+});
+
 test("a store can be made before Redis is there, and is live once it is", async () => {
   const redis = await ownRedis();
   await redis.kill();

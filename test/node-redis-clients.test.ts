@@ -125,6 +125,13 @@ test("disableOfflineQueue: while the client is offline, an operation fails witho
   });
 });
 
+test("a client whose queue is bounded is refused: node-redis would cut transactions in two", () => {
+  const client = createClient({ commandsQueueMaxLength: 10 });
+  expect(() => new ClusteredRedisStore({ client })).toThrow(
+    /^client: expected one without commandsQueueMaxLength/,
+  );
+});
+
 test("the store closes its own connection and leaves the client open", async () => {
   const { store, client, bus } = await startNode(newSpace());
   await store.close();

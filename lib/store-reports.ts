@@ -1,0 +1,66 @@
+import type { SessionData } from "express-session";
+import type { ClusterState } from "./cluster-coordinator.ts";
+
+/** What a store has heard, told and refused since its start. */
+export interface ClusterStats {
+  /** The label of this process; empty with `cluster: false`. */
+  readonly nodeId: string;
+  readonly state: ClusterState;
+  /** Messages that went out with a write that Redis acknowledged. */
+  readonly messagesPublished: number;
+  /** Messages that came over the channel, one's own and nonsense included. */
+  readonly messagesReceived: number;
+  /** Of those: what could not be understood, or concerned another prefix. */
+  readonly messagesIgnored: number;
+  /** Of those: what was obeyed. */
+  readonly invalidations: number;
+  /** How often the whole cache was emptied. */
+  readonly flushes: number;
+  /** Replies that were not cached because they had been overtaken. */
+  readonly fencedFills: number;
+  /** Saves and touches that would have brought back a destroyed session, and did not. */
+  readonly resurrections: number;
+  /** With `onConflict: "merge"`: how often a save found that another had come before it. */
+  readonly conflicts: number;
+  /** Touches that Redis did not acknowledge. */
+  readonly failedTouches: number;
+  /** How long ago the newest heartbeat that came back was sent, in milliseconds; null when nothing is proven. */
+  readonly leaseAgeMs: number | null;
+}
+
+/** How a store is. */
+export interface StoreHealth {
+  /** Redis answers. */
+  readonly redis: boolean;
+  /** What the other processes write is heard: the cache is in use. */
+  readonly subscribed: boolean;
+  /** See `ClusterStats`. */
+  readonly leaseAgeMs: number | null;
+  /** Sessions in memory. */
+  readonly cacheSize: number;
+}
+
+/** A session and its id. */
+export interface IdentifiedSession {
+  readonly sid: string;
+  readonly session: SessionData;
+}
+
+/** A session as `all` lists it. */
+export type ListedSession = SessionData & { id: string };
+
+/** The events of a store and their arguments. They are for observers: nothing depends on anybody listening. */
+export interface StoreEvents {
+  /** Another process, named by its label, wrote or deleted a session. */
+  invalidate: [sid: string, from: string];
+  /** The cache is in use from now on. */
+  live: [];
+  /** Something may have been missed: until `live`, every read goes to Redis. */
+  suspect: [reason: string];
+  /** The cache was emptied. */
+  flush: [reason: string];
+  /** A request saved or touched a session that had been destroyed since it loaded it: that was left out. */
+  resurrection: [sid: string];
+  /** Something failed that nobody was told, or perhaps not: the subscription, a touch, a destroy without a callback. */
+  clusterError: [error: Error];
+}
