@@ -47,16 +47,16 @@ export class NearCache {
    * Reads a session through the cache.
    *
    * 1. While the cache is not trusted, each read goes its own way and leaves nothing behind.
-   * 2. A read under way is joined if nothing has been heard of its session since it began: its reply is then as fresh as a
-   *    hit would be.
-   * 3. Otherwise a token is taken before the read is sent.
+   * 2. Otherwise a token is taken before the read is sent.
+   * 3. A read under way is joined instead if nothing has been heard of its session since it began: its reply is then as
+   *    fresh as a hit would be.
    * 4. The reply is cached if the token is still valid and the cache still trusted when it has arrived *and been parsed*.
    */
   read(sid: string, fetch: () => Promise<StoredSession | undefined>): Promise<StoredSession | undefined> {
-    if (!this.#isTrusted(performance.now())) return fetch();
+    const token = this.#tokenIfTrusted(sid);
+    if (token === undefined) return fetch();
     const joined = this.#flights.get(sid);
     if (joined !== undefined && this.#fence.isValid(joined.token)) return joined.reading;
-    const token = this.#fence.take(sid);
     const flight: Flight = { token, reading: this.#fetchAndFill(sid, token, fetch) };
     this.#flights.set(sid, flight);
     const land = () => {
@@ -79,7 +79,8 @@ export class NearCache {
   /**
    * Carries out a write of one session.
    *
-   * 1. The session is forgotten, which voids all replies under way, and a token is taken.
+   * 1. The session is forgotten, which voids all replies under way, and a token is taken; none while the cache is not
+   *    trusted, for then a later write of somebody else's may go unheard.
    * 2. When the write has ended, in whatever way, it is forgotten once more: a read that overlapped the write may bring, or
    *    have filled, what was there before.
    * 3. If it succeeded, and the token was valid up to then, what it wrote is cached: nobody has written in between.
@@ -91,17 +92,18 @@ export class NearCache {
     carryOut: () => Promise<StoredSession | undefined>,
   ): Promise<StoredSession | undefined> {
     this.forget(sid);
-    const token = this.#fence.take(sid);
+    const token = this.#tokenIfTrusted(sid);
     let written: StoredSession | undefined;
     let isOvertaken = false;
     try {
       written = await carryOut();
-      isOvertaken = !this.#fence.isValid(token);
+      isOvertaken = token !== undefined && !this.#fence.isValid(token);
     } finally {
       this.forget(sid);
     }
-    if (written !== undefined && isOvertaken) this.#fencedFills++;
-    else if (written !== undefined) this.#fill(sid, this.#fence.take(sid), written);
+    if (written === undefined || token === undefined) return written;
+    if (isOvertaken) this.#fencedFills++;
+    else this.#fill(sid, this.#fence.take(sid), written);
     return written;
   }
 
@@ -117,11 +119,11 @@ export class NearCache {
 
   /** Carries out a change of nothing but a session's end, to a later one. */
   async prolong(sid: string, expiresAt: number, carryOut: () => Promise<boolean>): Promise<boolean> {
-    const token = this.#fence.take(sid);
+    const token = this.#tokenIfTrusted(sid);
     const exists = await carryOut();
     if (!exists) this.forget(sid);
     const held = this.#cache.peek(sid);
-    if (held !== undefined && this.#fence.isValid(token)) held.expiresAt = expiresAt;
+    if (held !== undefined && token !== undefined && this.#fence.isValid(token)) held.expiresAt = expiresAt;
     return exists;
   }
 
@@ -135,6 +137,10 @@ export class NearCache {
   forgetAll(): void {
     this.#fence.voidAll();
     this.#cache.clear();
+  }
+
+  #tokenIfTrusted(sid: string): FillToken | undefined {
+    return this.#isTrusted(performance.now()) ? this.#fence.take(sid) : undefined;
   }
 
   #forgetEach(sids: readonly string[] | "all"): void {
