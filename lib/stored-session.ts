@@ -52,8 +52,27 @@ export class StoredSession {
    */
   parse(): void | Promise<void> {
     const keep = (session: SessionData | null) => {
-      alignExpires(session, this.#expiresAt);
       this.#parsed = { session };
+    };
+    const session = this.#fresh();
+    return session instanceof Promise ? session.then(keep) : keep(session);
+  }
+
+  /** A session that shares nothing with any other; a promise of it if the serializer is asynchronous. Fails as `parse` does. */
+  copy(): SessionData | null | Promise<SessionData | null> {
+    if (this.#serializer === JSON) {
+      if (this.#parsed === undefined) this.parse();
+      return cloneJson(this.#parsed?.session ?? null);
+    }
+    const spare = this.#parsed;
+    this.#parsed = undefined;
+    return spare === undefined ? this.#fresh() : spare.session;
+  }
+
+  #fresh(): SessionData | null | Promise<SessionData | null> {
+    const align = (session: SessionData | null) => {
+      alignExpires(session, this.#expiresAt);
+      return session;
     };
     let session: SessionData | null | PromiseLike<SessionData>;
     try {
@@ -61,26 +80,10 @@ export class StoredSession {
     } catch (cause) {
       throw this.#corrupt(cause);
     }
-    if (!isThenable(session)) return keep(session);
-    return Promise.resolve(session).then(keep, (cause: unknown) => {
+    if (!isThenable(session)) return align(session);
+    return Promise.resolve(session).then(align, (cause: unknown) => {
       throw this.#corrupt(cause);
     });
-  }
-
-  /** A session that shares nothing with any other; a promise of it if the serializer is asynchronous. Fails as `parse` does. */
-  copy(): SessionData | null | Promise<SessionData | null> {
-    if (this.#parsed === undefined) {
-      const parsing = this.parse();
-      if (parsing !== undefined) return parsing.then(() => this.#take());
-    }
-    return this.#take();
-  }
-
-  #take(): SessionData | null {
-    const { session } = this.#parsed as { readonly session: SessionData | null };
-    if (this.#serializer === JSON) return cloneJson(session);
-    this.#parsed = undefined;
-    return session;
   }
 
   #corrupt(cause: unknown): SessionStoreError {
