@@ -32,10 +32,13 @@ export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): 
     : left;
 }
 
-/** Redis takes whole milliseconds; a fraction of the first one must not become the wish to delete. */
+/** Redis takes whole milliseconds; a fraction of the first must not become the wish to delete, nor noise a whole one. */
 function wholeMs(ms: number): number {
-  return Math.ceil(ms);
+  return Math.ceil(ms - 1e-6);
 }
+
+/** The last moment that a Date can tell, in milliseconds since 1970. */
+const LAST_DATE = 8.64e15;
 
 /**
  * Sets the cookie's `expires` to the time at which the key really expires, in the type and format that it has: the value
@@ -43,7 +46,8 @@ function wholeMs(ms: number): number {
  */
 export function alignExpires(session: unknown, expiresAt: number | undefined): void {
   const cookie = (session as { cookie?: { expires?: unknown } } | null)?.cookie;
-  if (expiresAt === undefined || cookie === null || typeof cookie !== "object") return;
+  if (expiresAt === undefined || expiresAt > LAST_DATE || cookie === null || typeof cookie !== "object")
+    return;
   const { expires } = cookie;
   if (typeof expires === "string") cookie.expires = new Date(expiresAt).toISOString();
   else if (typeof expires === "number") cookie.expires = expiresAt;

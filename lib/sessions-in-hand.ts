@@ -1,4 +1,5 @@
-import type { Session, SessionData } from "express-session";
+import { isDeepStrictEqual } from "node:util";
+import type { Cookie, Session, SessionData } from "express-session";
 import { checkSession, checkSid } from "./arguments.ts";
 import { mergeSessions } from "./merge-sessions.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -7,15 +8,17 @@ import { lifetimeMs, touchWindowMs } from "./session-lifetime.ts";
 import type { SharedSessions } from "./shared-sessions.ts";
 import type { StoredSession } from "./stored-session.ts";
 
+const LOST_MS = 10;
+
 interface Known {
   /** When its key expires; undefined for never. */
   readonly expiresAt: number | undefined;
   /** It is a request's Session that stood in Redis: saving it must not bring it back once it was destroyed. */
   readonly isStored: boolean;
-  /** What its holder started from. Kept for those who merge only, as is `held`. */
-  readonly base?: string;
+  /** What its holder started from. */
+  readonly base: string;
   /** What Redis held after that: the same, unless it was merged with what others wrote. */
-  readonly held?: string;
+  readonly held: string;
 }
 
 /**
@@ -24,6 +27,7 @@ interface Known {
  * - One that was loaded is only ever updated: if it has been destroyed since, on whatever node, it stays so. A new one,
  *   and a plain object that the application writes, is written whether or not there was one before.
  * - When sessions are merged, it is written over what it was loaded as, and merged if that is not what Redis holds.
+ * - One that is saved as it was loaded, but for the cookie's end (`resave: true`), is touched instead of written.
  * - A touch is left out if it would prolong the session's life by next to nothing.
  *
  * express-session returns the very objects that `createSession` made, so a WeakMap knows them again, and what it knows
@@ -68,11 +72,18 @@ export class SessionsInHand {
     const ttlMs = disableTTL ? undefined : lifetime;
     // Before the first await: the session is the request's own, and may change as soon as this returns.
     const text = stringify(serializer, this.#sessions.keyOf(sid), session);
-    const { isStored = false, base, held } = this.#known.get(session) ?? {};
+    const known = this.#known.get(session);
+    const loaded = known?.isStored ? known : undefined;
+    if (loaded !== undefined && (await this.#isUnchanged(sid, loaded.base, text))) {
+      await this.#prolong(sid, session, lifetime);
+      return;
+    }
     const stored =
-      isStored && base !== undefined && held !== undefined
-        ? await this.#sessions.merge(sid, ttlMs, held, (now) => this.#merged(sid, base, now, text))
-        : await this.#sessions.write(sid, text, ttlMs, isStored);
+      loaded !== undefined && this.#options.merge
+        ? await this.#sessions.merge(sid, ttlMs, loaded.held, (now) =>
+            this.#merged(sid, loaded.base, now, text),
+          )
+        : await this.#sessions.write(sid, text, ttlMs, loaded !== undefined);
     if (stored === undefined) this.#onRefused(sid);
     else this.#know(session, stored, text, isLive(session));
   }
@@ -81,11 +92,15 @@ export class SessionsInHand {
   touch(sid: string, session: SessionData): Promise<void> | undefined {
     checkSid(sid);
     checkSession(session);
-    const { disableTouch, disableTTL, ttl, touchAfterMs } = this.#options;
-    if (disableTouch || disableTTL) return undefined;
-    const now = Date.now();
-    const lifetime = lifetimeMs(session, ttl, now);
+    if (this.#options.disableTouch) return undefined;
+    return this.#prolong(sid, session, lifetimeMs(session, this.#options.ttl, Date.now()));
+  }
+
+  #prolong(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
+    const { disableTTL, touchAfterMs } = this.#options;
+    if (disableTTL) return undefined;
     if (lifetime <= 0) return this.#sessions.delete([sid]).then(() => {});
+    const now = Date.now();
     const known = (this.#sessions.peek(sid) ?? this.#known.get(session))?.expiresAt;
     const gained = known === undefined ? undefined : now + lifetime - known;
     const isNegligible = gained !== undefined && Math.abs(gained) < (touchAfterMs ?? touchWindowMs(lifetime));
@@ -97,8 +112,19 @@ export class SessionsInHand {
   async #expire(sid: string, session: SessionData, ttlMs: number, isLater: boolean): Promise<void> {
     const known = this.#known.get(session);
     const expiresAt = await this.#sessions.expire(sid, ttlMs, isLater);
-    if (expiresAt !== undefined) this.#known.set(session, { isStored: false, ...known, expiresAt });
-    else if (known?.isStored) this.#onRefused(sid);
+    if (expiresAt === undefined) {
+      if (known?.isStored) this.#onRefused(sid);
+    } else if (known !== undefined) this.#known.set(session, { ...known, expiresAt });
+  }
+
+  /** Whether two texts are of the same session, but for the cookie's end: every request moves that. */
+  async #isUnchanged(sid: string, base: string, mine: string): Promise<boolean> {
+    // A date is as long as any other in JSON, so most changes show here already.
+    if (this.#options.serializer === JSON && base.length !== mine.length) return false;
+    if (base === mine) return true;
+    const [was, is] = await Promise.all([this.#sessions.parse(sid, base), this.#sessions.parse(sid, mine)]);
+    if (was.cookie && is.cookie) alignCookie(was.cookie, is.cookie);
+    return isDeepStrictEqual(was, is);
   }
 
   /** What to write over `held`, for a request that started from `base` and wants to write `mine`. */
@@ -116,12 +142,15 @@ export class SessionsInHand {
     base: string,
     isStored: boolean,
   ): void {
-    // The texts are as large as the session: only those who merge have use for them.
-    this.#known.set(
-      session,
-      this.#options.merge ? { expiresAt, isStored, base, held } : { expiresAt, isStored },
-    );
+    this.#known.set(session, { expiresAt, isStored, base, held });
   }
+}
+
+/** Lets `was` end when `is` does, and be as old: express-session's touch loses a millisecond of it now and then. */
+function alignCookie(was: Cookie, is: Cookie): void {
+  was.expires = is.expires;
+  const lost = (was.originalMaxAge ?? Number.NaN) - (is.originalMaxAge ?? Number.NaN);
+  if (Math.abs(lost) <= LOST_MS) was.originalMaxAge = is.originalMaxAge;
 }
 
 /** Whether it is a request's Session, which express-session made, and no plain object that the application writes. */

@@ -1,7 +1,15 @@
 import { expect, test } from "vitest";
 import { RedisStore } from "../lib/index.ts";
 import { eventually } from "./support/eventually.ts";
-import { directClient, newSpace, sessionOf, startNode, valuesOf, watchCommands } from "./support/node.ts";
+import {
+  directClient,
+  loadAsRequest,
+  newSpace,
+  sessionOf,
+  startNode,
+  valuesOf,
+  watchCommands,
+} from "./support/node.ts";
 
 /** connect-redis's surface, without its faults. */
 
@@ -152,6 +160,61 @@ test("touchAfterMs: 0 touches Redis every time", async () => {
   const commands = await watchCommands(space);
   for (let i = 0; i < 3; i++) await store.touch("s", session);
   await eventually(() => commands.filter((command) => command === "PEXPIRE").length === 3);
+});
+
+for (const [name, serializer] of Object.entries({
+  JSON: undefined,
+  "a serializer of one's own": { stringify: JSON.stringify, parse: async (text: string) => JSON.parse(text) },
+})) {
+  test(`${name}: a save that changes nothing but the cookie's end is a touch, and left out like one`, async () => {
+    const space = newSpace();
+    const direct = await directClient();
+    const { store } = await startNode(space, { store: { serializer } });
+    await store.set("s", sessionOf({ v: 1 }));
+    const commands = await watchCommands(space);
+    const request = await loadAsRequest(store, "s");
+    // As express-session does at the end of each request.
+    request.cookie.maxAge = 60_000;
+    await store.set("s", request);
+    await direct.pExpire(`${space.prefix}s`, 30_000);
+    store.evictFromCache("s");
+    const later = await loadAsRequest(store, "s");
+    later.cookie.maxAge = 60_000;
+    await store.set("s", later);
+    request["v"] = 2;
+    await store.set("s", request);
+    await eventually(() => commands.includes("SET"));
+    expect(
+      commands.filter((command) => command !== "PUBLISH" && command !== "GET" && command !== "PTTL"),
+    ).toEqual(["PEXPIRE", "PEXPIRE", "SET"]);
+    // The first PEXPIRE is the test's own.
+    expect(store.clusterStats).toMatchObject({ messagesPublished: 2, resurrections: 0 });
+  });
+}
+
+test("an unchanged save prolongs the session though disableTouch is set: it is a save", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space, { store: { disableTouch: true } });
+  await store.set("s", sessionOf({}, 600_000));
+  await direct.pExpire(`${space.prefix}s`, 30_000);
+  store.evictFromCache("s");
+  const request = await loadAsRequest(store, "s");
+  request.cookie.maxAge = 600_000;
+  await store.set("s", request);
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(500_000);
+});
+
+test("an unchanged save of a session that was destroyed meanwhile does not bring it back, and tells", async () => {
+  const space = newSpace();
+  const a = await startNode(space, { store: { touchAfterMs: 0 } });
+  const b = await startNode(space);
+  await a.store.set("s", sessionOf());
+  const request = await loadAsRequest(a.store, "s");
+  await b.store.destroy("s");
+  await a.store.set("s", request);
+  expect(await b.store.get("s")).toBeNull();
+  expect(a.store.clusterStats.resurrections).toBe(1);
 });
 
 test("a touch of a session that is not there brings nothing into being", async () => {

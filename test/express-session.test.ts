@@ -165,3 +165,14 @@ test("a request that only reads sends nothing to Redis once the session is in me
   await eventually(() => commands.includes("DEL"));
   expect(commands.filter((command) => command !== "DEL" && command !== "PUBLISH")).toEqual([]);
 });
+
+test("resave: true, too, sends nothing to Redis for a request that only reads", async () => {
+  const { space, one } = await twoApps(true, { resave: true });
+  const browser = new Browser();
+  await browser.fetch(one, "/login/ann");
+  const commands = await watchCommands(space);
+  for (let i = 0; i < 20; i++) expect((await browser.fetch(one, "/me")).body).toEqual({ user: "ann" });
+  await browser.fetch(one, "/logout");
+  await eventually(() => commands.includes("DEL"));
+  expect(commands.filter((command) => command !== "DEL" && command !== "PUBLISH")).toEqual([]);
+});

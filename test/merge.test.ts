@@ -1,25 +1,25 @@
-import type { Request } from "express";
 import type { SessionData } from "express-session";
 import { expect, test } from "vitest";
-import type { ClusteredRedisStore, ConflictingValues } from "../lib/index.ts";
+import type { ConflictingValues } from "../lib/index.ts";
 import { eventually } from "./support/eventually.ts";
-import { directClient, newSpace, sessionOf, startNode, valuesOf, watchCommands } from "./support/node.ts";
+import {
+  directClient,
+  loadAsRequest,
+  newSpace,
+  sessionOf,
+  startNode,
+  valuesOf,
+  watchCommands,
+} from "./support/node.ts";
 
 const MERGE = { onConflict: "merge" } as const;
-
-/** Loads a session as a request does: the object is express-session's, and returns to the store. */
-async function load(store: ClusteredRedisStore, sid: string): Promise<SessionData> {
-  const data = await store.get(sid);
-  if (!data) throw new Error("there is no such session");
-  return store.createSession({ sessionID: sid } as Request, data);
-}
 
 test("changes of two requests to different keys are both kept, on whatever node, and the objects stay as they were", async () => {
   const space = newSpace();
   const a = await startNode(space, { store: MERGE });
   const b = await startNode(space, { store: MERGE });
   await a.store.set("s", sessionOf({ kept: 1, gone: 1 }));
-  const [mine, theirs] = [await load(a.store, "s"), await load(b.store, "s")];
+  const [mine, theirs] = [await loadAsRequest(a.store, "s"), await loadAsRequest(b.store, "s")];
   Object.assign(mine, { mine: 1 });
   Object.assign(theirs, { theirs: 1 });
   delete theirs["gone"];
@@ -36,7 +36,7 @@ test("changes of two requests to different keys are both kept, on whatever node,
 test("a request that saves again after it was merged loses nothing of the others'", async () => {
   const { store } = await startNode(newSpace(), { store: MERGE });
   await store.set("s", sessionOf({}));
-  const [mine, theirs] = [await load(store, "s"), await load(store, "s")];
+  const [mine, theirs] = [await loadAsRequest(store, "s"), await loadAsRequest(store, "s")];
   await store.set("s", Object.assign(theirs, { theirs: 1 }));
   await store.set("s", Object.assign(mine, { mine: 1 }));
   await store.set("s", Object.assign(mine, { mine: 2, more: 1 }));
@@ -58,7 +58,7 @@ test("a key that both changed is the later writer's, or resolveConflict's", asyn
   ] as const) {
     const { store } = await startNode(newSpace(), { store: { ...MERGE, resolveConflict } });
     await store.set("s", sessionOf({ n: 0 }));
-    const [mine, theirs] = [await load(store, "s"), await load(store, "s")];
+    const [mine, theirs] = [await loadAsRequest(store, "s"), await loadAsRequest(store, "s")];
     await store.set("s", Object.assign(theirs, { n: 5 }));
     await store.set("s", Object.assign(mine, { n: 10 }));
     expect(valuesOf(await store.get("s"))).toEqual({ n: expected });
@@ -70,9 +70,9 @@ test("without a conflict a save is one command, with one it is two", async () =>
   const { store } = await startNode(space, { store: MERGE });
   await store.set("s", sessionOf({}));
   // Redis keeps the script from the first use on.
-  await store.set("s", Object.assign(await load(store, "s"), { first: 1 }));
+  await store.set("s", Object.assign(await loadAsRequest(store, "s"), { first: 1 }));
   const commands = await watchCommands(space);
-  const [mine, theirs] = [await load(store, "s"), await load(store, "s")];
+  const [mine, theirs] = [await loadAsRequest(store, "s"), await loadAsRequest(store, "s")];
   const saves = () => commands.filter((command) => command === "EVALSHA").length;
   await store.set("s", Object.assign(theirs, { theirs: 1 }));
   await eventually(() => saves() === 1);
@@ -88,7 +88,7 @@ test("a script that Redis has forgotten is sent again", async () => {
   const { store } = await startNode(newSpace(), { store: MERGE });
   await store.set("s", sessionOf({}));
   await direct.sendCommand(["SCRIPT", "FLUSH"]);
-  await store.set("s", Object.assign(await load(store, "s"), { v: 1 }));
+  await store.set("s", Object.assign(await loadAsRequest(store, "s"), { v: 1 }));
   expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
 });
 
@@ -97,7 +97,7 @@ test("a touch between load and save is no conflict, and the merged session has i
   const direct = await directClient();
   const { store } = await startNode(space, { store: { ...MERGE, touchAfterMs: 0 } });
   await store.set("s", sessionOf({}));
-  const mine = await load(store, "s");
+  const mine = await loadAsRequest(store, "s");
   await store.touch("s", sessionOf({}, 600_000));
   await store.set("s", Object.assign(mine, { mine: 1 }));
   expect(store.clusterStats.conflicts).toBe(0);
@@ -109,7 +109,7 @@ test("a loaded session is merged with what a plain set, or connect-redis, wrote 
   const direct = await directClient();
   const { store } = await startNode(space, { store: MERGE });
   await store.set("s", sessionOf({}));
-  const mine = await load(store, "s");
+  const mine = await loadAsRequest(store, "s");
   await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ theirs: 1 })));
   await store.set("s", Object.assign(mine, { mine: 1 }));
   expect(valuesOf(await store.get("s"))).toEqual({ theirs: 1, mine: 1 });
@@ -121,7 +121,7 @@ test("many writers at once lose nothing", async () => {
   const [a, b] = nodes as [(typeof nodes)[0], (typeof nodes)[0]];
   await a.store.set("s", sessionOf({}));
   const writers = Array.from({ length: 20 }, (_, i) => (i % 2 ? a.store : b.store));
-  const sessions = await Promise.all(writers.map((store) => load(store, "s")));
+  const sessions = await Promise.all(writers.map((store) => loadAsRequest(store, "s")));
   await Promise.all(
     writers.map((store, i) =>
       store.set("s", Object.assign(sessions[i] as object, { [`key${i}`]: i }) as SessionData),
@@ -149,7 +149,7 @@ test("what keeps writing in between ends in a clear error, not for ever", async 
   };
   const { store } = await startNode(space, { store: { ...MERGE, resolveConflict, serializer } });
   await store.set("s", sessionOf({}));
-  const mine = await load(store, "s");
+  const mine = await loadAsRequest(store, "s");
   await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ writes: ++writes })));
   await expect(store.set("s", Object.assign(mine, { mine: 1 }))).rejects.toMatchObject({
     code: "ERR_SESSION_CONFLICT",
@@ -165,7 +165,7 @@ test("a resolveConflict that throws is the save's error, and nothing is written"
   };
   const { store } = await startNode(newSpace(), { store: { ...MERGE, resolveConflict } });
   await store.set("s", sessionOf({ n: 0 }));
-  const [mine, theirs] = [await load(store, "s"), await load(store, "s")];
+  const [mine, theirs] = [await loadAsRequest(store, "s"), await loadAsRequest(store, "s")];
   await store.set("s", Object.assign(theirs, { n: 1 }));
   await expect(store.set("s", Object.assign(mine, { n: 2 }))).rejects.toThrow("cannot decide");
   expect(valuesOf(await store.get("s"))).toEqual({ n: 1 });
@@ -174,7 +174,7 @@ test("a resolveConflict that throws is the save's error, and nothing is written"
 test("by default the later save overwrites, as with connect-redis", async () => {
   const { store } = await startNode(newSpace());
   await store.set("s", sessionOf({}));
-  const [mine, theirs] = [await load(store, "s"), await load(store, "s")];
+  const [mine, theirs] = [await loadAsRequest(store, "s"), await loadAsRequest(store, "s")];
   await store.set("s", Object.assign(theirs, { theirs: 1 }));
   await store.set("s", Object.assign(mine, { mine: 1 }));
   expect(valuesOf(await store.get("s"))).toEqual({ mine: 1 });

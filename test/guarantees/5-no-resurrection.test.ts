@@ -112,7 +112,7 @@ for (const onConflict of ["overwrite", "merge"] as const) {
 }
 
 test("resave: true does not bring back a session that was logged out meanwhile", async () => {
-  const { space, gate, a, one, other, direct } = await twoNodes({ resave: true });
+  const { space, gate, a, one, other, direct } = await twoNodes({ resave: true }, { touchAfterMs: 0 });
   const browser = new Browser();
   await browser.fetch(one, "/login");
   const slow = browser.fetch(one, "/slow-read");

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { EventEmitter } from "node:events";
+import type { Request } from "express";
 import type { SessionData } from "express-session";
 import { createClient, type RedisClientOptions } from "redis";
 import { inject, onTestFinished } from "vitest";
@@ -99,6 +100,13 @@ export function valuesOf(session: SessionData | null | undefined): Record<string
   if (session == null) return null;
   const { cookie: _, ...values } = session;
   return values;
+}
+
+/** Loads a session as a request does: the object is express-session's, and returns to the store. */
+export async function loadAsRequest(store: ClusteredRedisStore, sid: string): Promise<SessionData> {
+  const data = await store.get(sid);
+  if (!data) throw new Error(`There is no session ${sid}`);
+  return store.createSession({ sessionID: sid } as Request, data);
 }
 
 /** Sees every command of a space's keys that Redis carries out. */

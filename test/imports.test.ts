@@ -1,0 +1,135 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { basename } from "node:path";
+import ts from "typescript";
+import { describe, expect, test } from "vitest";
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  /** It leaves nothing in the JavaScript. */
+  readonly isTypeOnly: boolean;
+}
+
+const LIB = new URL("../lib/", import.meta.url);
+const files = readdirSync(LIB, { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".ts"))
+  .map((name) => name.replaceAll("\\", "/"));
+const textOf = new Map(files.map((file) => [file, readFileSync(new URL(file, LIB), "utf8")]));
+
+/** Everything that a module asks for, in whatever way. */
+function importsOf(from: string, text: string): Import[] {
+  const found: Import[] = [];
+  const add = (module: ts.Expression | undefined, isTypeOnly: boolean) => {
+    if (module !== undefined && ts.isStringLiteralLike(module))
+      found.push({ from, to: module.text, isTypeOnly });
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node)) {
+      add(node.moduleSpecifier, node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword);
+    } else if (ts.isExportDeclaration(node)) add(node.moduleSpecifier, node.isTypeOnly);
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      add(node.argument.literal as ts.Expression, true);
+    } else if (ts.isCallExpression(node)) {
+      const isImport = node.expression.kind === ts.SyntaxKind.ImportKeyword;
+      if (isImport || node.expression.getText() === "require") add(node.arguments[0], false);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile(from, text, ts.ScriptTarget.Latest, true));
+  return found;
+}
+
+const imports = files.flatMap((file) => importsOf(file, textOf.get(file) as string));
+
+/** The files of lib/ that a file imports, for types or more. */
+function neighboursOf(file: string): string[] {
+  return imports.filter(({ from, to }) => from === file && to.startsWith("./")).map(({ to }) => to.slice(2));
+}
+
+/** Those, and what they import in turn. */
+function reachableFrom(file: string, found = new Set<string>()): Set<string> {
+  for (const neighbour of neighboursOf(file)) {
+    if (found.has(neighbour)) continue;
+    found.add(neighbour);
+    reachableFrom(neighbour, found);
+  }
+  return found;
+}
+
+/** Who imports a package into the JavaScript. */
+function usersOf(pattern: RegExp): string[] {
+  return imports.filter(({ to, isTypeOnly }) => pattern.test(to) && !isTypeOnly).map(({ from }) => from);
+}
+
+const PARTS = ["near-cache.ts", "session-repository.ts", "cluster-coordinator.ts"];
+
+test("the imports are found, whatever their form", () => {
+  const text = `
+    import { type A } from "./values.ts";
+    import type { B } from "./types.ts";
+    import "./effects.ts";
+    export * from "./exports.ts";
+    export type { C } from "./type-exports.ts";
+    // import "./comment.ts";
+    type D = import("./inline.ts").D;
+    const later = () => [import("./later.ts"), require("./required.ts"), 'import "./text.ts"'];
+  `;
+  const found = importsOf("a.ts", text).map(({ to, isTypeOnly }) => [to, isTypeOnly]);
+  expect(found).toEqual([
+    ["./values.ts", false],
+    ["./types.ts", true],
+    ["./effects.ts", false],
+    ["./exports.ts", false],
+    ["./type-exports.ts", true],
+    ["./inline.ts", true],
+    ["./later.ts", false],
+    ["./required.ts", false],
+  ]);
+});
+
+test("the rules are held against files that exist, and imports that were found", () => {
+  expect(files).toEqual(
+    expect.arrayContaining([...PARTS, "local-cache.ts", "shared-sessions.ts", "clustered-redis-store.ts"]),
+  );
+  expect(imports.length).toBeGreaterThan(files.length);
+  const missing = files.flatMap(neighboursOf).filter((file) => !textOf.has(file));
+  expect(missing).toEqual([]);
+});
+
+describe.each(files)("%s", (file) => {
+  test("does not import itself, by whatever way round", () => {
+    expect(reachableFrom(file)).not.toContain(file);
+  });
+
+  test("has at most 350 lines", () => {
+    const lines = (textOf.get(file) as string).trimEnd().split("\n").length;
+    expect(lines).toBeLessThanOrEqual(350);
+  });
+});
+
+test("the cache imports its expiry wheel and nothing else", () => {
+  const wanted = imports.filter(({ from }) => from === "local-cache.ts").map(({ to }) => basename(to));
+  expect(wanted).toEqual(["expiry-wheel.ts"]);
+});
+
+test.each(PARTS)("%s reaches none of the other two parts", (part) => {
+  const others = PARTS.filter((other) => other !== part);
+  expect([...reachableFrom(part)].filter((file) => others.includes(file))).toEqual([]);
+});
+
+test("only shared-sessions.ts ties the parts together", () => {
+  const ties = files.filter((file) => PARTS.every((part) => neighboursOf(file).includes(part)));
+  expect(ties).toEqual(["shared-sessions.ts"]);
+});
+
+test("only clustered-redis-store.ts uses express-session at run time", () => {
+  expect(usersOf(/^express-session(\/|$)/)).toEqual(["clustered-redis-store.ts"]);
+});
+
+test("nothing uses the redis package at run time: the client is the user's", () => {
+  expect(usersOf(/^(redis|@redis)(\/|$)/)).toEqual([]);
+});
+
+test("nothing outside lib/ is used at run time but Node itself and express-session", () => {
+  expect(usersOf(/^(?!\.\/|node:|express-session$)/)).toEqual([]);
+});
