@@ -14,7 +14,7 @@ class Demo {
 
   constructor(port: number, ...args: string[]) {
     this.process = spawn(process.execPath, ["--import", "tsx", "docs/examples/demo/main.ts", ...args], {
-      env: { ...process.env, REDIS_URL: inject("redisUrl"), PORT: String(port) },
+      env: { ...process.env, REDIS_URL: inject("redisUrl"), TEST_REDIS: "url", PORT: String(port) },
       stdio: ["ignore", "pipe", "pipe"],
     });
     for (const stream of [this.process.stdout, this.process.stderr]) {
