@@ -151,6 +151,14 @@ describe("aligning expires with the key's end", () => {
     },
   );
 
+  test("leaves an expires alone when the end is later than a Date can tell", () => {
+    for (const expires of [new Date(NOW).toISOString(), NOW, new Date(NOW)]) {
+      const session = sessionOf(expires);
+      alignExpires(session, 8.64e15 + 1);
+      expect(session.cookie.expires).toEqual(expires);
+    }
+  });
+
   test("changes nothing else of the cookie", () => {
     const session = { cookie: { expires: NOW, originalMaxAge: 7, path: "/" }, user: "u" };
     alignExpires(session, end);

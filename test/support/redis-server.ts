@@ -20,7 +20,16 @@ export async function startRedis({ own = false, args = [] }: StartOptions = {}):
     const program = serverOnPath();
     if (program !== undefined) return startProcess(program, args);
   }
-  if (only === "docker" || (may("docker") && dockerAnswers())) return startContainer(args);
+  if (only === "docker") return startContainer(args);
+  let refusal = "";
+  if (may("docker") && dockerAnswers()) {
+    try {
+      return await startContainer(args);
+    } catch (error) {
+      // An engine that cannot get the image is as good as none.
+      refusal = ` Docker is there, but: ${error instanceof Error ? error.message : error}`;
+    }
+  }
   if (may("process") && canInstall()) {
     installRedis();
     return startProcess("redis-server", args);
@@ -29,6 +38,7 @@ export async function startRedis({ own = false, args = [] }: StartOptions = {}):
     "No Redis to be had. Do one of these: set REDIS_URL; install redis-server or valkey-server, so that it is on the " +
       "PATH; start Docker (its image: TEST_REDIS_IMAGE, by default redis:7-alpine; where Docker can pull nothing else, " +
       "set TESTCONTAINERS_RYUK_DISABLED=true)." +
-      (only ? ` TEST_REDIS=${only} leaves no other way.` : ""),
+      (only ? ` TEST_REDIS=${only} leaves no other way.` : "") +
+      refusal,
   );
 }
