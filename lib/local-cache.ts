@@ -28,6 +28,8 @@ export interface LocalCacheStats {
 
 const OLDEST_AND_NEWEST = 0;
 const FIRST_ROOM = 64;
+/** For all limits: 24 days, or as many entries as 32 bits count, or what no process has. */
+const MOST = 2 ** 40;
 
 /**
  * A least-recently-used cache with a time to live and a bound on bytes.
@@ -251,6 +253,8 @@ function grown<A extends Float64Array | Uint32Array>(from: A, into: A): A {
 }
 
 function positive(name: string, value: number): number {
-  if (typeof value === "number" && value > 0 && Number.isFinite(value)) return value;
-  throw new TypeError(`LocalCache: ${name}: expected a positive number, got ${String(value)}`);
+  if (typeof value === "number" && value > 0 && value <= MOST) return value;
+  throw new TypeError(
+    `LocalCache: ${name}: expected ${MOST} or a smaller positive number, got ${String(value)}`,
+  );
 }

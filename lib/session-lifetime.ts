@@ -34,7 +34,8 @@ export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): 
 
 /** Redis takes whole milliseconds; a fraction of the first must not become the wish to delete, nor noise a whole one. */
 function wholeMs(ms: number): number {
-  return Math.ceil(ms - 1e-6);
+  const whole = Math.ceil(ms - 1e-6);
+  return whole <= 0 && ms > 0 ? 1 : whole;
 }
 
 /** The last moment that a Date can tell, in milliseconds since 1970. */

@@ -3,31 +3,49 @@ import { setTimeout as pause } from "node:timers/promises";
 
 const GENEROUS_MS = 20_000;
 
-/** Waits until `check` gives something truthy without throwing; fails, after a generous time, with its last error. */
+/** Waits until `check` gives something truthy without throwing; fails, after a generous time, with its last answer. */
 export async function eventually<T>(
   check: () => T | Promise<T>,
-  { timeoutMs = GENEROUS_MS, what = check.toString() } = {},
+  { timeoutMs = GENEROUS_MS, what = check.toString() }: { timeoutMs?: number; what?: string } = {},
 ): Promise<T> {
-  const end = performance.now() + timeoutMs;
-  for (;;) {
-    let last: unknown;
-    try {
-      const result = await check();
-      if (result) return result;
-      last = result;
-    } catch (error) {
-      last = error;
+  let last: unknown = "the check itself did not come to an end";
+  let isOver = false;
+  const trying = async () => {
+    for (;;) {
+      try {
+        const result = await check();
+        if (result) return result;
+        last = result;
+      } catch (error) {
+        last = error;
+      }
+      await pause(5);
+      if (isOver) throw last;
     }
-    if (performance.now() > end) throw new Error(`Never became true: ${what}`, { cause: last });
-    await pause(5);
+  };
+  let timer: NodeJS.Timeout | undefined;
+  // Not looked at between two tries only, as a check may ask a server that never answers.
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(neverTrue(what, last)), timeoutMs);
+  });
+  try {
+    return await Promise.race([trying(), late]);
+  } finally {
+    isOver = true;
+    clearTimeout(timer);
   }
+}
+
+function neverTrue(what: string, last: unknown): Error {
+  const answer = last instanceof Error ? last.message : String(last);
+  return new Error(`Never became true: ${what}\nAt last: ${answer}`, { cause: last });
 }
 
 /** The arguments of the next event of that name. */
 export function nextEvent(
   emitter: EventEmitter,
   name: string,
-  { timeoutMs = GENEROUS_MS } = {},
+  { timeoutMs = GENEROUS_MS }: { timeoutMs?: number } = {},
 ): Promise<unknown[]> {
   return new Promise((resolve, reject) => {
     const listener = (...args: unknown[]) => {

@@ -1,7 +1,8 @@
 import { createConnection, createServer, type Server, type Socket } from "node:net";
+import { type Direction, Lane, noFaults, type Rules } from "./fault-lane.ts";
+import { Sightings } from "./sightings.ts";
 
-/** Which way bytes flow. */
-export type Direction = "toServer" | "toClient";
+export type { Direction } from "./fault-lane.ts";
 
 /** A TCP proxy that makes real connections fail for real. */
 export interface FaultProxy {
@@ -26,88 +27,38 @@ export interface FaultProxy {
   /** Cuts all connections, and every new one at once, until `accept`. */
   refuse(): void;
   accept(): void;
-  /** Lets so many more bytes through, then cuts the connection that wants more. */
+  /** Lets so many more bytes through, then cuts the connection that the last of them went over. */
   cutAfter(direction: Direction, bytes: number): void;
   /** Resolves when bytes that contain `text` arrive here from now on, whatever becomes of them. */
   seen(direction: Direction, text: string): Promise<void>;
   close(): Promise<void>;
 }
 
-interface Waiting {
-  readonly direction: Direction;
-  readonly text: string;
-  readonly resolve: () => void;
+/** A proxy before the Redis at `targetUrl`, on a free port of this machine. */
+export function startProxy(targetUrl: string): Promise<FaultProxy> {
+  return new TcpFaultProxy(targetUrl).listen();
 }
 
-interface Lane {
-  mode: "pass" | "hold" | "swallow";
-  delayMs: number;
-  /** Bytes that may still pass before the connection is cut. */
-  budget: number;
-}
+const DIRECTIONS = ["toServer", "toClient"] as const;
 
-class Pipe {
-  readonly #held: Buffer[] = [];
-  #delayed: Promise<void> = Promise.resolve();
-  /** The last bytes seen, so that a text across two chunks is found. */
-  #tail = "";
-
-  readonly #lane: Lane;
-  readonly #to: Socket;
-  readonly #onSeen: (text: string) => void;
-  readonly #cut: () => void;
-
-  constructor(lane: Lane, from: Socket, to: Socket, onSeen: (text: string) => void, cut: () => void) {
-    this.#lane = lane;
-    this.#to = to;
-    this.#onSeen = onSeen;
-    this.#cut = cut;
-    from.on("data", (chunk: Buffer) => this.#arrived(chunk));
-  }
-
-  flush(): void {
-    for (const chunk of this.#held.splice(0)) this.#forward(chunk);
-  }
-
-  #arrived(chunk: Buffer): void {
-    const text = this.#tail + chunk.toString("latin1");
-    this.#tail = text.slice(-256);
-    this.#onSeen(text);
-    if (this.#lane.mode === "hold") this.#held.push(chunk);
-    else if (this.#lane.mode === "pass") this.#forward(chunk);
-  }
-
-  #forward(chunk: Buffer): void {
-    const { delayMs } = this.#lane;
-    if (delayMs === 0) {
-      this.#write(chunk);
-      return;
-    }
-    const due = new Promise<void>((resolve) => setTimeout(resolve, delayMs));
-    this.#delayed = this.#delayed.then(() => due).then(() => this.#write(chunk));
-  }
-
-  #write(chunk: Buffer): void {
-    if (this.#to.destroyed) return;
-    const allowed = chunk.subarray(0, this.#lane.budget);
-    this.#lane.budget -= allowed.length;
-    this.#to.write(allowed);
-    if (allowed.length < chunk.length) this.#to.end(() => this.#cut());
-  }
-}
+type Link = Record<Direction, Lane> & { readonly cut: () => void };
 
 class TcpFaultProxy implements FaultProxy {
   readonly #target: URL;
   readonly #server: Server;
-  readonly #lanes: Record<Direction, Lane> = { toServer: openLane(), toClient: openLane() };
-  readonly #links = new Set<{ readonly pipes: Record<Direction, Pipe>; readonly cut: () => void }>();
-  #waiting: Waiting[] = [];
-  #refusing = false;
+  readonly #rules: Record<Direction, Rules> = { toServer: noFaults(), toClient: noFaults() };
+  readonly #links = new Set<Link>();
+  readonly #sightings: Record<Direction, Sightings> = {
+    toServer: new Sightings("to the server"),
+    toClient: new Sightings("to the client"),
+  };
+  #isRefusing = false;
   #accepted = 0;
 
   constructor(target: string) {
     this.#target = new URL(target);
-    this.#server = createServer((client) => this.#link(client));
+    // Each side's end reaches the other as a piece of its lane, not by itself.
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#link(client));
   }
 
   listen(): Promise<this> {
@@ -138,28 +89,29 @@ class TcpFaultProxy implements FaultProxy {
   }
 
   hold(direction: Direction): void {
-    this.#lanes[direction].mode = "hold";
+    this.#rules[direction].mode = "hold";
   }
 
   release(direction: Direction): void {
-    this.#lanes[direction].mode = "pass";
-    for (const { pipes } of this.#links) pipes[direction].flush();
+    const rules = this.#rules[direction];
+    if (rules.mode === "hold") rules.mode = "pass";
+    for (const link of this.#links) link[direction].release();
   }
 
   swallow(direction: Direction): void {
-    this.#lanes[direction].mode = "swallow";
+    this.#rules[direction].mode = "swallow";
   }
 
   pass(): void {
-    this.#refusing = false;
-    for (const direction of ["toServer", "toClient"] as const) {
-      Object.assign(this.#lanes[direction], openLane());
-      this.release(direction);
+    this.#isRefusing = false;
+    for (const direction of DIRECTIONS) {
+      Object.assign(this.#rules[direction], noFaults());
+      for (const link of this.#links) link[direction].pass();
     }
   }
 
   delay(direction: Direction, ms: number): void {
-    this.#lanes[direction].delayMs = ms;
+    this.#rules[direction].delayMs = ms;
   }
 
   cut(): void {
@@ -167,80 +119,65 @@ class TcpFaultProxy implements FaultProxy {
   }
 
   refuse(): void {
-    this.#refusing = true;
+    this.#isRefusing = true;
     this.cut();
   }
 
   accept(): void {
-    this.#refusing = false;
+    this.#isRefusing = false;
   }
 
   cutAfter(direction: Direction, bytes: number): void {
-    this.#lanes[direction].budget = bytes;
+    this.#rules[direction].budget = bytes;
   }
 
   seen(direction: Direction, text: string): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const late = () => reject(new Error(`Nothing with "${text}" came by ${direction} in 20 s`));
-      const timer = setTimeout(late, 20_000);
-      this.#waiting.push({
-        direction,
-        text,
-        resolve: () => {
-          clearTimeout(timer);
-          resolve();
-        },
-      });
-    });
+    return this.#sightings[direction].next(text);
   }
 
   close(): Promise<void> {
-    this.cut();
+    // A connection may still be waiting to be accepted.
+    this.refuse();
+    for (const direction of DIRECTIONS) this.#sightings[direction].giveUp();
     return new Promise((resolve) => this.#server.close(() => resolve()));
   }
 
   #link(client: Socket): void {
     this.#accepted++;
-    client.on("error", () => {});
-    if (this.#refusing) {
+    client.on("error", ignore);
+    if (this.#isRefusing) {
       client.destroy();
       return;
     }
-    const server = createConnection({ host: this.#target.hostname, port: Number(this.#target.port || 6379) });
-    server.on("error", () => {});
-    client.setNoDelay(true);
-    server.setNoDelay(true);
+    const server = createConnection({
+      host: this.#target.hostname.replace(/^\[|\]$/g, ""),
+      port: Number(this.#target.port || 6379),
+      allowHalfOpen: true,
+      noDelay: true,
+    });
+    server.on("error", ignore);
     const cut = () => {
       client.destroy();
       server.destroy();
       this.#links.delete(link);
     };
-    const link = {
+    const lane = (direction: Direction, from: Socket, to: Socket) =>
+      new Lane(this.#rules[direction], {
+        from,
+        to,
+        onBytes: (lane, text) => this.#sightings[direction].arrived(lane, text),
+        cut,
+      });
+    const link: Link = {
       cut,
-      pipes: {
-        toServer: new Pipe(this.#lanes.toServer, client, server, (text) => this.#saw("toServer", text), cut),
-        toClient: new Pipe(this.#lanes.toClient, server, client, (text) => this.#saw("toClient", text), cut),
-      },
+      toServer: lane("toServer", client, server),
+      toClient: lane("toClient", server, client),
     };
     client.on("close", cut);
     server.on("close", cut);
     this.#links.add(link);
   }
-
-  #saw(direction: Direction, text: string): void {
-    this.#waiting = this.#waiting.filter((waiting) => {
-      if (waiting.direction !== direction || !text.includes(waiting.text)) return true;
-      waiting.resolve();
-      return false;
-    });
-  }
 }
 
-function openLane(): Lane {
-  return { mode: "pass", delayMs: 0, budget: Number.POSITIVE_INFINITY };
-}
-
-/** A proxy before the Redis at `targetUrl`, on a free port of this machine. */
-export function startProxy(targetUrl: string): Promise<FaultProxy> {
-  return new TcpFaultProxy(targetUrl).listen();
-}
+/** An "error" is followed by a "close", which is dealt with. */
+function ignore(): void {}

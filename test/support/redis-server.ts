@@ -6,39 +6,59 @@ import { useUrl } from "./redis/url.ts";
 
 export type { RedisServer, StartOptions } from "./redis/server.ts";
 
+const WAYS = ["url", "process", "docker"] as const;
+type Way = (typeof WAYS)[number];
+
 /**
  * A Redis, found in this order: `REDIS_URL` (unless it must be our own); `redis-server` or `valkey-server` on the PATH;
  * Docker; Debian's package, where we may install it. TEST_REDIS=url, process or docker takes that way and no other.
  */
 export async function startRedis({ own = false, args = [] }: StartOptions = {}): Promise<RedisServer> {
-  const url = process.env["REDIS_URL"];
-  const only = process.env["TEST_REDIS"];
-  const may = (way: string) => only === undefined || only === "" || only === way;
+  const isOwn = own || args.length > 0;
+  const only = chosenWay();
+  // The user's server must not be the one that a test stops, even where no other is wanted.
+  const may = (way: Way) => only === undefined || only === way || (only === "url" && isOwn && way !== "url");
 
-  if (url && may("url") && !own && args.length === 0) return useUrl(url);
-  if (may("process") || only === "url") {
-    const program = serverOnPath();
-    if (program !== undefined) return startProcess(program, args);
-  }
-  if (only === "docker") return startContainer(args);
-  let refusal = "";
-  if (may("docker") && dockerAnswers()) {
+  const url = process.env["REDIS_URL"];
+  if (url && may("url") && !isOwn) return useUrl(url);
+
+  const program = may("process") ? serverOnPath() : undefined;
+  if (program !== undefined) return startProcess(program, args);
+
+  let failure: unknown;
+  if (may("docker") && (only === "docker" || (await dockerAnswers()))) {
     try {
       return await startContainer(args);
     } catch (error) {
-      // An engine that cannot get the image is as good as none.
-      refusal = ` Docker is there, but: ${error instanceof Error ? error.message : error}`;
+      failure = error;
     }
   }
+
   if (may("process") && canInstall()) {
     installRedis();
     return startProcess("redis-server", args);
   }
-  throw new Error(
-    "No Redis to be had. Do one of these: set REDIS_URL; install redis-server or valkey-server, so that it is on the " +
-      "PATH; start Docker (its image: TEST_REDIS_IMAGE, by default redis:7-alpine; where Docker can pull nothing else, " +
-      "set TESTCONTAINERS_RYUK_DISABLED=true)." +
-      (only ? ` TEST_REDIS=${only} leaves no other way.` : "") +
-      refusal,
+  throw new Error(nothingFound(only, failure), { cause: failure });
+}
+
+function chosenWay(): Way | undefined {
+  const value = process.env["TEST_REDIS"];
+  const way = WAYS.find((known) => known === value);
+  if (value && way === undefined) {
+    throw new TypeError(`TEST_REDIS must be one of ${WAYS.join(", ")}; got "${value}"`);
+  }
+  return way;
+}
+
+function nothingFound(only: Way | undefined, failure: unknown): string {
+  const lines = ["No Redis to test against. One of these helps:"];
+  if (only === undefined || only === "url") lines.push("- set REDIS_URL to a server that tests may write to");
+  if (only !== "docker") lines.push("- install redis-server or valkey-server, so that it is on the PATH");
+  lines.push(
+    "- start Docker; TEST_REDIS_IMAGE names the image (by default redis:7-alpine), and where Docker cannot pull " +
+      "the image of Ryuk, testcontainers needs TESTCONTAINERS_RYUK_DISABLED=true",
   );
+  if (only !== undefined) lines.push(`- unset TEST_REDIS, as "${only}" rules out all other ways`);
+  if (failure instanceof Error) lines.push(failure.message);
+  return lines.join("\n");
 }

@@ -1,86 +1,130 @@
-import { execFileSync } from "node:child_process";
-import type { GenericContainer, StartedTestContainer } from "testcontainers";
+import { spawnSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
+import { createRequire } from "node:module";
+import type { StartedTestContainer } from "testcontainers";
+import { atExit } from "./at-exit.ts";
+import { onFreePort } from "./free-port.ts";
 import { whenAnswering } from "./ping.ts";
 import { PASSING_ARGS, type RedisServer } from "./server.ts";
 
-const INSIDE = 6379;
+const PORT_INSIDE = 6379;
+/** Tells our containers from all others, also one whose start has failed halfway. */
+const LABEL = "clustered-redis-store.tests";
 
-type Define = (port: number | { container: number; host: number }) => GenericContainer;
+// Only when called: it is large, and most runs need no container.
+const testcontainers = () => import("testcontainers");
+const engine = async () => (await (await testcontainers()).getContainerRuntimeClient()).container;
 
 /** Whether there is an engine to talk to. */
-export function dockerAnswers(): boolean {
-  try {
-    execFileSync("docker", ["info"], { stdio: "ignore", timeout: 10_000 });
-    return true;
-  } catch {
-    return false;
-  }
+export async function dockerAnswers(): Promise<boolean> {
+  return engine().then(
+    () => true,
+    () => false,
+  );
 }
 
 /** A server in a container of ours. The image can be chosen with TEST_REDIS_IMAGE. */
 export async function startContainer(args: readonly string[] = []): Promise<RedisServer> {
-  // Only here: it is large, and most runs need no container.
-  const { GenericContainer, Wait } = await import("testcontainers");
-  const image = process.env["TEST_REDIS_IMAGE"] ?? "redis:7-alpine";
-  const define: Define = (port) =>
-    new GenericContainer(image)
-      .withExposedPorts(port)
-      .withCommand(["redis-server", ...PASSING_ARGS, ...args])
-      .withWaitStrategy(Wait.forListeningPorts());
-  const server = new ContainerServer(define, await define(INSIDE).start());
-  server.version = await whenAnswering(server.host, server.port, () => undefined);
-  return server;
+  const { GenericContainer, Wait } = await testcontainers();
+  const image = process.env["TEST_REDIS_IMAGE"] || "redis:7-alpine";
+  return onFreePort(async (port) => {
+    const id = randomUUID();
+    const forgetExit = atExit(() => removeNow(id));
+    try {
+      // A port of our choice, for one that Docker chooses changes when the container is started again.
+      const container = await new GenericContainer(image)
+        .withExposedPorts({ container: PORT_INSIDE, host: port })
+        .withLabels({ [LABEL]: id })
+        .withCommand(["redis-server", "--protected-mode", "no", ...PASSING_ARGS, ...args])
+        .withWaitStrategy(Wait.forListeningPorts())
+        .start();
+      const url = `redis://${container.getHost().replace("localhost", "127.0.0.1")}:${port}`;
+      const { version } = await whenAnswering(url);
+      return new ContainerServer(container, url, version, forgetExit);
+    } catch (error) {
+      // What cannot be removed now is tried again at the end; this error is the one to tell.
+      await remove(id).then(forgetExit, () => {});
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`No Redis in Docker (image ${image}): ${reason}`, { cause: error });
+    }
+  });
 }
 
 class ContainerServer implements RedisServer {
   readonly provider = "docker";
-  version = "";
-  readonly host: string;
-  readonly port: number;
-  readonly #define: Define;
-  #container: StartedTestContainer | undefined;
+  readonly url: string;
+  readonly version: string;
+  readonly #container: StartedTestContainer;
+  readonly #forgetExit: () => void;
+  #stopped: Promise<void> | undefined;
 
-  constructor(define: Define, container: StartedTestContainer) {
-    this.#define = define;
+  constructor(container: StartedTestContainer, url: string, version: string, forgetExit: () => void) {
     this.#container = container;
-    this.host = container.getHost();
-    this.port = container.getMappedPort(INSIDE);
-  }
-
-  get url(): string {
-    return `redis://${this.host}:${this.port}`;
+    this.url = url;
+    this.version = version;
+    this.#forgetExit = forgetExit;
   }
 
   async pause(): Promise<void> {
-    this.#docker("pause");
+    if ((await this.#state()) === "running") await (await this.#handle()).pause();
   }
 
   async resume(): Promise<void> {
-    this.#docker("unpause");
+    if ((await this.#state()) === "paused") await (await this.#handle()).unpause();
   }
 
   async kill(): Promise<void> {
-    if (this.#container === undefined) return;
-    const container = this.#container;
-    this.#container = undefined;
-    execFileSync("docker", ["kill", container.getId()], { stdio: "ignore" });
-    await container.stop();
+    if (!["running", "paused"].includes(await this.#state())) return;
+    const handle = await this.#handle();
+    await handle.kill();
+    await handle.wait();
   }
 
-  /** A new container: the port that Docker chose would change if the old one were started again. */
   async restart(): Promise<void> {
+    if (this.#stopped) throw new Error("This Redis has been stopped for good");
     await this.kill();
-    this.#container = await this.#define({ container: INSIDE, host: this.port }).start();
-    await whenAnswering(this.host, this.port, () => undefined);
+    await (await this.#handle()).start();
+    await whenAnswering(this.url);
   }
 
-  async stop(): Promise<void> {
-    const container = this.#container;
-    this.#container = undefined;
-    await container?.stop({ timeout: 0 });
+  stop(): Promise<void> {
+    this.#stopped ??= this.#remove();
+    return this.#stopped;
   }
 
-  #docker(command: "pause" | "unpause"): void {
-    if (this.#container) execFileSync("docker", [command, this.#container.getId()], { stdio: "ignore" });
+  async #remove(): Promise<void> {
+    // Not the container's own stop(), which refuses one that has been killed.
+    await (await this.#handle()).remove({ force: true, v: true });
+    this.#forgetExit();
   }
+
+  async #state(): Promise<string> {
+    if (this.#stopped) return "removed";
+    return (await (await this.#handle()).inspect()).State.Status;
+  }
+
+  async #handle() {
+    return (await engine()).getById(this.#container.getId());
+  }
+}
+
+async function remove(id: string): Promise<void> {
+  const client = await engine();
+  const container = await client.fetchByLabel(LABEL, id, { status: ["created", "running", "exited"] });
+  await container?.remove({ force: true, v: true });
+}
+
+/** The engine can only be asked asynchronously, which a process at its end cannot do: another does it. */
+function removeNow(id: string): void {
+  const library = createRequire(import.meta.url).resolve("testcontainers");
+  const script = `
+    // A second Ctrl-C, from somebody impatient, would reach it, too.
+    process.on("SIGINT", () => {});
+    const { getContainerRuntimeClient } = require(${JSON.stringify(library)});
+    (async () => {
+      const { container: { dockerode } } = await getContainerRuntimeClient();
+      const found = await dockerode.listContainers({ all: true, filters: { label: ["${LABEL}=${id}"] } });
+      await Promise.all(found.map(({ Id }) => dockerode.getContainer(Id).remove({ force: true, v: true })));
+    })()`;
+  spawnSync(process.execPath, ["-e", script], { stdio: "ignore", timeout: 20_000 });
 }

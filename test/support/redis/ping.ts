@@ -1,47 +1,60 @@
-import { createConnection } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
+import { createClient, ErrorReply } from "redis";
 
-/** One command over a connection of its own; what came until it fell silent, or ended. */
-function ask(
-  host: string,
-  port: number,
-  command: string,
-  complete: (reply: string) => boolean,
-): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const socket = createConnection({ host, port });
-    let reply = "";
-    socket.setTimeout(2_000, () => socket.destroy(new Error(`${host}:${port} does not answer`)));
-    socket.on("connect", () => socket.write(`${command}\r\n`));
-    socket.on("data", (chunk) => {
-      reply += chunk.toString();
-      if (!complete(reply)) return;
-      socket.destroy();
-      resolve(reply);
-    });
-    socket.on("error", reject);
-    socket.on("close", () => reject(new Error(`${host}:${port} closed the connection`)));
-  });
+const PATIENCE_MS = 20_000;
+
+/** What a server says of itself. */
+export interface Identity {
+  /** Its kind and its number, such as "redis 7.0.15". */
+  readonly version: string;
+  readonly pid: number;
 }
 
-/** Waits until the server answers, and tells its version. `isDead` ends the waiting with its error. */
+/** Waits until the server answers. `whyNot` ends the waiting early with its error. */
 export async function whenAnswering(
-  host: string,
-  port: number,
-  isDead: () => Error | undefined,
-): Promise<string> {
-  const end = performance.now() + 20_000;
+  url: string,
+  whyNot: () => Error | undefined = () => undefined,
+): Promise<Identity> {
+  const end = performance.now() + PATIENCE_MS;
   for (;;) {
-    const dead = isDead();
-    if (dead !== undefined) throw dead;
     try {
-      await ask(host, port, "PING", (reply) => reply.startsWith("+PONG"));
-      const info = await ask(host, port, "INFO server", (reply) => reply.includes("tcp_port"));
-      const [, name, version] = /(redis|valkey)_version:(\S+)(?![\s\S]*valkey_version)/.exec(info) ?? [];
-      return `${name} ${version}`;
+      return await ask(url);
     } catch (error) {
-      if (performance.now() > end) throw error;
+      const reason = whyNot();
+      if (reason !== undefined) throw reason;
+      // It is there and means it (a password is missing, say), or it never comes.
+      const isRefusal = error instanceof ErrorReply && !error.message.startsWith("LOADING");
+      if (isRefusal || performance.now() > end) throw noAnswer(url, error);
       await pause(20);
     }
   }
+}
+
+async function ask(url: string): Promise<Identity> {
+  const socket = { reconnectStrategy: false, connectTimeout: 2_000, socketTimeout: 2_000 } as const;
+  const client = createClient({ url, RESP: 2, disableOfflineQueue: true, socket });
+  // It comes out of connect(), too.
+  client.on("error", () => {});
+  try {
+    await client.connect();
+    await client.ping();
+    return identityIn(await client.info("server"));
+  } finally {
+    client.destroy();
+  }
+}
+
+function identityIn(info: string): Identity {
+  const field = (name: string) => new RegExp(`^${name}:(.*?)\r?$`, "m").exec(info)?.[1];
+  // Valkey gives both: the Redis that it is compatible with, and its own.
+  const valkey = field("valkey_version");
+  const version = valkey === undefined ? `redis ${field("redis_version")}` : `valkey ${valkey}`;
+  return { version, pid: Number(field("process_id")) };
+}
+
+function noAnswer(url: string, cause: unknown): Error {
+  // Not the whole URL, for it may have a password.
+  const { host } = new URL(url);
+  const message = cause instanceof Error ? cause.message || cause.name : String(cause);
+  return new Error(`Redis at ${host} does not answer: ${message}`, { cause });
 }

@@ -1,47 +1,30 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { whenAnswering } from "./ping.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { atExit } from "./at-exit.ts";
+import { onFreePort } from "./free-port.ts";
+import { type Identity, whenAnswering } from "./ping.ts";
 import { PASSING_ARGS, type RedisServer } from "./server.ts";
 
 /** The server program on the PATH, if there is one. */
 export function serverOnPath(): string | undefined {
-  return ["redis-server", "valkey-server"].find((name) => {
-    try {
-      execFileSync(name, ["--version"], { stdio: "ignore" });
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  const runs = (name: string) => spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0;
+  return ["redis-server", "valkey-server"].find(runs);
 }
 
 /** A server as a process of ours, on a free port, with a folder of its own. */
-export async function startProcess(program: string, args: readonly string[] = []): Promise<RedisServer> {
-  for (let attempt = 1; ; attempt++) {
-    const server = new ProcessServer(program, await freePort(), args);
+export function startProcess(program: string, args: readonly string[] = []): Promise<RedisServer> {
+  return onFreePort(async (port) => {
+    const server = new ProcessServer(program, port, args);
     try {
       await server.restart();
       return server;
     } catch (error) {
       await server.stop();
-      // Somebody else may have taken the port in the meantime.
-      if (attempt === 5) throw error;
+      throw error;
     }
-  }
-}
-
-/** Ends what is still running when this process does, however it does. */
-const running = new Set<ProcessServer>();
-process.on("exit", () => {
-  for (const server of running) server.stopNow();
-});
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.on(signal, () => {
-    // With other listeners around, what happens on a signal is theirs to say; without, it is the end, as ever.
-    if (process.listenerCount(signal) === 1) process.exit(signal === "SIGINT" ? 130 : 143);
   });
 }
 
@@ -50,84 +33,93 @@ class ProcessServer implements RedisServer {
   readonly url: string;
   version = "";
   readonly #program: string;
-  readonly #port: number;
   readonly #args: readonly string[];
-  readonly #folder = mkdtempSync(join(tmpdir(), "redis-"));
-  #child: ChildProcess | undefined;
-  #ended: Promise<void> = Promise.resolve();
+  readonly #folder = mkdtempSync(join(tmpdir(), "redis-for-tests-"));
+  readonly #forgetExit: () => void;
+  #child: Child | undefined;
+  #isStopped = false;
 
   constructor(program: string, port: number, args: readonly string[]) {
     this.#program = program;
-    this.#port = port;
-    this.#args = args;
     this.url = `redis://127.0.0.1:${port}`;
-    running.add(this);
+    const own = ["--bind", "127.0.0.1", "--port", String(port), "--dir", this.#folder];
+    this.#args = [...own, ...PASSING_ARGS, ...args];
+    this.#forgetExit = atExit(() => this.#end());
   }
 
   async restart(): Promise<void> {
+    if (this.#isStopped) throw new Error("This Redis has been stopped for good");
     await this.kill();
-    const where = ["--port", String(this.#port), "--bind", "127.0.0.1", "--dir", this.#folder];
-    const child = spawn(this.#program, [...where, ...PASSING_ARGS, ...this.#args], {
-      stdio: ["ignore", "pipe", "pipe"],
-      // A Ctrl-C in the terminal is for us: the server is still needed while we end.
-      detached: true,
-    });
-    let output = "";
-    const note = (chunk: Buffer) => {
-      output = (output + chunk.toString()).slice(-2_000);
-    };
-    child.stdout.on("data", note);
-    child.stderr.on("data", note);
-    let dead: Error | undefined;
+    const child = new Child(this.#program, this.#args);
     this.#child = child;
-    this.#ended = new Promise((resolve) => {
-      child.on("error", (error) => {
-        dead = error;
-        resolve();
-      });
-      child.on("exit", (code) => {
-        dead = new Error(`${this.#program} ended with code ${code}:\n${output}`);
-        resolve();
-      });
-    });
-    child.unref();
-    this.version = await whenAnswering("127.0.0.1", this.#port, () => dead);
+    this.version = (await child.whenReady(this.url)).version;
   }
 
   async pause(): Promise<void> {
-    this.#child?.kill("SIGSTOP");
+    this.#child?.signal("SIGSTOP");
   }
 
   async resume(): Promise<void> {
-    this.#child?.kill("SIGCONT");
+    this.#child?.signal("SIGCONT");
   }
 
   async kill(): Promise<void> {
-    // It did not keep this process alive so far; its end does, or whoever waits for it would wait in vain.
-    this.#child?.ref();
-    this.#child?.kill("SIGKILL");
-    await this.#ended;
+    this.#child?.signal("SIGKILL");
+    await this.#child?.ended;
   }
 
   async stop(): Promise<void> {
+    this.#isStopped = true;
     await this.kill();
-    this.stopNow();
+    this.#forgetExit();
+    this.#end();
   }
 
-  stopNow(): void {
-    running.delete(this);
-    this.#child?.kill("SIGKILL");
+  #end(): void {
+    this.#child?.signal("SIGKILL");
     rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.on("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(address !== null && typeof address === "object" ? address.port : 0));
+/** One run of the program. */
+class Child {
+  readonly ended: Promise<void>;
+  readonly #process: ChildProcess;
+  #output = "";
+  #death: Error | undefined;
+
+  constructor(program: string, args: readonly string[]) {
+    // In a process group of its own: a Ctrl-C in the terminal is for us, and Redis is still needed while we tidy up.
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
+    this.#process = child;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on("data", (chunk: Buffer) => {
+        this.#output = (this.#output + chunk.toString()).slice(-2_000);
+      });
+    }
+    this.ended = new Promise((resolve) => {
+      child.on("error", (error) => {
+        this.#death = error;
+        resolve();
+      });
+      // Not "exit": its last words, which say why, may come after that.
+      child.on("close", (code, signal) => {
+        this.#death ??= new Error(`${program} ended (${signal ?? `code ${code}`}):\n${this.#output}`);
+        resolve();
+      });
     });
-  });
+  }
+
+  async whenReady(url: string): Promise<Identity> {
+    const identity = await whenAnswering(url, () => this.#death);
+    // Somebody else's server may have the port that ours did not get.
+    if (identity.pid === this.#process.pid) return identity;
+    await Promise.race([this.ended, pause(5_000, undefined, { ref: false })]);
+    throw this.#death ?? new Error(`The server that answers is not the ${this.#process.spawnfile} started`);
+  }
+
+  /** Does nothing once it has ended, when its number may be another's. */
+  signal(signal: NodeJS.Signals): void {
+    this.#process.kill(signal);
+  }
 }

@@ -1,0 +1,97 @@
+import type { Socket } from "node:net";
+import { setTimeout as pause } from "node:timers/promises";
+
+/** Which way bytes flow. */
+export type Direction = "toServer" | "toClient";
+
+/** What becomes of the bytes of one direction, on all connections alike, those to come included. */
+export interface Rules {
+  mode: "pass" | "hold" | "swallow";
+  delayMs: number;
+  /** Bytes that may still pass before the connection is cut. */
+  budget: number;
+}
+
+export function noFaults(): Rules {
+  return { mode: "pass", delayMs: 0, budget: Number.POSITIVE_INFINITY };
+}
+
+/** The end of the stream is held, delayed and swallowed like the bytes before it, or a half-open connection would not be one. */
+type Piece = Buffer | "end";
+
+interface Ends {
+  readonly from: Socket;
+  readonly to: Socket;
+  readonly onBytes: (lane: Lane, text: string) => void;
+  readonly cut: () => void;
+}
+
+/** One direction of one connection. */
+export class Lane {
+  readonly #rules: Rules;
+  readonly #ends: Ends;
+  readonly #held: Piece[] = [];
+  #lastDelayed: Promise<void> | undefined;
+  #isEndLost = false;
+
+  constructor(rules: Rules, ends: Ends) {
+    this.#rules = rules;
+    this.#ends = ends;
+    ends.from.on("data", (chunk: Buffer) => {
+      ends.onBytes(this, chunk.toString("latin1"));
+      this.#arrived(chunk);
+    });
+    ends.from.on("end", () => this.#arrived("end"));
+  }
+
+  /** What is held flows on. */
+  release(): void {
+    for (const piece of this.#held.splice(0)) this.#forward(piece);
+  }
+
+  /** What is held flows on, and who has ended the connection meanwhile is heard; bytes that were swallowed are lost. */
+  pass(): void {
+    this.release();
+    if (this.#isEndLost) this.#forward("end");
+    this.#isEndLost = false;
+  }
+
+  #arrived(piece: Piece): void {
+    if (this.#rules.mode === "hold") this.#held.push(piece);
+    else if (this.#rules.mode === "pass") this.#forward(piece);
+    else if (piece === "end") this.#isEndLost = true;
+  }
+
+  #forward(piece: Piece): void {
+    const { delayMs } = this.#rules;
+    const before = this.#lastDelayed;
+    // What comes after a delayed piece has to queue behind it, even when there is no more delay.
+    if (delayMs === 0 && before === undefined) {
+      this.#write(piece);
+      return;
+    }
+    const mine = Promise.all([before, pause(delayMs)]).then(() => {
+      this.#write(piece);
+      if (this.#lastDelayed === mine) this.#lastDelayed = undefined;
+    });
+    this.#lastDelayed = mine;
+  }
+
+  #write(piece: Piece): void {
+    const { to, cut } = this.#ends;
+    if (!to.writable) return;
+    if (piece === "end") {
+      to.end();
+      return;
+    }
+    const allowed = piece.subarray(0, this.#rules.budget);
+    this.#rules.budget -= allowed.length;
+    if (this.#rules.budget > 0) {
+      to.write(allowed);
+      return;
+    }
+    // Once: the next connection is to live.
+    this.#rules.budget = Number.POSITIVE_INFINITY;
+    to.end(allowed, cut);
+  }
+}

@@ -1,0 +1,44 @@
+import { randomInt } from "node:crypto";
+import { createServer } from "node:net";
+
+// Below the range from which systems take ports for outgoing connections. From there, a client that keeps trying to
+// reach a killed server could be given the server's own port, and so take it from the restarted one.
+const FIRST = 20_000;
+const END = 32_000;
+
+const given = new Set<number>();
+
+/** A port of this machine that nobody listens on and that was not given before: a killed server comes back to its own. */
+export async function freePort(): Promise<number> {
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const port = randomInt(FIRST, END);
+    if (given.has(port)) continue;
+    given.add(port);
+    if (await canListenOn(port)) return port;
+  }
+  throw new Error(`There is no free port between ${FIRST} and ${END}`);
+}
+
+function canListenOn(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.on("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+}
+
+/** For a port that somebody else took between our look and the server's start: it is tried again on another one. */
+export async function onFreePort<T>(start: (port: number) => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await start(await freePort());
+    } catch (error) {
+      if (attempt === 5 || !isPortTaken(error)) throw error;
+    }
+  }
+}
+
+/** Redis and Docker tell it in words only. */
+function isPortTaken(error: unknown): boolean {
+  return /address already in use|port is already allocated/i.test(String(error));
+}
