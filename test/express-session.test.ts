@@ -25,6 +25,10 @@ function routes(app: Express): void {
     request.session.views = (request.session.views ?? 0) + 1;
     request.session.save((error) => (error ? next(error) : response.json({ views: request.session.views })));
   });
+  app.get("/save-and-redirect", (request, response) => {
+    request.session.user = "redirected";
+    request.session.save(() => response.redirect("/me"));
+  });
   app.get("/reload", (request, response, next) => {
     request.session.user = "nobody";
     request.session.reload((error) => (error ? next(error) : response.json({ user: request.session.user })));
@@ -92,6 +96,13 @@ for (const localCache of [true, false]) {
       const old = new Browser();
       old.cookie = before;
       expect((await old.fetch(one, "/me")).body).toEqual({ user: null });
+    });
+
+    test("what is saved before a redirect is there for the request that follows it", async () => {
+      const { one } = await twoApps(localCache);
+      const browser = new Browser();
+      await browser.fetch(one, "/login/ann");
+      expect((await browser.fetch(one, "/save-and-redirect")).body).toEqual({ user: "redirected" });
     });
 
     test("destroy without a callback destroys", async () => {
