@@ -1,0 +1,142 @@
+import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
+import type { OperationRecord } from "./protocol.ts";
+import { isShort } from "./schedule.ts";
+import type { SessionHistory, State } from "./session-history.ts";
+import type { Report } from "./violation.ts";
+
+export interface ReadLimits {
+  /** The most that a read may be behind: the lease and what the measuring may add. */
+  readonly boundMs: number;
+  /** The same for what no node was told of. */
+  readonly silentBoundMs: number;
+}
+
+/** For how long after it was known each write was still not seen by some node. */
+export type Staleness = Map<State, number>;
+
+/** Judges every read of a session by what Redis went through. */
+export function checkReads(
+  history: SessionHistory,
+  { operations, indexOf, restarts }: Histories,
+  limits: ReadLimits,
+  staleness: Staleness,
+  report: Report,
+): void {
+  const mine = operations.get(history.sid) ?? [];
+  const seen = mine.filter(
+    (operation) => operation.answeredAt !== undefined && operation.error === undefined,
+  );
+  const floors = new Floors();
+  seen.sort((a, b) => a.invokedAt - b.invokedAt);
+  for (const operation of seen) {
+    const { node, invokedAt, answeredAt = 0, kind, complaint, result } = operation;
+    const about = { sid: history.sid, to: answeredAt };
+    if (complaint !== undefined) {
+      const guarantee = complaint.startsWith("a hit") ? "live" : "copies";
+      report({ guarantee, text: complaint, ...about, from: invokedAt - 2_000 });
+    }
+    const floor = floors.at(node, invokedAt);
+    if (kind !== "get") {
+      const index = indexOf.get(operation);
+      if (index !== undefined) floors.saw(node, answeredAt, index);
+      continue;
+    }
+    if (result === undefined) continue;
+    if (result === null && isShort(history.sid)) continue;
+    const index = result === null ? history.lastNull(answeredAt + CLOCK_SLACK_MS) : history.indexOf(result);
+    if (index === undefined) {
+      // What was carried out at the very moment of a restart, the record may not have heard.
+      const isExcused = restarts.some((at) => at < invokedAt + 1_000) && result !== null;
+      if (!isExcused && result !== -1) {
+        const text = `node-${node} read version ${result}, which Redis never held`;
+        report({ guarantee: "lost", text, ...about, from: invokedAt - 3_000 });
+      }
+      continue;
+    }
+    checkStaleness(history, operation, index, limits, staleness, report);
+    checkExpiry(history, operation, index, report);
+    if (index < floor) {
+      const text = `node-${node} read state ${index} (${shown(result)}) after it had seen state ${floor}`;
+      report({ guarantee: "monotonic", text, ...about, from: (history.states[index] as State).at });
+      continue;
+    }
+    const proven = result === null ? history.firstNull(Math.max(floor, 0)) : index;
+    if (proven !== undefined && proven <= index) floors.saw(node, answeredAt, proven);
+  }
+}
+
+/** What each node is known to have seen by a time: a read that begins later may not return less. */
+class Floors {
+  readonly #seen = new Map<number, { at: number; index: number }[]>();
+
+  saw(node: number, at: number, index: number): void {
+    const seen = this.#seen.get(node) ?? [];
+    this.#seen.set(node, seen);
+    // Answers come in about the order of the calls, so the place is found near the end.
+    let i = seen.length;
+    while (i > 0 && (seen[i - 1] as { at: number }).at > at) i--;
+    const highest = Math.max(index, seen[i - 1]?.index ?? 0);
+    seen.splice(i, 0, { at, index: highest });
+    for (let later = i + 1; later < seen.length; later++) {
+      const entry = seen[later] as { at: number; index: number };
+      if (entry.index >= highest) break;
+      entry.index = highest;
+    }
+  }
+
+  at(node: number, time: number): number {
+    const seen = this.#seen.get(node) ?? [];
+    for (let i = seen.length - 1; i >= 0; i--) {
+      const { at, index } = seen[i] as { at: number; index: number };
+      if (at < time) return index;
+    }
+    return 0;
+  }
+}
+
+function checkStaleness(
+  { states, sid }: SessionHistory,
+  { invokedAt, answeredAt = 0, node, result, isHit }: OperationRecord,
+  index: number,
+  { boundMs, silentBoundMs }: ReadLimits,
+  staleness: Staleness,
+  report: Report,
+): void {
+  let worst: { behind: number; state: State } | undefined;
+  for (let i = index + 1; i < states.length; i++) {
+    const state = states[i] as State;
+    if (state.at > invokedAt + CLOCK_SLACK_MS) break;
+    const behind = invokedAt - state.knownAt;
+    if (behind <= 0) continue;
+    if (!state.isSilent) staleness.set(state, Math.max(staleness.get(state) ?? 0, behind));
+    const bound = state.isSilent ? silentBoundMs : boundMs;
+    if (behind > bound && behind > (worst?.behind ?? 0)) worst = { behind, state };
+  }
+  if (worst === undefined) return;
+  const { behind, state } = worst;
+  const text =
+    `node-${node} ${isHit ? "served from memory" : "returned"} ${shown(result)} ` +
+    `${behind.toFixed(1)} ms after ${shown(state.value)} was known (at most ${boundMs})`;
+  report({ guarantee: "staleness", text, sid, from: (states[index + 1] as State).at - 500, to: answeredAt });
+}
+
+function checkExpiry(
+  { states, sid }: SessionHistory,
+  { invokedAt, answeredAt = 0, node, result }: OperationRecord,
+  index: number,
+  report: Report,
+): void {
+  const { by, at } = states[index] as State;
+  if (by?.lifeMs === undefined || !isShort(sid)) return;
+  const late = invokedAt - ((acknowledgedAt(by) ?? at) + by.lifeMs);
+  if (late <= EXPIRY_ALLOWANCE_MS) return;
+  const text = `node-${node} read ${shown(result)} ${late.toFixed(1)} ms after the end of its key`;
+  report({ guarantee: "expiry", text, sid, from: at - 100, to: answeredAt });
+}
+
+/** Redis reads its clock once for each round of its loop. */
+const EXPIRY_ALLOWANCE_MS = 25;
+
+function shown(value: number | null | undefined): string {
+  return value == null ? "no session" : `version ${value}`;
+}

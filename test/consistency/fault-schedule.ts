@@ -1,0 +1,73 @@
+import type { Options } from "./options.ts";
+import { Random } from "./random.ts";
+
+/** Faults of one node's connections or process. They follow one another on each node, and overlap with those of others. */
+const NODE_FAULTS = {
+  killSubscriber: 3,
+  killData: 3,
+  muteMessages: 3,
+  muteSubscriber: 2,
+  muteData: 2,
+  delayReplies: 6,
+  delayMessages: 3,
+  holdRequests: 3,
+  holdReplies: 3,
+  holdMessages: 3,
+  cutReply: 2,
+  cutMessage: 2,
+  partition: 4,
+  stopNode: 2,
+  killNode: 1,
+} as const;
+
+/** Faults of Redis, or of its contents. One at a time. */
+const REDIS_FAULTS = {
+  stopRedis: 3,
+  pauseClients: 2,
+  pauseWrites: 10,
+  restartRedis: 2,
+  flushDb: 1,
+  evictKeys: 2,
+  garbage: 3,
+} as const;
+
+export type NodeFault = keyof typeof NODE_FAULTS;
+export type RedisFault = keyof typeof REDIS_FAULTS;
+
+export interface PlannedFault {
+  /** Milliseconds since the beginning of the round. */
+  readonly at: number;
+  readonly ms: number;
+  readonly kind: NodeFault | RedisFault;
+  /** Undefined for Redis's. */
+  readonly node: number | undefined;
+  /** From 0 to 1: what else there is to choose. */
+  readonly chance: number;
+}
+
+/** The round's first fifth and last tenth are calm. One list for each node, and one for Redis. */
+export function planFaults(options: Options, seed: number, ms: number): readonly (readonly PlannedFault[])[] {
+  if (!options.faults) return [];
+  const random = new Random(seed ^ 0x5eed);
+  const from = ms * 0.2;
+  const to = ms * 0.9;
+  const lane = (node: number | undefined, mean: number, kind: () => NodeFault | RedisFault) => {
+    const faults: PlannedFault[] = [];
+    let at = from + random.gap(mean);
+    while (at < to) {
+      const fault = { at, kind: kind(), node, ms: durationOf(random), chance: random.next() };
+      faults.push(fault);
+      at += fault.ms + random.gap(mean);
+    }
+    return faults;
+  };
+  const lanes = Array.from({ length: options.nodes }, (_, node) =>
+    lane(node, 2_000, () => random.pick(NODE_FAULTS)),
+  );
+  return [...lanes, lane(undefined, 1_000, () => random.pick(REDIS_FAULTS))];
+}
+
+/** Mostly within a lease or a little more, now and then far beyond it. */
+function durationOf(random: Random): number {
+  return random.next() < 0.2 ? random.between(1_000, 2_500) : random.between(50, 900);
+}

@@ -1,0 +1,179 @@
+import { setTimeout as pause } from "node:timers/promises";
+import type { FaultProxy } from "../support/fault-proxy.ts";
+import type { NodeFault, PlannedFault, RedisFault } from "./fault-schedule.ts";
+import type { Node, Rig } from "./rig.ts";
+
+/** A span of time in which something was wrong. */
+export interface FaultSpan {
+  readonly kind: PlannedFault["kind"];
+  readonly node: number | undefined;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** Makes the faults of one lane of the plan, one after the other, each at its time. */
+export async function makeFaults(
+  rig: Rig,
+  startedAt: number,
+  faults: readonly PlannedFault[],
+  sids: readonly string[],
+  made: (span: FaultSpan) => void,
+): Promise<void> {
+  for (const fault of faults) {
+    await pause(Math.max(0, startedAt + fault.at - rig.clock.now()));
+    const from = rig.clock.now();
+    const node = fault.node === undefined ? undefined : rig.nodes[fault.node];
+    rig.note(fault.node ?? -1, "fault", `${fault.kind} for ${fault.ms} ms`);
+    if (node !== undefined) await NODE[fault.kind as NodeFault](rig, node, fault);
+    else await REDIS[fault.kind as RedisFault](rig, fault, sids);
+    rig.note(fault.node ?? -1, "fault over", fault.kind);
+    made({ kind: fault.kind, node: fault.node, from, to: rig.clock.now() });
+  }
+}
+
+/** What was swallowed leaves a hole, which TCP never does: such a connection must end. */
+async function cutAndHeal(rig: Rig, ...proxies: readonly FaultProxy[]): Promise<void> {
+  for (const proxy of proxies) {
+    proxy.cut();
+    await rig.heal(proxy);
+  }
+}
+
+/** What comes after the delay must not overtake what is still on its way: it is held back until that has arrived. */
+async function delay(proxy: FaultProxy, ms: number, by: number): Promise<void> {
+  proxy.delay("toClient", by);
+  await pause(ms);
+  proxy.hold("toClient");
+  await pause(by + 20);
+  proxy.delay("toClient", 0);
+  proxy.release("toClient");
+}
+
+const NODE: Record<NodeFault, (rig: Rig, node: Node, fault: PlannedFault) => Promise<void>> = {
+  killSubscriber: (rig, node) => killClients(rig, `${node.settings.name}:subscriber`),
+  killData: (rig, node) => killClients(rig, node.settings.name),
+
+  muteMessages: async (rig, { bus }, { ms }) => {
+    bus.swallow("toClient");
+    await pause(ms);
+    await cutAndHeal(rig, bus);
+  },
+  // The half that works still brings heartbeats; only a new connection is mute in this direction.
+  muteSubscriber: async (rig, { bus }, { ms }) => {
+    bus.swallow("toServer");
+    bus.cut();
+    await pause(ms);
+    await cutAndHeal(rig, bus);
+  },
+  muteData: async (rig, { data }, { ms, chance }) => {
+    data.swallow(chance < 0.5 ? "toServer" : "toClient");
+    await pause(ms);
+    await cutAndHeal(rig, data);
+  },
+  delayReplies: (_rig, { data }, { ms, chance }) => delay(data, ms, 20 + chance * 250),
+  delayMessages: (_rig, { bus }, { ms, chance }) => delay(bus, ms, 20 + chance * 600),
+  holdRequests: async (rig, { data }, { ms }) => {
+    data.hold("toServer");
+    await pause(ms);
+    await rig.heal(data);
+  },
+  holdReplies: async (rig, { data }, { ms }) => {
+    data.hold("toClient");
+    await pause(ms);
+    await rig.heal(data);
+  },
+  holdMessages: async (rig, { bus }, { ms }) => {
+    bus.hold("toClient");
+    await pause(ms);
+    await rig.heal(bus);
+  },
+  cutReply: async (rig, { data }, { ms, chance }) => {
+    data.cutAfter("toClient", Math.floor(chance * 3_000));
+    await pause(ms);
+    await rig.heal(data);
+  },
+  cutMessage: async (rig, { bus }, { ms, chance }) => {
+    bus.cutAfter("toClient", Math.floor(chance * 3_000));
+    await pause(ms);
+    await rig.heal(bus);
+  },
+  partition: async (rig, { data, bus }, { ms, chance }) => {
+    for (const proxy of [data, bus]) {
+      proxy.hold("toServer");
+      proxy.hold("toClient");
+    }
+    await pause(ms + 400);
+    // Sometimes all that was under way still arrives, sometimes nothing of it.
+    if (chance < 0.5) await cutAndHeal(rig, data, bus);
+    else await Promise.all([rig.heal(data), rig.heal(bus)]);
+  },
+  stopNode: async (_rig, node, { ms }) => {
+    node.process.stop();
+    await pause(ms);
+    node.process.resume();
+  },
+  killNode: (rig, node) => rig.replace(node),
+};
+
+const REDIS: Record<RedisFault, (rig: Rig, fault: PlannedFault, sids: readonly string[]) => Promise<void>> = {
+  stopRedis: async (rig, { ms }) => {
+    await rig.redis.pause();
+    await pause(ms);
+    await rig.redis.resume();
+  },
+  pauseClients: async (rig, { ms }) => {
+    await rig.direct.sendCommand(["CLIENT", "PAUSE", String(ms), "ALL"]);
+    await pause(ms);
+  },
+  // Writes wait, reads go on; as long as hits are still served, but longer than some wait for their writes.
+  pauseWrites: async (rig, { chance }) => {
+    const ms = 250 + Math.floor(chance * 170);
+    await rig.direct.sendCommand(["CLIENT", "PAUSE", String(ms), "WRITE"]);
+    await pause(ms);
+  },
+  restartRedis: (rig) => rig.restart(),
+  flushDb: async (rig) => {
+    await rig.direct.sendCommand(["FLUSHDB"]);
+  },
+  evictKeys: async (rig, { chance }, sids) => {
+    const from = Math.floor(chance * sids.length);
+    const keys = sids.slice(from, from + 10).map((sid) => rig.prefix + sid);
+    await rig.direct.sendCommand(["DEL", ...keys]);
+  },
+  garbage: async (rig, { chance }, sids) => {
+    const base = { version: 1, instanceId: "x", sequence: 1, nodeId: "x", prefix: rig.prefix, sentAt: 0 };
+    const message = { type: "SessionInvalidated", ...base, sids: [sids[Math.floor(chance * sids.length)]] };
+    const texts = [
+      "",
+      "null",
+      "{",
+      "[]",
+      '{"version":1}',
+      JSON.stringify({ ...message, version: 2 }),
+      JSON.stringify({ ...message, prefix: "another:" }),
+      JSON.stringify({ ...message, sids: [1, null, {}] }),
+      JSON.stringify(message),
+      "x".repeat(50_000),
+    ];
+    const heartbeats = `${rig.channel}:*`;
+    const channels = (await rig.direct.sendCommand([
+      "PUBSUB",
+      "CHANNELS",
+      heartbeats,
+    ])) as unknown as string[];
+    for (let i = 0; i < 40; i++) {
+      const flood = texts.flatMap((text) => [rig.direct.publish(rig.channel, text)]);
+      for (const channel of channels) flood.push(rig.direct.publish(String(channel), i % 2 ? "1e9" : "0"));
+      await Promise.all(flood);
+    }
+  },
+};
+
+async function killClients(rig: Rig, name: string): Promise<void> {
+  const list = String(await rig.direct.sendCommand(["CLIENT", "LIST"]));
+  for (const line of list.split("\n")) {
+    if (!line.includes(` name=${name} `)) continue;
+    const id = /\bid=(\d+)/.exec(line)?.[1];
+    await rig.direct.sendCommand(["CLIENT", "KILL", "ID", String(id)]);
+  }
+}

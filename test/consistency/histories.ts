@@ -1,0 +1,113 @@
+import type { OperationRecord } from "./protocol.ts";
+import type { RedisEvent } from "./redis-record.ts";
+import { SessionHistory, type State } from "./session-history.ts";
+
+/** How far a time of Redis's clock may be off, in milliseconds. */
+export const CLOCK_SLACK_MS = 5;
+
+/** What all is known of one round's sessions, put together. */
+export interface Histories {
+  readonly sessions: ReadonlyMap<string, SessionHistory>;
+  readonly operations: ReadonlyMap<string, readonly OperationRecord[]>;
+  /** The state that each acknowledged write of a node brought about, or that a destroy left. */
+  readonly indexOf: ReadonlyMap<OperationRecord, number>;
+  readonly restarts: readonly number[];
+}
+
+/** Plays what Redis carried out over again, and finds for each change the operation that it was for. */
+export function buildHistories(
+  sids: readonly string[],
+  operations: readonly OperationRecord[],
+  events: readonly RedisEvent[],
+): Histories {
+  const sessions = new Map(sids.map((sid) => [sid, new SessionHistory(sid)]));
+  const bySid = new Map<string, OperationRecord[]>(sids.map((sid) => [sid, []]));
+  const byVersion = new Map<number, OperationRecord>();
+  const clears: OperationRecord[] = [];
+  for (const operation of operations) {
+    bySid.get(operation.sid)?.push(operation);
+    if (operation.version !== undefined) byVersion.set(operation.version, operation);
+    if (operation.kind === "clear") clears.push(operation);
+  }
+  const indexOf = new Map<OperationRecord, number>();
+  const restarts: number[] = [];
+
+  for (const event of events) {
+    if (event.kind === "restart") restarts.push(event.at);
+    if (event.kind === "restart" || event.kind === "flush") {
+      for (const history of sessions.values()) {
+        const isSilent = event.kind === "flush";
+        if (history.last.value !== null) history.push({ ...gone(event, event.at), isSilent });
+      }
+      continue;
+    }
+    const history = sessions.get(event.sid);
+    if (history === undefined) continue;
+    if (event.kind === "set") {
+      if (event.mustExist && history.last.value === null) continue;
+      const value = versionIn(event.text as string);
+      const by = byVersion.get(value);
+      history.push({ ...stateOf(event, value, by), isSilent: event.node === undefined && !event.isScript });
+      if (by !== undefined) indexOf.set(by, history.last.index);
+      continue;
+    }
+    const by = deleterOf(event, bySid.get(event.sid) ?? [], clears);
+    if (history.last.value !== null) {
+      const isSilent = event.node === undefined;
+      history.push({ ...gone(event, acknowledgedAt(by) ?? event.at), isSilent, by });
+    }
+    if (by !== undefined && by.kind === "destroy") indexOf.set(by, history.last.index);
+  }
+  return { sessions, operations: bySid, indexOf, restarts };
+}
+
+export function acknowledgedAt(operation: OperationRecord | undefined): number | undefined {
+  return operation?.error === undefined ? operation?.answeredAt : undefined;
+}
+
+/** The keys of a session that were added by saves. */
+export function keysIn(text: string): string[] {
+  return Object.keys(JSON.parse(text) as object).filter((key) => /^k\d+$/.test(key));
+}
+
+function versionIn(text: string): number {
+  return (JSON.parse(text) as { v: number }).v;
+}
+
+function stateOf(
+  event: RedisEvent,
+  value: number,
+  by: OperationRecord | undefined,
+): Omit<State, "index" | "isSilent"> {
+  return {
+    value,
+    text: event.text,
+    at: event.at,
+    knownAt: acknowledgedAt(by) ?? event.at,
+    by,
+    cause: event.kind,
+  };
+}
+
+function gone(event: RedisEvent, knownAt: number): Omit<State, "index" | "isSilent"> {
+  return { value: null, text: undefined, at: event.at, knownAt, by: undefined, cause: event.kind };
+}
+
+/** If it may be one of several, then the one that was answered last: what is claimed must be certain. */
+function deleterOf(
+  { node, at }: RedisEvent,
+  operations: readonly OperationRecord[],
+  clears: readonly OperationRecord[],
+): OperationRecord | undefined {
+  if (node === undefined) return undefined;
+  const end = ({ answeredAt, error }: OperationRecord) =>
+    error === undefined ? (answeredAt ?? Number.POSITIVE_INFINITY) : Number.POSITIVE_INFINITY;
+  const mayBe = (operation: OperationRecord) =>
+    operation.node === node &&
+    operation.invokedAt <= at + CLOCK_SLACK_MS &&
+    end(operation) >= at - CLOCK_SLACK_MS;
+  const last = (found: OperationRecord | undefined, next: OperationRecord) =>
+    found === undefined || end(next) > end(found) ? next : found;
+  const destroys = operations.filter((operation) => operation.kind === "destroy" && mayBe(operation));
+  return destroys.reduce(last, undefined) ?? clears.filter(mayBe).reduce(last, undefined);
+}

@@ -1,0 +1,158 @@
+/** A mistake that somebody might make in the store, as a change of its text. */
+export interface Mutation {
+  readonly name: string;
+  readonly edits: readonly { readonly file: string; readonly from: string; readonly to: string }[];
+  /** Only merging nodes can show it. */
+  readonly merge?: boolean;
+}
+
+const IS_OWN = "message.instanceId === this.instanceId && this.#ownWrites.heard(message.sequence)";
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: "a reply is cached without looking at its token",
+    edits: [
+      { file: "near-cache.ts", from: "if (!this.#fence.isValid(token)) {", to: "if (false as boolean) {" },
+    ],
+  },
+  {
+    name: "the token is looked at before an asynchronous parse",
+    edits: [
+      { file: "shared-sessions.ts", from: "        await session?.parse();\n", to: "" },
+      {
+        file: "near-cache.ts",
+        from: "    if (session !== undefined) this.#fill(sid, token, session);",
+        to: `    const isValid = this.#fence.isValid(token);
+    await session?.parse();
+    if (session !== undefined && isValid) this.#fill(sid, this.#fence.take(sid), session);`,
+      },
+    ],
+  },
+  {
+    name: "the cache is kept when the subscription is lost",
+    edits: [
+      {
+        file: "cluster-coordinator.ts",
+        from: "    this.#lease.void();\n    this.#options.handlers.distrust(reason);\n",
+        to: "    this.#lease.void();\n",
+      },
+    ],
+  },
+  {
+    name: "the lease never lapses",
+    edits: [{ file: "lease.ts", from: " && now - this.#provenAt < this.#leaseMs", to: "" }],
+  },
+  {
+    name: "a write and its message are two commands, the message first",
+    edits: [
+      {
+        file: "session-repository.ts",
+        from: '    const { replies } = await this.#send(deadline, "SET", (batch) => {',
+        to: `    if (announcement !== undefined) await this.publish(deadline, announcement);
+    const { replies } = await this.#send(deadline, "SET", (batch) => {`,
+      },
+      {
+        file: "session-repository.ts",
+        from: "      return execWith(batch, announcement);\n    });\n    return replies[0] !== null;",
+        to: "      return execWith(batch, undefined);\n    });\n    return replies[0] !== null;",
+      },
+    ],
+  },
+  {
+    name: "own messages are told by the label",
+    edits: [{ file: "cluster-coordinator.ts", from: IS_OWN, to: "message.nodeId === this.nodeId" }],
+  },
+  {
+    name: "own messages are passed over, even those of writes that timed out",
+    edits: [{ file: "cluster-coordinator.ts", from: IS_OWN, to: "message.instanceId === this.instanceId" }],
+  },
+  {
+    name: "a cached session outlives its key",
+    edits: [
+      {
+        file: "near-cache.ts",
+        from: "this.#cache.set(sid, session, session.bytes, leftMs)",
+        to: "this.#cache.set(sid, session, session.bytes)",
+      },
+    ],
+  },
+  {
+    name: "get returns what is in the cache, not a copy",
+    edits: [
+      {
+        file: "stored-session.ts",
+        from: "return cloneJson(this.#parsed?.session ?? null);",
+        to: "return this.#parsed?.session ?? null;",
+      },
+    ],
+  },
+  {
+    name: "clears and flushes do not void tokens",
+    edits: [{ file: "near-cache.ts", from: "    this.#fence.voidAll();\n", to: "" }],
+  },
+  {
+    name: "a read under way is joined, whatever has been heard since",
+    edits: [
+      {
+        file: "near-cache.ts",
+        from: "joined !== undefined && this.#fence.isValid(joined.token)",
+        to: "joined",
+      },
+    ],
+  },
+  {
+    name: "a loaded session is saved whether it still exists or not",
+    edits: [{ file: "session-repository.ts", from: '...(mustExist && { condition: "XX" }),', to: "" }],
+  },
+  {
+    name: "under merge, a save overwrites whatever there is",
+    merge: true,
+    edits: [
+      {
+        file: "session-repository.ts",
+        from: "if held ~= ARGV[1] then return {0, held} end",
+        to: "if not held then return {0, held} end",
+      },
+    ],
+  },
+  {
+    name: "a destroy is not announced",
+    edits: [
+      {
+        file: "shared-sessions.ts",
+        from: "          this.#repository.delete(deadline, sids, announcement),",
+        to: "          this.#repository.delete(deadline, sids, announcement && undefined),",
+      },
+    ],
+  },
+  {
+    name: "hits are served without asking whether the cache is trusted",
+    edits: [
+      {
+        file: "near-cache.ts",
+        from: "return this.#isTrusted(now) ? this.#cache.get(sid, now) : undefined;",
+        to: "return this.#cache.get(sid, now);",
+      },
+    ],
+  },
+  {
+    name: "a failed write is reported as done",
+    edits: [
+      {
+        file: "clustered-redis-store.ts",
+        from: "deliver(this.#inHand.save(sid, session), callback)",
+        to: "deliver(this.#inHand.save(sid, session).catch(() => {}), callback)",
+      },
+    ],
+  },
+  {
+    name: "a callback is called twice",
+    edits: [
+      {
+        file: "callback.ts",
+        from: "(result) => process.nextTick(callback, null, result),",
+        to: "(result) => [1, 2].forEach(() => process.nextTick(callback, null, result)),",
+      },
+    ],
+  },
+];

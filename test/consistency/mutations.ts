@@ -1,0 +1,79 @@
+/**
+ * Breaks a copy of the store on purpose, in every way of the list, and runs the checker against each: one that has never
+ * caught anything proves nothing. Prints a table of what caught what; the exit status is 1 if something went through, or if
+ * something was found in the copy that was left as it is.
+ */
+import { execFile } from "node:child_process";
+import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { MUTATIONS, type Mutation } from "./mutation-list.ts";
+import type { Summary } from "./report.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+/** What is broken: the store as it is, or another copy of it. */
+const LIBRARY = process.env["CONSISTENCY_LIBRARY"] ?? pathToFileURL(join(ROOT, "lib/index.ts")).href;
+const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
+
+/** Five rounds at the most: what faults show, they show in one of these. */
+const LONGEST = ["--seed", "100", "--seconds", "100", "--fail-fast", "--json"];
+
+const only = process.argv[2];
+
+function broken({ name, edits }: Mutation): string {
+  const folder = mkdtempSync(join(tmpdir(), "mutation-"));
+  cpSync(dirname(fileURLToPath(LIBRARY)), join(folder, "lib"), { recursive: true });
+  symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  for (const { file, from, to } of edits) {
+    const path = join(folder, "lib", file);
+    const text = readFileSync(path, "utf8");
+    if (text.split(from).length !== 2) {
+      throw new Error(
+        `"${name}": lib/${file} does not contain exactly once what is to be replaced:\n${from}`,
+      );
+    }
+    writeFileSync(
+      path,
+      text.replace(from, () => to),
+    );
+  }
+  return folder;
+}
+
+function run(folder: string, merge: boolean): Promise<Summary> {
+  const library = pathToFileURL(join(folder, "lib/index.ts")).href;
+  const args = ["--import", import.meta.resolve("tsx"), MAIN, ...LONGEST, ...(merge ? ["--merge"] : [])];
+  return new Promise((resolve, reject) => {
+    const options = {
+      env: { ...process.env, CONSISTENCY_LIBRARY: library },
+      maxBuffer: 64 * 1024 * 1024,
+    };
+    execFile(process.execPath, args, options, (error, stdout, stderr) => {
+      // Asked for one of them, one wants to see more.
+      if (only !== undefined) console.error(stderr);
+      try {
+        resolve(JSON.parse(stdout) as Summary);
+      } catch {
+        reject(new Error(`The checker failed: ${error?.message}\n${stderr.slice(-2_000)}`));
+      }
+    });
+  });
+}
+
+const CONTROL: Mutation = { name: "nothing", edits: [] };
+const chosen = [CONTROL, ...MUTATIONS].filter(({ name }) => only === undefined || name.includes(only));
+// All are made before the first runs: a list that no longer fits the store is found out at once.
+const folders = chosen.map(broken);
+let failures = 0;
+console.log("| broken on purpose | caught by | in round |\n| --- | --- | --- |");
+for (const [i, mutation] of chosen.entries()) {
+  const summary = await run(folders[i] as string, mutation.merge ?? false);
+  const caught = Object.entries(summary.violations).filter(([, count]) => count > 0);
+  if ((caught.length === 0) !== (mutation === CONTROL)) failures++;
+  const by = caught.map(([guarantee, count]) => `${guarantee} (${count})`).join(", ") || "nothing";
+  console.log(`| ${mutation.name} | ${by} | ${summary.rounds} |`);
+}
+for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+process.exit(failures === 0 ? 0 : 1);

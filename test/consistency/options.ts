@@ -1,0 +1,82 @@
+import { parseArgs } from "node:util";
+
+export interface Options {
+  readonly seed: number;
+  readonly seconds: number;
+  readonly nodes: number;
+  /** Operations a second, of each node. */
+  readonly rate: number;
+  readonly faults: boolean;
+  readonly merge: boolean;
+  readonly json: boolean;
+  /** `localCache.ttlMs`. */
+  readonly cacheTtlMs: number;
+  /** What the measuring itself may add to the lease, in milliseconds. */
+  readonly allowanceMs: number;
+  /** Ends at the first violation. */
+  readonly failFast: boolean;
+}
+
+const USAGE = `npm run check:consistency -- [options]
+
+  --seed <n>         the schedule of operations and faults (default: a random one, which is printed)
+  --seconds <n>      how long (default 60)
+  --operations <n>   how long, in operations, instead of --seconds
+  --nodes <n>        processes (default 4)
+  --rate <n>         operations a second of each process (default 200)
+  --merge            with onConflict: "merge"
+  --no-faults        without faults
+  --cache-ttl <ms>   localCache.ttlMs (default 30000: so long that it cannot make up for a mistake)
+  --allowance <ms>   what the measuring itself may add to the lease (default 50)
+  --fail-fast        end at the first violation
+  --json             the report as JSON`;
+
+/** @throws Error that says how it is used */
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seed: { type: "string" },
+      seconds: { type: "string" },
+      operations: { type: "string" },
+      nodes: { type: "string" },
+      rate: { type: "string" },
+      "no-faults": { type: "boolean" },
+      merge: { type: "boolean" },
+      json: { type: "boolean" },
+      "cache-ttl": { type: "string" },
+      allowance: { type: "string" },
+      "fail-fast": { type: "boolean" },
+      help: { type: "boolean" },
+    },
+  });
+  if (values.help) throw new Error(USAGE);
+  const number = (name: string, given: string | undefined, byDefault: number, least: number) => {
+    const value = given === undefined ? byDefault : Number(given);
+    if (Number.isFinite(value) && value >= least) return value;
+    throw new Error(`--${name}: expected a number from ${least}, got ${given}\n\n${USAGE}`);
+  };
+  const nodes = number("nodes", values.nodes, 4, 2);
+  const rate = number("rate", values.rate, 200, 1);
+  const operations = number("operations", values.operations, 0, 0);
+  return {
+    seed: number("seed", values.seed, Math.floor(Math.random() * 1e9), 0),
+    seconds: operations > 0 ? operations / (nodes * rate) : number("seconds", values.seconds, 60, 1),
+    nodes,
+    rate,
+    faults: !values["no-faults"],
+    merge: values.merge ?? false,
+    json: values.json ?? false,
+    cacheTtlMs: number("cache-ttl", values["cache-ttl"], 30_000, 1),
+    allowanceMs: number("allowance", values.allowance, 50, 0),
+    failFast: values["fail-fast"] ?? false,
+  };
+}
+
+/** The command that plays one round again. */
+export function replayCommand(options: Options, seed: number, seconds: number): string {
+  const { nodes, rate, merge, faults, cacheTtlMs } = options;
+  const more = [merge ? " --merge" : "", faults ? "" : " --no-faults"].join("");
+  const ttl = cacheTtlMs === 30_000 ? "" : ` --cache-ttl ${cacheTtlMs}`;
+  return `npm run check:consistency -- --seed ${seed} --seconds ${seconds} --nodes ${nodes} --rate ${rate}${more}${ttl}`;
+}

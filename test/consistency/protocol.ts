@@ -1,0 +1,111 @@
+/** What the checker and its nodes say to each other. */
+
+export type OperationKind = "get" | "set" | "touch" | "destroy" | "save" | "clear";
+
+/** An operation as the schedule has it. */
+export interface PlannedOperation {
+  /** Milliseconds since the beginning of the round. */
+  readonly at: number;
+  readonly kind: OperationKind;
+  /** Empty for a clear. */
+  readonly sid: string;
+  /** Of the whole run; what a write writes carries it. */
+  readonly version: number;
+  /** How long the session is to live. */
+  readonly lifeMs: number;
+  /** Between the loading and the saving of a session. */
+  readonly thinkMs: number;
+}
+
+/** An operation as its node saw it. Times are those of the common clock. */
+export interface OperationRecord {
+  readonly node: number;
+  readonly kind: OperationKind;
+  readonly sid: string;
+  /** Of a write: what it wrote. */
+  readonly version?: number;
+  /** Of a save: the version that it had loaded. */
+  readonly base?: number;
+  readonly lifeMs?: number;
+  readonly invokedAt: number;
+  answeredAt?: number;
+  error?: string;
+  /** Of a get without an error: the version, or null for no session. */
+  result?: number | null;
+  /** It was answered from memory. */
+  isHit?: boolean;
+  /** What the node itself found to be wrong with it. */
+  complaint?: string;
+}
+
+/** An event of a node's store. */
+export interface EventRecord {
+  readonly node: number;
+  readonly at: number;
+  readonly name: string;
+  /** The session it is about; undefined if it is about all. */
+  readonly sid?: string;
+  readonly detail?: string;
+}
+
+export interface CachedEntry {
+  readonly sid: string;
+  readonly text: string;
+  readonly expiresAt?: number;
+}
+
+/** How a node is when nothing is going on. */
+export interface Rest {
+  readonly entries: readonly CachedEntry[];
+  /** Operations without an answer. */
+  readonly pending: number;
+  readonly health: { readonly redis: boolean; readonly subscribed: boolean };
+  readonly heapBytes: number;
+  readonly hits: number;
+  readonly resurrections: number;
+  readonly fencedFills: number;
+  readonly conflicts: number;
+}
+
+export interface NodeSettings {
+  readonly index: number;
+  readonly clockOrigin: string;
+  readonly dataUrl: string;
+  readonly busUrl: string;
+  readonly prefix: string;
+  readonly channel: string;
+  /** Where the store is imported from. */
+  readonly library: string;
+  readonly label: string;
+  readonly name: string;
+  readonly merge: boolean;
+  readonly asyncParse: boolean;
+  readonly pool: boolean;
+  readonly commandTimeoutMs: number;
+  readonly cacheTtlMs: number;
+}
+
+export type ToNode =
+  | { readonly type: "start"; readonly settings: NodeSettings }
+  | {
+      readonly type: "play";
+      readonly startedAt: number;
+      readonly from: number;
+      readonly operations: readonly PlannedOperation[];
+    }
+  | { readonly type: "settle" }
+  | { readonly type: "rest"; readonly sids: readonly string[] };
+
+export type FromNode =
+  | { readonly type: "live" }
+  | {
+      readonly type: "records";
+      readonly records: readonly OperationRecord[];
+      readonly events: readonly EventRecord[];
+    }
+  | { readonly type: "settled"; readonly pending: number; readonly isLive: boolean }
+  | { readonly type: "resting"; readonly rest: Rest }
+  | { readonly type: "complaint"; readonly text: string };
+
+/** The limits of every node: so short that a run sees many of them pass. */
+export const LEASE = { heartbeatMs: 100, leaseMs: 500, subscribeTimeoutMs: 1_000 } as const;

@@ -1,0 +1,130 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { createClient } from "redis";
+import type { Clock } from "./clock.ts";
+
+/** Something that Redis carried out, and that may have changed what sessions there are. */
+export interface RedisEvent {
+  readonly kind: "set" | "del" | "flush" | "restart";
+  /** Empty when it concerns all. */
+  readonly sid: string;
+  /** Of a set: the value, and whether it needed the key to exist. */
+  readonly text?: string;
+  readonly mustExist?: boolean;
+  /** Whose connection it came by; undefined for nobody's of the nodes. */
+  readonly node: number | undefined;
+  /** It was done by a script, and so by a node. */
+  readonly isScript?: boolean;
+  /** When, on the common clock, right to a few milliseconds. */
+  readonly at: number;
+}
+
+const LINE = /^(\d+\.\d+) \[\d+ ([^\]]+)\] "([A-Za-z]+)"/;
+const WANTED = new Set(["SET", "DEL", "FLUSHDB", "HELLO", "CLIENT", "ECHO"]);
+
+/**
+ * What Redis itself says (MONITOR) that it carried out, and in which order. It is the one witness that neither the store
+ * nor the faults have any influence on: writes may overlap, time out and be carried out late, and there is no guessing.
+ */
+export class RedisRecord {
+  readonly events: RedisEvent[] = [];
+  readonly #url: string;
+  readonly #prefix: string;
+  readonly #clock: Clock;
+  readonly #nodes = new Map<string, number>();
+  #wallOffset: number;
+  #monitor: { destroy(): void } | undefined;
+  #ended: Promise<void> = Promise.resolve();
+  #lastChange = 0;
+  #echoed = "";
+
+  constructor(url: string, prefix: string, clock: Clock) {
+    this.#url = url;
+    this.#prefix = prefix;
+    this.#clock = clock;
+    this.#wallOffset = clock.wallOffset();
+  }
+
+  /** Begins to listen; anew, after a restart of Redis, before any node is let in. */
+  async listen(): Promise<void> {
+    this.#monitor?.destroy();
+    this.#nodes.clear();
+    this.#wallOffset = this.#clock.wallOffset();
+    const client = createClient({ url: this.#url, socket: { reconnectStrategy: false } });
+    this.#ended = new Promise((resolve) => {
+      client.on("error", () => resolve());
+      client.on("end", () => resolve());
+    });
+    await client.connect();
+    await client.monitor((line) => this.#heard(String(line)));
+    this.#monitor = client;
+  }
+
+  /** Redis was killed at that time, and all that it held is gone. */
+  async restarted(at: number): Promise<void> {
+    // Its last words may still be on their way.
+    await this.#ended;
+    this.events.push({ kind: "restart", sid: "", node: undefined, at });
+  }
+
+  /** Resolves when all that was carried out before has been heard. */
+  async caughtUp(client: { sendCommand(args: string[]): Promise<unknown> }): Promise<void> {
+    const mark = `mark-${Math.random()}`;
+    await client.sendCommand(["ECHO", mark]);
+    while (this.#echoed !== mark) await pause(2);
+  }
+
+  /** Resolves when no session has changed for so long. */
+  async quiet(ms: number): Promise<void> {
+    while (this.#clock.now() - this.#lastChange < ms) await pause(20);
+  }
+
+  close(): void {
+    this.#monitor?.destroy();
+  }
+
+  #heard(line: string): void {
+    const [head, time, from, command] = LINE.exec(line) ?? [];
+    const name = command?.toUpperCase() ?? "";
+    if (head === undefined || !WANTED.has(name)) return;
+    const args = argumentsOf(line.slice(head.length));
+    const at = Number(time) * 1000 + this.#wallOffset;
+    const origin = { node: this.#nodes.get(from as string), isScript: from === "lua", at };
+    if (name === "HELLO" || name === "CLIENT") this.#introduced(from as string, args);
+    else if (name === "ECHO") this.#echoed = args[0] ?? "";
+    else if (name === "FLUSHDB") this.#push({ kind: "flush", sid: "", ...origin });
+    else if (name === "DEL") {
+      for (const key of args) this.#push({ kind: "del", sid: this.#sidOf(key), ...origin });
+    } else {
+      const [key = "", text = "", ...rest] = args;
+      this.#push({ kind: "set", sid: this.#sidOf(key), text, mustExist: rest.includes("XX"), ...origin });
+    }
+  }
+
+  /** A node's connection tells its name when it is made: `node-2`, and `node-2:subscriber`. */
+  #introduced(address: string, args: readonly string[]): void {
+    const name = args[args.findIndex((arg) => arg.toUpperCase() === "SETNAME") + 1] ?? "";
+    const index = /^node-(\d+)$/.exec(name)?.[1];
+    if (index !== undefined) this.#nodes.set(address, Number(index));
+    else this.#nodes.delete(address);
+  }
+
+  #push(event: RedisEvent): void {
+    this.events.push(event);
+    this.#lastChange = this.#clock.now();
+  }
+
+  #sidOf(key: string): string {
+    return key.slice(this.#prefix.length);
+  }
+}
+
+function argumentsOf(line: string): string[] {
+  // All that the checker writes is ASCII, and what MONITOR escapes of that, JSON escapes alike.
+  return (line.match(/"(?:[^"\\]|\\.)*"/g) ?? []).map((quoted) => {
+    try {
+      return JSON.parse(quoted) as string;
+    } catch {
+      return quoted;
+    }
+  });
+}

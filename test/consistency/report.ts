@@ -1,0 +1,151 @@
+import type { FaultSpan } from "./faults.ts";
+import type { Options } from "./options.ts";
+import type { Rest } from "./protocol.ts";
+import type { RoundResult } from "./round.ts";
+import { GUARANTEES, type Guarantee } from "./violation.ts";
+
+interface Percentiles {
+  readonly writes: number;
+  /** Writes that some node had not heard of at a read that began after they were known. */
+  readonly seenLate: number;
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+export interface Summary {
+  readonly seed: number;
+  readonly rounds: number;
+  readonly operations: Record<string, { total: number; failed: number }>;
+  readonly total: number;
+  readonly hits: number;
+  readonly faults: Record<string, number>;
+  readonly staleness: { readonly calm: Percentiles; readonly faults: Percentiles };
+  readonly boundMs: number;
+  readonly resurrectionsRefused: number;
+  readonly fencedFills: number;
+  readonly conflicts: number;
+  readonly heapMiB: readonly number[];
+  readonly violations: Record<Guarantee, number>;
+}
+
+/** A write counts as written under faults if one was there within so many milliseconds of it. */
+const NEAR_MS = 1_500;
+
+/** Gathers what the rounds have shown; nothing of a round is kept but its figures. */
+export class Reporter {
+  readonly #options: Options;
+  readonly #boundMs: number;
+  #rounds = 0;
+  readonly #operations: Record<string, { total: number; failed: number }> = {};
+  readonly #faults: Record<string, number> = {};
+  readonly #calm: number[] = [];
+  readonly #faulty: number[] = [];
+  #hits = 0;
+  #resurrections = 0;
+  #fencedFills = 0;
+  #conflicts = 0;
+  #heapMiB: readonly number[] = [];
+  readonly #violations = Object.fromEntries(Object.keys(GUARANTEES).map((key) => [key, 0])) as Record<
+    Guarantee,
+    number
+  >;
+
+  constructor(options: Options, leaseMs: number) {
+    this.#options = options;
+    this.#boundMs = leaseMs + options.allowanceMs;
+  }
+
+  add(round: RoundResult): void {
+    this.#rounds++;
+    for (const { kind, error, isHit } of round.operations) {
+      const counts = this.#operations[kind] ?? { total: 0, failed: 0 };
+      this.#operations[kind] = counts;
+      counts.total++;
+      if (error !== undefined) counts.failed++;
+      if (isHit) this.#hits++;
+    }
+    for (const { kind } of round.faults) this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
+    for (const history of round.histories.sessions.values()) {
+      for (const state of history.states) {
+        if (state.index === 0 || state.isSilent) continue;
+        const list = isNear(round.faults, state.at) ? this.#faulty : this.#calm;
+        list.push(round.staleness.get(state) ?? 0);
+      }
+    }
+    // The processes count from their own start on; what those counted that were killed is gone.
+    const sum = (count: (rest: Rest) => number) =>
+      round.rests.reduce((total, rest) => total + count(rest), 0);
+    this.#resurrections = sum(({ resurrections }) => resurrections);
+    this.#fencedFills = sum(({ fencedFills }) => fencedFills);
+    this.#conflicts = sum(({ conflicts }) => conflicts);
+    this.#heapMiB = round.rests.map(({ heapBytes }) => Math.round(heapBytes / 2 ** 20));
+    for (const { guarantee } of round.violations) this.#violations[guarantee]++;
+  }
+
+  get summary(): Summary {
+    return {
+      seed: this.#options.seed,
+      rounds: this.#rounds,
+      operations: this.#operations,
+      total: Object.values(this.#operations).reduce((sum, { total }) => sum + total, 0),
+      hits: this.#hits,
+      faults: this.#faults,
+      staleness: { calm: percentiles(this.#calm), faults: percentiles(this.#faulty) },
+      boundMs: this.#boundMs,
+      resurrectionsRefused: this.#resurrections,
+      fencedFills: this.#fencedFills,
+      conflicts: this.#conflicts,
+      heapMiB: this.#heapMiB,
+      violations: this.#violations,
+    };
+  }
+}
+
+export function printSummary(summary: Summary, options: Options): string {
+  const { operations, faults, staleness, violations, total, hits, rounds, seed } = summary;
+  const share = operations["get"] === undefined ? 0 : (100 * hits) / operations["get"].total;
+  const counts = Object.entries(operations).map(
+    ([kind, { total, failed }]) => `${kind} ${total} (${failed} failed)`,
+  );
+  const made = Object.entries(faults).map(([kind, count]) => `${kind} ${count}`);
+  const row = (name: string, { writes, seenLate, p50, p90, p99, max }: Percentiles) =>
+    `  ${name.padEnd(14)} ${String(writes).padStart(8)} writes, ${String(seenLate).padStart(6)} seen late;` +
+    [p50, p90, p99, max].map((ms, i) => `  ${["p50", "p90", "p99", "max"][i]} ${ms.toFixed(1)}`).join("");
+  const kept = (Object.keys(GUARANTEES) as Guarantee[])
+    .filter((key) => options.merge || key !== "merge")
+    .map(
+      (key) => `  ${violations[key] === 0 ? "✓" : `✗ ${violations[key]} times broken:`} ${GUARANTEES[key]}`,
+    );
+  return [
+    `${total} operations in ${rounds} rounds on ${options.nodes} nodes, seed ${seed}`,
+    `  ${counts.join(", ")}`,
+    `  ${share.toFixed(1)} % of the reads were hits; ${summary.fencedFills} overtaken replies kept out, ` +
+      `${summary.resurrectionsRefused} resurrections refused, ${summary.conflicts} conflicts merged`,
+    `faults: ${made.length === 0 ? "none" : made.join(", ")}`,
+    `for how long some node still read something older than a write, in ms after its acknowledgement (bound ${summary.boundMs}):`,
+    row("calm", staleness.calm),
+    row("under faults", staleness.faults),
+    `memory at rest: ${summary.heapMiB.join(", ")} MiB`,
+    ...kept,
+  ].join("\n");
+}
+
+function isNear(faults: readonly FaultSpan[], at: number): boolean {
+  return faults.some(({ from, to }) => at > from - NEAR_MS && at < to + NEAR_MS);
+}
+
+function percentiles(values: readonly number[]): Percentiles {
+  const sorted = Float64Array.from(values).sort();
+  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+  const seenLate = values.reduce((count, value) => (value > 0 ? count + 1 : count), 0);
+  return {
+    writes: values.length,
+    seenLate,
+    p50: at(0.5),
+    p90: at(0.9),
+    p99: at(0.99),
+    max: sorted[sorted.length - 1] ?? 0,
+  };
+}

@@ -1,0 +1,93 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { checkReads, type Staleness } from "./check-reads.ts";
+import { checkRecord, checkRest, readAll } from "./check-rest.ts";
+import { checkWrites } from "./check-writes.ts";
+import { planFaults } from "./fault-schedule.ts";
+import { type FaultSpan, makeFaults } from "./faults.ts";
+import { buildHistories, type Histories } from "./histories.ts";
+import type { Options } from "./options.ts";
+import { printHistory } from "./print-history.ts";
+import { type EventRecord, LEASE, type OperationRecord, type Rest } from "./protocol.ts";
+import type { Rig } from "./rig.ts";
+import { planRound } from "./schedule.ts";
+import type { Violation } from "./violation.ts";
+
+export interface RoundResult {
+  readonly seed: number;
+  readonly ms: number;
+  readonly startedAt: number;
+  readonly operations: readonly OperationRecord[];
+  readonly histories: Histories;
+  readonly staleness: Staleness;
+  readonly faults: readonly FaultSpan[];
+  readonly rests: readonly Rest[];
+  readonly violations: readonly (Violation & { readonly history?: string })[];
+}
+
+/** So many violations are shown with their histories; the others are counted. */
+const SHOWN_IN_FULL = 3;
+const FIRST_VERSION_STEP = 1_000_000;
+
+/**
+ * 1. Operations and faults run at the times that were planned for them.
+ * 2. All faults end, and everybody comes to rest: what is under way is answered, all are live, Redis is quiet.
+ * 3. Every node reads every session, and shows what it has in memory.
+ * 4. What was seen is judged by what Redis carried out.
+ */
+export async function runRound(rig: Rig, options: Options, seed: number, ms: number): Promise<RoundResult> {
+  const violations: (Violation & { history?: string })[] = [];
+  const { operations: plans, sids } = planRound(options, seed, ms, (seed % 1_000) * FIRST_VERSION_STEP);
+  const startedAt = rig.clock.now() + 50;
+  for (const node of rig.nodes) {
+    const operations = plans[node.index] ?? [];
+    node.plan = { startedAt, operations };
+    node.process.play(startedAt, 0, operations);
+  }
+  const spans: FaultSpan[] = [];
+  const lanes = planFaults(options, seed, ms);
+  await Promise.all(lanes.map((lane) => makeFaults(rig, startedAt, lane, sids, (span) => spans.push(span))));
+  await pause(Math.max(0, startedAt + ms - rig.clock.now()));
+
+  for (const { data, bus } of rig.nodes) await Promise.all([rig.heal(data), rig.heal(bus)]);
+  const settled = await Promise.all(rig.nodes.map(({ process }) => process.settle()));
+  settled.forEach(({ isLive }, node) => {
+    if (!isLive)
+      violations.push({ guarantee: "rest", text: `node-${node} was not live again 12 s after the faults` });
+  });
+  await rig.record.quiet(300);
+  // The last messages have been heard when another heartbeat has come back; a lease is time enough for several.
+  await pause(LEASE.leaseMs);
+  const held = await readAll(rig, sids);
+  const rests = await Promise.all(rig.nodes.map(({ process }) => process.rest(sids)));
+  await rig.record.caughtUp(rig.direct);
+
+  const operations = rig.operations;
+  const events: readonly EventRecord[] = rig.events;
+  const histories = buildHistories(sids, operations, rig.record.events);
+  const staleness: Staleness = new Map();
+  const report = (violation: Violation) => {
+    const history = violation.sid === undefined ? undefined : histories.sessions.get(violation.sid);
+    const isShown = violations.filter((other) => other.history !== undefined).length < SHOWN_IN_FULL;
+    if (history === undefined || !isShown) violations.push(violation);
+    else {
+      const mine = histories.operations.get(history.sid) ?? [];
+      const shown = operations.filter(({ kind }) => kind === "clear").concat(mine);
+      violations.push({ ...violation, history: printHistory(violation, history, shown, events) });
+    }
+  };
+  const boundMs = LEASE.leaseMs + options.allowanceMs;
+  const limits = { boundMs, silentBoundMs: options.cacheTtlMs + boundMs };
+  for (const history of histories.sessions.values()) {
+    checkReads(history, histories, limits, staleness, report);
+    checkWrites(history, histories, options.merge, report);
+  }
+  checkRest(rests, held, histories, report);
+  checkRecord(held, histories, options.merge, report);
+  for (const { text } of rig.complaints) report({ guarantee: "rest", text });
+
+  rig.operations = [];
+  rig.events = [];
+  rig.complaints = [];
+  rig.record.events.length = 0;
+  return { seed, ms, startedAt, operations, histories, staleness, faults: spans, rests, violations };
+}

@@ -1,0 +1,76 @@
+import type { OperationRecord } from "./protocol.ts";
+import type { RedisEvent } from "./redis-record.ts";
+
+/** A state of a session in Redis, from the moment `at` until the next one. */
+export interface State {
+  readonly index: number;
+  /** The version written; null for no session. */
+  readonly value: number | null;
+  readonly text: string | undefined;
+  readonly at: number;
+  /** When its writer was told; when it was carried out, if it never was. Nobody may be behind this one for longer than the lease. */
+  readonly knownAt: number;
+  /** It came about behind the stores' backs, so that nobody was told. */
+  readonly isSilent: boolean;
+  readonly by: OperationRecord | undefined;
+  readonly cause: RedisEvent["kind"];
+}
+
+/** A session's states in the order in which Redis went through them. */
+export class SessionHistory {
+  readonly states: State[] = [];
+  readonly #indexes = new Map<number, number>();
+
+  readonly sid: string;
+
+  constructor(sid: string) {
+    this.sid = sid;
+    this.push({
+      value: null,
+      text: undefined,
+      at: Number.NEGATIVE_INFINITY,
+      knownAt: Number.NEGATIVE_INFINITY,
+      isSilent: false,
+      by: undefined,
+      cause: "flush",
+    });
+  }
+
+  get last(): State {
+    return this.states[this.states.length - 1] as State;
+  }
+
+  push(state: Omit<State, "index">): void {
+    const index = this.states.length;
+    this.states.push({ ...state, index });
+    if (state.value !== null) this.#indexes.set(state.value, index);
+  }
+
+  /** The index of the state in which the session was of that version. */
+  indexOf(version: number): number | undefined {
+    return this.#indexes.get(version);
+  }
+
+  /** The latest state without a session that there was by then. */
+  lastNull(by: number): number | undefined {
+    for (let i = this.states.length - 1; i >= 0; i--) {
+      const { value, at } = this.states[i] as State;
+      if (value === null && at <= by) return i;
+    }
+    return undefined;
+  }
+
+  /** The first state without a session from that index on. */
+  firstNull(from: number): number | undefined {
+    for (let i = from; i < this.states.length; i++) if (this.states[i]?.value === null) return i;
+    return undefined;
+  }
+
+  /** Whether there was no session at some time between the two. */
+  wasNull(from: number, to: number): boolean {
+    return this.states.some(
+      ({ value, at, index }) =>
+        value === null && at <= to && (this.states[index + 1]?.at ?? Number.POSITIVE_INFINITY) >= from,
+    );
+  }
+}

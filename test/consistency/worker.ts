@@ -1,0 +1,159 @@
+/** A node: a process with a store of its own, which plays its part of the schedule and tells the checker what it saw. */
+import { setTimeout as pause } from "node:timers/promises";
+import { createClient, createClientPool } from "redis";
+import type { ClusteredRedisStore, ClusteredRedisStoreOptions } from "../../lib/index.ts";
+import { Clock } from "./clock.ts";
+import {
+  type EventRecord,
+  type FromNode,
+  LEASE,
+  type NodeSettings,
+  type OperationRecord,
+  type PlannedOperation,
+  type Rest,
+  type ToNode,
+} from "./protocol.ts";
+import { Operations } from "./worker-operations.ts";
+
+const REPORT_MS = 100;
+const SETTLE_MS = 12_000;
+
+const say = (message: FromNode) => process.send?.(message);
+const complain = (text: string) => say({ type: "complaint", text });
+
+process.on("unhandledRejection", (error) => complain(`unhandled rejection: ${String(error)}`));
+process.on("uncaughtException", (error) => complain(`uncaught exception: ${error.stack}`));
+process.on("disconnect", () => process.exit());
+
+let records: OperationRecord[] = [];
+let events: EventRecord[] = [];
+setInterval(() => {
+  if (records.length === 0 && events.length === 0) return;
+  say({ type: "records", records, events });
+  records = [];
+  events = [];
+}, REPORT_MS);
+
+process.once("message", (message: ToNode) => {
+  if (message.type === "start") void run(message.settings);
+});
+
+async function run(settings: NodeSettings): Promise<void> {
+  const clock = new Clock(settings.clockOrigin);
+  const store = await makeStore(settings);
+  watch(store, settings.index, clock);
+  const operations = new Operations(store, settings, clock, (record) => records.push(record), complain);
+  let upcoming: readonly PlannedOperation[] = [];
+
+  process.on("message", (message: ToNode) => {
+    if (message.type === "play") {
+      upcoming = message.operations.filter(({ at }) => at >= message.from);
+      play(message.startedAt);
+    } else if (message.type === "settle") void settle();
+    else if (message.type === "rest") void rest(message.sids);
+  });
+
+  let timer: NodeJS.Timeout | undefined;
+  function play(startedAt: number): void {
+    clearTimeout(timer);
+    let i = 0;
+    const now = () => clock.now() - startedAt;
+    while (i < upcoming.length && (upcoming[i] as PlannedOperation).at <= now()) {
+      operations.begin(upcoming[i++] as PlannedOperation);
+    }
+    upcoming = upcoming.slice(i);
+    const [next] = upcoming;
+    if (next !== undefined) timer = setTimeout(() => play(startedAt), Math.max(1, next.at - now()));
+  }
+
+  async function settle(): Promise<void> {
+    const end = clock.now() + SETTLE_MS;
+    const isDone = () =>
+      upcoming.length === 0 && operations.pending === 0 && store.coordinator?.state === "live";
+    while (!isDone() && clock.now() < end) await pause(20);
+    say({ type: "settled", pending: operations.pending, isLive: store.coordinator?.state === "live" });
+  }
+
+  async function rest(sids: readonly string[]): Promise<void> {
+    for (const sid of sids) operations.read(sid);
+    const end = clock.now() + SETTLE_MS;
+    while (operations.pending > 0 && clock.now() < end) await pause(20);
+    // On a busy machine a lease as short as this may lapse for a moment even at rest: what counts is that it comes back.
+    let { redis, subscribed } = await store.health();
+    while (!(redis && subscribed) && clock.now() < end) {
+      await pause(20);
+      ({ redis, subscribed } = await store.health());
+    }
+    (globalThis as { gc?: () => void }).gc?.();
+    const { hits } = store.cacheStats;
+    const { resurrections, fencedFills, conflicts } = store.clusterStats;
+    const state: Rest = {
+      entries: [...store.localCache.entries()].map(([sid, { text, expiresAt }]) =>
+        expiresAt === undefined ? { sid, text } : { sid, text, expiresAt },
+      ),
+      pending: operations.pending,
+      health: { redis, subscribed },
+      heapBytes: process.memoryUsage().heapUsed,
+      ...{ hits, resurrections, fencedFills, conflicts },
+    };
+    say({ type: "records", records, events });
+    records = [];
+    events = [];
+    say({ type: "resting", rest: state });
+  }
+
+  for (;;) {
+    try {
+      await store.ready();
+      break;
+    } catch {
+      // Its subscriber may be under a fault.
+    }
+  }
+  say({ type: "live" });
+}
+
+async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
+  const library = (await import(settings.library)) as typeof import("../../lib/index.ts");
+  const options = { url: settings.dataUrl, name: settings.name };
+  // With a pool, reads go on while a write hangs: what it then writes late meets a cache that has been filled since.
+  const client = settings.pool ? createClientPool(options, { minimum: 3 }) : createClient(options);
+  client.on("error", () => {});
+  const connecting = client.connect();
+  connecting.catch(() => {});
+  const parse = async (text: string) => {
+    await pause(text.length % 3 === 0 ? 15 : 1);
+    return JSON.parse(text);
+  };
+  return new library.ClusteredRedisStore({
+    client: client as ClusteredRedisStoreOptions["client"],
+    prefix: settings.prefix,
+    onConflict: settings.merge ? "merge" : "overwrite",
+    commandTimeoutMs: settings.commandTimeoutMs,
+    touchAfterMs: 0,
+    localCache: { ttlMs: settings.cacheTtlMs },
+    ...(settings.asyncParse && { serializer: { parse, stringify: JSON.stringify } }),
+    cluster: {
+      ...LEASE,
+      channel: settings.channel,
+      nodeId: settings.label,
+      subscriber: createClient({ url: settings.busUrl, name: settings.name }) as never,
+    },
+  });
+}
+
+function watch(store: ClusteredRedisStore, node: number, clock: Clock): void {
+  const note = (name: string, detail?: string, sid?: string) =>
+    events.push({
+      node,
+      at: clock.now(),
+      name,
+      ...(sid !== undefined && { sid }),
+      ...(detail !== undefined && { detail }),
+    });
+  store.on("invalidate", (sid: string, from: string) => note("invalidate", `from ${from}`, sid));
+  store.on("resurrection", (sid: string) => note("resurrection", undefined, sid));
+  store.on("live", () => note("live"));
+  store.on("suspect", (reason: string) => note("suspect", reason));
+  store.on("flush", (reason: string) => note("flush", reason));
+}
