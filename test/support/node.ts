@@ -21,7 +21,8 @@ export interface Space {
 
 export function newSpace(): Space {
   const id = randomUUID();
-  return { prefix: `test:${id}:`, channel: `test:${id}` };
+  // The channel does not begin with the prefix, or heartbeats would be taken for commands of the prefix's keys.
+  return { prefix: `test:${id}:`, channel: `bus:${id}` };
 }
 
 /** A client past all proxies, to look into Redis with. */
