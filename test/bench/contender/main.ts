@@ -1,0 +1,127 @@
+// A contender in a process of its own: node main.ts <name>. What it is to do, main.ts of the benchmark tells it.
+import { createHmac } from "node:crypto";
+import session, { type SessionData } from "express-session";
+import { serve } from "../support/rpc.ts";
+import { sessionOf, sidOf } from "../support/sessions.ts";
+import { quantile } from "../support/statistics.ts";
+import { Application } from "./application.ts";
+import { type InProcessOptions, type InProcessResult, inProcess, readEach } from "./in-process.ts";
+import { CONTENDERS, type Contender, type ContenderName } from "./stores.ts";
+
+/** What the requests meet. */
+export interface Setting {
+  readonly redisUrl: string;
+  readonly bytes: number;
+  readonly maxAgeMs: number | null;
+}
+
+const SECRET = "bench";
+const SESSIONS = 200;
+
+const name = process.argv[2] as ContenderName;
+let contender: Contender | undefined;
+let middleware: ReturnType<typeof session> | undefined;
+let application: Application | undefined;
+let prepared = 0;
+const cookies = Array.from({ length: SESSIONS }, (_, i) => cookieOf(sidOf(i)));
+
+function cookieOf(sid: string): string {
+  const signature = createHmac("sha256", SECRET).update(sid).digest("base64").replace(/=+$/, "");
+  return `connect.sid=${encodeURIComponent(`s:${sid}.${signature}`)}`;
+}
+
+function there<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error(`${name}: nothing prepared`);
+  return value;
+}
+
+function set(sid: string, data: SessionData): Promise<void> {
+  const { store } = there(contender);
+  return new Promise((resolve, reject) => {
+    store.set(sid, data, (error?: unknown) => (error ? reject(error as Error) : resolve()));
+  });
+}
+
+function get(sid: string): Promise<unknown> {
+  const { store } = there(contender);
+  return new Promise((resolve, reject) => {
+    store.get(sid, (error: unknown, data) => (error ? reject(error as Error) : resolve(data)));
+  });
+}
+
+function heldBytes(): number {
+  for (let i = 0; i < 4; i++) globalThis.gc?.();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
+}
+
+export const handlers = {
+  /** A new store, with sessions in it that have been read once. */
+  prepare: async ({ redisUrl, bytes, maxAgeMs }: Setting): Promise<void> => {
+    await contender?.close();
+    contender = await CONTENDERS[name](
+      redisUrl,
+      `bench:${process.pid}:${++prepared}:`,
+      sessionOf(bytes, maxAgeMs),
+    );
+    middleware = session({
+      store: contender.store,
+      secret: SECRET,
+      resave: false,
+      saveUninitialized: false,
+      cookie: maxAgeMs === null ? {} : { maxAge: maxAgeMs },
+    });
+    await Promise.all(cookies.map((_, i) => set(sidOf(i), sessionOf(bytes, maxAgeMs))));
+    await readEach(middleware, cookies);
+  },
+
+  inProcess: (options: InProcessOptions): Promise<InProcessResult> =>
+    inProcess(there(middleware), cookies, options),
+
+  published: (): number => there(contender).published(),
+
+  listen: async (): Promise<{ port: number; cookies: string[] }> => {
+    application = new Application(there(middleware));
+    return { port: await application.listen(), cookies };
+  },
+
+  startWatching: (): void => there(application).startWatching(),
+
+  stopWatching: (): number => there(application).stopWatching(),
+
+  stopListening: (): Promise<void> => there(application).close(),
+
+  /** How long one `set` takes, and one PING: medians in µs. */
+  roundTrips: async (times: number): Promise<{ set: number; ping: number }> => {
+    const took = { set: [] as number[], ping: [] as number[] };
+    for (let i = 0; i < times; i++) {
+      const start = performance.now();
+      await there(contender).ping();
+      const between = performance.now();
+      await set(sidOf(i % SESSIONS), sessionOf(1000, 3_600_000));
+      took.ping.push(1000 * (between - start));
+      took.set.push(1000 * (performance.now() - between));
+    }
+    const median = (values: number[]) =>
+      quantile(
+        values.toSorted((a, b) => a - b),
+        0.5,
+      );
+    return { set: median(took.set), ping: median(took.ping) };
+  },
+
+  /** Bytes of this process's memory for each session that it has written and read. */
+  memory: async (sessions: number): Promise<number> => {
+    const before = heldBytes();
+    for (let i = 0; i < sessions; i++) await set(sidOf(1_000_000 + i), sessionOf(1000, 3_600_000));
+    for (let i = 0; i < sessions; i++) await get(sidOf(1_000_000 + i));
+    return (heldBytes() - before) / sessions;
+  },
+
+  close: async (): Promise<void> => {
+    await contender?.close();
+    contender = undefined;
+  },
+};
+
+serve(handlers);

@@ -1,0 +1,104 @@
+import { ClusteredRedisStore } from "clustered-redis-store";
+import { RedisStore as ConnectRedis } from "connect-redis";
+import session, { type SessionData, Store } from "express-session";
+import { createClient } from "redis";
+
+/** A contender: a store, and how to get rid of it. */
+export interface Contender {
+  readonly store: Store;
+  /** Messages that it published with its writes; heartbeats are not among them. */
+  readonly published: () => number;
+  /** One round trip to Redis. */
+  readonly ping: () => Promise<unknown>;
+  readonly close: () => Promise<void>;
+}
+
+type Make = (url: string, prefix: string, fixed: SessionData) => Promise<Contender>;
+
+/** What a local cache is given, ours and node-redis's. */
+const CACHE = { ttlMs: 30_000, entries: 10_000 };
+
+/** The floor: it does nothing at all. */
+class NullStore extends Store {
+  readonly #fixed: SessionData;
+
+  constructor(fixed: SessionData) {
+    super();
+    this.#fixed = fixed;
+  }
+
+  override get(_sid: string, callback: (error: unknown, session: SessionData) => void): void {
+    callback(null, { ...this.#fixed, cookie: { ...this.#fixed.cookie } } as SessionData);
+  }
+
+  override set(_sid: string, _session: SessionData, callback?: () => void): void {
+    callback?.();
+  }
+
+  override touch(_sid: string, _session: SessionData, callback?: () => void): void {
+    callback?.();
+  }
+
+  override destroy(_sid: string, callback?: () => void): void {
+    callback?.();
+  }
+}
+
+const alone = (store: Store): Contender => ({
+  store,
+  published: () => 0,
+  ping: async () => undefined,
+  close: async () => {},
+});
+
+const connectRedis: Make = async (url, prefix) => {
+  const client = createClient({ url });
+  await client.connect();
+  const store = new ConnectRedis({ client, prefix });
+  return { ...alone(store), ping: () => client.ping(), close: () => client.close() };
+};
+
+const connectRedisTracking: Make = async (url, prefix) => {
+  const clientSideCache = { ttl: CACHE.ttlMs, maxEntries: CACHE.entries, evictPolicy: "LRU" } as const;
+  const client = createClient({ url, RESP: 3, clientSideCache });
+  await client.connect();
+  const store = new ConnectRedis({ client, prefix });
+  return { ...alone(store), ping: () => client.ping(), close: () => client.close() };
+};
+
+const ours =
+  (localCache: boolean): Make =>
+  async (url, prefix) => {
+    const client = createClient({ url });
+    await client.connect();
+    const store = new ClusteredRedisStore({
+      client,
+      prefix,
+      localCache: { enabled: localCache, ttlMs: CACHE.ttlMs, maxSize: CACHE.entries },
+      cluster: { channel: prefix },
+    });
+    await store.ready();
+    return {
+      store,
+      published: () => store.clusterStats.messagesPublished,
+      ping: () => client.ping(),
+      close: async () => {
+        await store.close();
+        client.destroy();
+      },
+    };
+  };
+
+/** By the name under which each is reported. */
+export const CONTENDERS = {
+  "null store": async (_url, _prefix, fixed) => alone(new NullStore(fixed)),
+  MemoryStore: async () => alone(new session.MemoryStore()),
+  "connect-redis": connectRedis,
+  "connect-redis, client-side cache": connectRedisTracking,
+  ours: ours(true),
+  "ours, cache off": ours(false),
+} satisfies Record<string, Make>;
+
+export type ContenderName = keyof typeof CONTENDERS;
+
+export const CONTENDER_NAMES: readonly ContenderName[] = Object.keys(CONTENDERS) as ContenderName[];

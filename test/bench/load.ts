@@ -1,0 +1,79 @@
+// Makes HTTP requests, in a process of its own.
+import { Agent, get } from "node:http";
+import { setTimeout as pause } from "node:timers/promises";
+import autocannon from "autocannon";
+import { serve } from "./support/rpc.ts";
+import { quantile } from "./support/statistics.ts";
+
+export interface Load {
+  readonly port: number;
+  readonly cookies: readonly string[];
+  /** The part of the requests that change the session. */
+  readonly writes: number;
+  readonly forMs: number;
+}
+
+export interface Latency {
+  readonly p50: number;
+  readonly p99: number;
+}
+
+const CONNECTIONS = 16;
+const SCRIPTED = 200;
+/** So that at light load the processes have nothing else to do. */
+const REST_MS = 1;
+
+const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+
+function requestOnce(port: number, path: string, cookie: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    get({ port, path, agent, host: "127.0.0.1", headers: { cookie } }, (response) => {
+      response.on("end", () => (response.statusCode === 200 ? resolve() : reject(new Error(path))));
+      response.resume();
+    }).on("error", reject);
+  });
+}
+
+const some = ({ cookies, writes }: Load) => ({
+  path: Math.random() < writes ? "/write" : "/",
+  cookie: cookies[Math.floor(Math.random() * cookies.length)] as string,
+});
+
+export const handlers = {
+  /** One request at a time, in ms. autocannon counts whole milliseconds only. */
+  light: async (load: Load): Promise<Latency> => {
+    const took: number[] = [];
+    const end = performance.now() + load.forMs;
+    while (performance.now() < end) {
+      const { path, cookie } = some(load);
+      const start = performance.now();
+      await requestOnce(load.port, path, cookie);
+      took.push(performance.now() - start);
+      await pause(REST_MS);
+    }
+    took.sort((a, b) => a - b);
+    return { p50: quantile(took, 0.5), p99: quantile(took, 0.99) };
+  },
+
+  /** As many as possible: requests per second. */
+  full: async (load: Load): Promise<number> => {
+    const requests = Array.from({ length: SCRIPTED }, () => {
+      const { path, cookie } = some(load);
+      return { path, headers: { cookie } };
+    });
+    const {
+      requests: done,
+      non2xx,
+      errors,
+    } = await autocannon({
+      url: `http://127.0.0.1:${load.port}`,
+      connections: CONNECTIONS,
+      duration: Math.max(1, load.forMs / 1000),
+      requests,
+    });
+    if (non2xx + errors > 0) throw new Error(`${non2xx} requests and ${errors} connections failed`);
+    return done.average;
+  },
+};
+
+serve(handlers);

@@ -1,0 +1,67 @@
+import type { LocalCache } from "clustered-redis-store";
+
+/** What all contenders can do. */
+export interface Cache {
+  get(key: string): unknown;
+  set(key: string, value: object): void;
+}
+
+const TTL_MS = 30_000;
+
+async function ourCache(max: number): Promise<LocalCache<object>> {
+  const { LocalCache } = await import("clustered-redis-store");
+  return new LocalCache<object>({ maxSize: max, ttlMs: TTL_MS, maxBytes: 2 ** 40 });
+}
+
+/** Each is imported by the process that measures it only. */
+export const CACHES = {
+  /** As the store uses it, which has read the clock already, for the lease. */
+  ours: async (max: number): Promise<Cache> => {
+    const cache = await ourCache(max);
+    let now = performance.now();
+    let turn = 0;
+    const clock = () => {
+      if ((++turn & 63) === 0) now = performance.now();
+      return now;
+    };
+    return { get: (key) => cache.get(key, clock()), set: (key, value) => cache.set(key, value, 1000) };
+  },
+  "ours, own clock": async (max: number): Promise<Cache> => {
+    const cache = await ourCache(max);
+    return { get: (key) => cache.get(key), set: (key, value) => cache.set(key, value, 1000) };
+  },
+  "lru-cache": async (max: number): Promise<Cache> => {
+    const { LRUCache } = await import("lru-cache");
+    const cache = new LRUCache<string, object>({ max, ttl: TTL_MS });
+    return { get: (key) => cache.get(key), set: (key, value) => void cache.set(key, value) };
+  },
+  "lru-cache, exact": async (max: number): Promise<Cache> => {
+    const { LRUCache } = await import("lru-cache");
+    const cache = new LRUCache<string, object>({ max, ttl: TTL_MS, ttlResolution: 0 });
+    return { get: (key) => cache.get(key), set: (key, value) => void cache.set(key, value) };
+  },
+  "tiny-lru": async (max: number): Promise<Cache> => {
+    const { lru } = await import("tiny-lru");
+    const cache = lru<object>(max, TTL_MS, true);
+    return { get: (key) => cache.get(key), set: (key, value) => void cache.set(key, value) };
+  },
+  "quick-lru": async (max: number): Promise<Cache> => {
+    const { default: QuickLRU } = await import("quick-lru");
+    const cache = new QuickLRU<string, object>({ maxSize: max, maxAge: TTL_MS });
+    return { get: (key) => cache.get(key), set: (key, value) => void cache.set(key, value) };
+  },
+  "mnemonist (no ttl)": async (max: number): Promise<Cache> => {
+    const { LRUMap } = await import("mnemonist");
+    const cache = new LRUMap<string, object>(max);
+    return { get: (key) => cache.get(key), set: (key, value) => void cache.set(key, value) };
+  },
+};
+
+export type CacheName = keyof typeof CACHES;
+
+export const CACHE_NAMES: readonly CacheName[] = Object.keys(CACHES) as CacheName[];
+
+/** `evict`: a new key for a full cache. `zipf`: reads by popularity out of four times what fits, with a set on a miss. */
+export const CACHE_CASES = ["hit", "miss", "evict", "overwrite", "zipf", "bytes"] as const;
+
+export type CacheCase = (typeof CACHE_CASES)[number];
