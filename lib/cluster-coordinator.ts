@@ -45,8 +45,8 @@ export interface ClusterCoordinatorOptions {
 export interface OutgoingMessage {
   readonly channel: string;
   readonly message: string;
-  /** To be told how the write ended: `true` only if Redis acknowledged it. */
-  readonly ended: (succeeded: boolean) => void;
+  /** To be told when the write has ended: `true` only if Redis acknowledged that it has published this. */
+  readonly ended: (isPublished: boolean) => void;
 }
 
 /** Counters of the coordinator; see `ClusterStats`. */
@@ -180,9 +180,9 @@ export class ClusterCoordinator {
     return {
       channel: this.#options.channel,
       message: encodeMessage(type === "CacheClear" ? { type, ...base } : { type, ...base, sids }),
-      ended: (succeeded) => {
-        if (succeeded) this.#messagesPublished++;
-        this.#ownWrites.end(sequence, succeeded);
+      ended: (isPublished) => {
+        if (isPublished) this.#messagesPublished++;
+        this.#ownWrites.end(sequence, isPublished);
       },
     };
   }

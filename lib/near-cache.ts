@@ -49,14 +49,15 @@ export class NearCache {
    * 1. While the cache is not trusted, each read goes its own way and leaves nothing behind.
    * 2. Otherwise a token is taken before the read is sent.
    * 3. A read under way is joined instead if nothing has been heard of its session since it began: its reply is then as
-   *    fresh as a hit would be.
+   *    fresh as a hit would be. Nothing is heard of a key that expires, so a reply that was held up until after the end of
+   *    its session is only for those who had asked before.
    * 4. The reply is cached if the token is still valid and the cache still trusted when it has arrived *and been parsed*.
    */
   read(sid: string, fetch: () => Promise<StoredSession | undefined>): Promise<StoredSession | undefined> {
     const token = this.#tokenIfTrusted(sid);
     if (token === undefined) return fetch();
     const joined = this.#flights.get(sid);
-    if (joined !== undefined && this.#fence.isValid(joined.token)) return joined.reading;
+    if (joined !== undefined && this.#fence.isValid(joined.token)) return this.#join(joined, sid, fetch);
     const flight: Flight = { token, reading: this.#fetchAndFill(sid, token, fetch) };
     this.#flights.set(sid, flight);
     const land = () => {
@@ -64,6 +65,17 @@ export class NearCache {
     };
     flight.reading.then(land, land);
     return flight.reading;
+  }
+
+  async #join(
+    { reading }: Flight,
+    sid: string,
+    fetch: () => Promise<StoredSession | undefined>,
+  ): Promise<StoredSession | undefined> {
+    const askedAt = Date.now();
+    const session = await reading;
+    const hadEnded = session?.expiresAt !== undefined && session.expiresAt <= askedAt;
+    return hadEnded ? this.read(sid, fetch) : session;
   }
 
   async #fetchAndFill(
@@ -117,14 +129,29 @@ export class NearCache {
     }
   }
 
-  /** Carries out a change of nothing but a session's end, to a later one. */
-  async prolong(sid: string, expiresAt: number, carryOut: () => Promise<boolean>): Promise<boolean> {
+  /**
+   * Carries out a change of nothing but a session's end.
+   *
+   * A session that was prolonged may stay: it only ends here sooner than it has to. One that now ends earlier, and one of
+   * which that is not known, is forgotten.
+   *
+   * @param carryOut resolves with "later" only if the session exists and its end is none the earlier for it
+   */
+  async expire<T extends string>(
+    sid: string,
+    expiresAt: number,
+    carryOut: () => Promise<T | "later">,
+  ): Promise<T | "later"> {
     const token = this.#tokenIfTrusted(sid);
-    const exists = await carryOut();
-    if (!exists) this.forget(sid);
+    let change: T | "later" | undefined;
+    try {
+      change = await carryOut();
+    } finally {
+      if (change !== "later") this.forget(sid);
+    }
     const held = this.#cache.peek(sid);
     if (held !== undefined && token !== undefined && this.#fence.isValid(token)) held.expiresAt = expiresAt;
-    return exists;
+    return change;
   }
 
   /** Forgets a session, and voids all replies under way. @returns whether it was held */

@@ -24,9 +24,9 @@ export class OwnWrites {
     return this.#sequence;
   }
 
-  /** The write has ended; `succeeded` only if Redis said so. */
-  end(sequence: number, succeeded: boolean): void {
-    if (!succeeded || this.#writes.get(sequence) === MET_HALFWAY) this.#writes.delete(sequence);
+  /** The write has ended; `isPublished` only if Redis said so of its message, which is then waited for. */
+  end(sequence: number, isPublished: boolean): void {
+    if (!isPublished || this.#writes.get(sequence) === MET_HALFWAY) this.#writes.delete(sequence);
     else if (this.#writes.has(sequence)) this.#writes.set(sequence, MET_HALFWAY);
   }
 

@@ -8,6 +8,7 @@ import {
   keyPrefixOf,
   kindOf,
   type RedisStoreClient,
+  type ScriptArguments,
   textOf,
 } from "./redis-client.ts";
 
@@ -23,6 +24,9 @@ export interface Announcement {
   readonly channel: string;
   readonly message: string;
 }
+
+/** How a session's end has moved, as far as others care; "none" when there is no such session. */
+export type EndChange = "later" | "earlier" | "none";
 
 interface ClusterNodes {
   readonly masters: readonly unknown[];
@@ -133,30 +137,26 @@ export class SessionRepository {
         announcement?.message ?? "",
       ],
     };
-    const { replies } = await this.#send(deadline, "EVALSHA", (batch) =>
-      batch
-        .evalSha(REPLACE_SHA1, script)
-        .execAsPipeline()
-        .catch((error: Error) => {
-          if (!error.message.startsWith("NOSCRIPT")) throw error;
-          return batchOn(this.#client).eval(REPLACE, script).execAsPipeline();
-        }),
-    );
-    const [isWritten, held] = replies[0] as [unknown, unknown];
+    const reply = await this.#evaluate(deadline, REPLACE, script);
+    const [isWritten, held] = reply as [unknown, unknown];
     return Number(isWritten) === 1 ? undefined : textOf(held);
   }
 
-  /** Gives a session a new end, and announces that if told to, as one. @returns whether the session exists */
+  /**
+   * Gives a session a new end, and announces it, as one, if the end was a later one before: only Redis knows that, since
+   * whoever prolonged it has told nobody.
+   */
   async expire(
     deadline: Deadline,
     sid: string,
     ttlMs: number,
     announcement: Announcement | undefined,
-  ): Promise<boolean> {
-    const { replies } = await this.#send(deadline, "PEXPIRE", (batch) =>
-      execWith(batch.pExpire(this.#prefix + sid, ttlMs), announcement),
-    );
-    return Number(replies[0]) === 1;
+  ): Promise<EndChange> {
+    const reply = await this.#evaluate(deadline, EXPIRE, {
+      keys: [this.#prefix + sid],
+      arguments: [String(ttlMs), announcement?.channel ?? "", announcement?.message ?? ""],
+    });
+    return String(reply) as EndChange;
   }
 
   /** Deletes sessions and announces that, as one (in Cluster: as one for each key). @returns how many there were */
@@ -216,6 +216,19 @@ export class SessionRepository {
     return this.#isCluster ? sids.map((sid) => [sid]) : [sids];
   }
 
+  async #evaluate(deadline: Deadline, script: Script, given: ScriptArguments): Promise<unknown> {
+    const { replies } = await this.#send(deadline, "EVALSHA", (batch) =>
+      batch
+        .evalSha(script.sha1, given)
+        .execAsPipeline()
+        .catch((error: Error) => {
+          if (!error.message.startsWith("NOSCRIPT")) throw error;
+          return batchOn(this.#client).eval(script.source, given).execAsPipeline();
+        }),
+    );
+    return replies[0];
+  }
+
   async #send(
     deadline: Deadline,
     what: string,
@@ -232,13 +245,28 @@ export class SessionRepository {
   }
 }
 
+interface Script {
+  readonly source: string;
+  readonly sha1: string;
+}
+
 /** KEYS: the session. ARGV: expected value, new value, milliseconds or nothing, channel or nothing, message. */
-const REPLACE = `local held = redis.call("GET", KEYS[1])
+const REPLACE = script(`local held = redis.call("GET", KEYS[1])
 if held ~= ARGV[1] then return {0, held} end
 if ARGV[3] == "" then redis.call("SET", KEYS[1], ARGV[2]) else redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3]) end
 if ARGV[4] ~= "" then redis.call("PUBLISH", ARGV[4], ARGV[5]) end
-return {1}`;
-const REPLACE_SHA1 = createHash("sha1").update(REPLACE).digest("hex");
+return {1}`);
+
+/** KEYS: the session. ARGV: milliseconds, channel or nothing, message. A PTTL of -1 is one that never ended. */
+const EXPIRE = script(`local was = redis.call("PTTL", KEYS[1])
+if redis.call("PEXPIRE", KEYS[1], ARGV[1]) == 0 then return "none" end
+if was >= 0 and was <= tonumber(ARGV[1]) then return "later" end
+if ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end
+return "earlier"`);
+
+function script(source: string): Script {
+  return { source, sha1: createHash("sha1").update(source).digest("hex") };
+}
 
 function execWith(batch: CommandBatch, announcement: Announcement | undefined): Promise<unknown[]> {
   if (announcement === undefined) return batch.execAsPipeline();

@@ -104,14 +104,12 @@ export class SessionsInHand {
     const known = (this.#sessions.peek(sid) ?? this.#known.get(session))?.expiresAt;
     const gained = known === undefined ? undefined : now + lifetime - known;
     const isNegligible = gained !== undefined && Math.abs(gained) < (touchAfterMs ?? touchWindowMs(lifetime));
-    return isNegligible
-      ? undefined
-      : this.#expire(sid, session, lifetime, gained !== undefined && gained >= 0);
+    return isNegligible ? undefined : this.#expire(sid, session, lifetime);
   }
 
-  async #expire(sid: string, session: SessionData, ttlMs: number, isLater: boolean): Promise<void> {
+  async #expire(sid: string, session: SessionData, ttlMs: number): Promise<void> {
     const known = this.#known.get(session);
-    const expiresAt = await this.#sessions.expire(sid, ttlMs, isLater);
+    const expiresAt = await this.#sessions.expire(sid, ttlMs);
     if (expiresAt === undefined) {
       if (known?.isStored) this.#onRefused(sid);
     } else if (known !== undefined) this.#known.set(session, { ...known, expiresAt });

@@ -123,7 +123,7 @@ export class SharedSessions {
     expected: string,
     proposal: (held: string) => string | Promise<string>,
   ): Promise<StoredSession | undefined> {
-    return this.#writeWith(sid, ttlMs, async (deadline, announcement) => {
+    const mergeWith = async (deadline: Deadline, announcement: Announcement | undefined) => {
       let held = expected;
       for (let conflicts = 0; conflicts <= MOST_CONFLICTS; conflicts++) {
         const text = await proposal(held);
@@ -135,7 +135,8 @@ export class SharedSessions {
       }
       const message = `The session "${this.keyOf(sid)}" was written by others ${MOST_CONFLICTS} times in a row meanwhile`;
       throw new SessionStoreError("ERR_SESSION_CONFLICT", message);
-    });
+    };
+    return this.#writeWith(sid, ttlMs, mergeWith, (text) => text !== undefined);
   }
 
   /** @param carryOut resolves with the text that it wrote, or undefined for none */
@@ -143,35 +144,40 @@ export class SharedSessions {
     sid: string,
     ttlMs: number | undefined,
     carryOut: (deadline: Deadline, announcement: Announcement | undefined) => Promise<string | undefined>,
+    isPublished?: (text: string | undefined) => boolean,
   ): Promise<StoredSession | undefined> {
     const expiresAt = ttlMs === undefined ? undefined : Date.now() + ttlMs;
     const message = this.coordinator?.announce("SessionInvalidated", [sid]);
     return this.#near.write(sid, async () => {
-      const text = await this.#announced(message, (announcement) =>
-        this.within(`set ${this.keyOf(sid)}`, (deadline) => carryOut(deadline, announcement)),
+      const text = await this.#announced(
+        message,
+        (announcement) =>
+          this.within(`set ${this.keyOf(sid)}`, (deadline) => carryOut(deadline, announcement)),
+        isPublished,
       );
       return text === undefined ? undefined : this.#stored(sid, text, expiresAt);
     });
   }
 
   /**
-   * Gives a session another end.
-   * @param isLater that it is certainly no earlier one. Copies elsewhere end no later than the key did before, so then
-   * the others need not be told.
+   * Gives a session another end. Copies elsewhere end no later than the key did, so the others are told only if that was
+   * later than it is now.
    * @returns when it ends now; undefined if there is no such session
    */
-  async expire(sid: string, ttlMs: number, isLater: boolean): Promise<number | undefined> {
+  async expire(sid: string, ttlMs: number): Promise<number | undefined> {
     const expiresAt = Date.now() + ttlMs;
-    const expire = (announcement?: Announcement) =>
-      this.within(`touch ${this.keyOf(sid)}`, (deadline) =>
-        this.#repository.expire(deadline, sid, ttlMs, announcement),
-      );
-    const exists = isLater
-      ? await this.#near.prolong(sid, expiresAt, expire)
-      : await this.#near.remove([sid], () =>
-          this.#announced(this.coordinator?.announce("SessionInvalidated", [sid]), expire),
-        );
-    return exists ? expiresAt : undefined;
+    const message = this.coordinator?.announce("SessionInvalidated", [sid]);
+    const change = await this.#near.expire(sid, expiresAt, () =>
+      this.#announced(
+        message,
+        (announcement) =>
+          this.within(`touch ${this.keyOf(sid)}`, (deadline) =>
+            this.#repository.expire(deadline, sid, ttlMs, announcement),
+          ),
+        (change) => change === "earlier",
+      ),
+    );
+    return change === "none" ? undefined : expiresAt;
   }
 
   /** @returns how many of them there were */
@@ -250,18 +256,22 @@ export class SharedSessions {
     });
   }
 
-  /** Carries out a write with its message, and tells the coordinator how it ended. */
+  /**
+   * Carries out a write with its message, and tells the coordinator what became of that.
+   * @param isPublished whether, going by the result, Redis has published it
+   */
   async #announced<T>(
     message: OutgoingMessage | undefined,
     carryOut: (announcement: Announcement | undefined) => Promise<T>,
+    isPublished: (result: T) => boolean = () => true,
   ): Promise<T> {
+    let hasPublished = false;
     try {
       const result = await carryOut(message);
-      message?.ended(true);
+      hasPublished = isPublished(result);
       return result;
-    } catch (error) {
-      message?.ended(false);
-      throw error;
+    } finally {
+      message?.ended(hasPublished);
     }
   }
 

@@ -184,9 +184,11 @@ for (const [name, serializer] of Object.entries({
     request["v"] = 2;
     await store.set("s", request);
     await eventually(() => commands.includes("SET"));
-    expect(
-      commands.filter((command) => command !== "PUBLISH" && command !== "GET" && command !== "PTTL"),
-    ).toEqual(["PEXPIRE", "PEXPIRE", "SET"]);
+    expect(commands.filter((command) => command === "SET" || command === "PEXPIRE")).toEqual([
+      "PEXPIRE",
+      "PEXPIRE",
+      "SET",
+    ]);
     // The first PEXPIRE is the test's own.
     expect(store.clusterStats).toMatchObject({ messagesPublished: 2, resurrections: 0 });
   });

@@ -192,6 +192,21 @@ describe("reads", () => {
     expect((await third.result)?.text).toBe("2");
   });
 
+  test("3. a reply that was held up until after its session's end is only for those who had asked before", async () => {
+    const { read } = nearCache();
+    const first = read();
+    const early = read();
+    const end = Date.now() + 5;
+    while (Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
+    const late = read();
+    expect([early.fetch, late.fetch].map((fetch) => fetch.mock.calls.length)).toEqual([0, 0]);
+    late.resolve(undefined);
+    first.resolve(stored("1", end));
+    expect((await early.result)?.text).toBe("1");
+    expect(await late.result).toBeUndefined();
+    expect(late.fetch).toHaveBeenCalledOnce();
+  });
+
   test("4. the reply is cached when it has come, not before", async () => {
     const { read, held } = nearCache();
     const only = read();
@@ -485,66 +500,81 @@ describe("removals", () => {
   });
 });
 
-describe("prolonging", () => {
+describe("giving another end", () => {
   test("gives what is held the later end", async () => {
     const { near, fill } = nearCache();
     await fill("1", "a", Date.now() + 10_000);
     const later = Date.now() + 20_000;
-    expect(await near.prolong("a", later, () => Promise.resolve(true))).toBe(true);
+    expect(await near.expire("a", later, () => Promise.resolve("later"))).toBe("later");
     expect(near.hit("a")?.expiresAt).toBe(later);
   });
 
   test("goes on serving what is held meanwhile", async () => {
     const { near, fill } = nearCache();
     await fill("1");
-    near.prolong("a", Date.now() + 20_000, () => new Promise(() => {}));
+    near.expire("a", Date.now() + 20_000, () => new Promise(() => {}));
     expect(near.hit("a")?.text).toBe("1");
   });
 
   test("forgets a session that is found not to exist", async () => {
     const { near, fill, held } = nearCache();
     await fill("1");
-    expect(await near.prolong("a", Date.now() + 20_000, () => Promise.resolve(false))).toBe(false);
+    expect(await near.expire("a", Date.now() + 20_000, () => Promise.resolve("none"))).toBe("none");
     expect(held()).toBeUndefined();
   });
 
   test("leaves the end alone that was read after an invalidation", async () => {
     const { near, fill } = nearCache();
-    const answer = reply<boolean>();
+    const answer = reply<"later">();
     const sooner = Date.now() + 10_000;
-    const prolonging = near.prolong("a", Date.now() + 20_000, () => answer.promise);
+    const touching = near.expire("a", Date.now() + 20_000, () => answer.promise);
     near.forget("a");
     await fill("1", "a", sooner);
-    answer.resolve(true);
-    await prolonging;
+    answer.resolve("later");
+    await touching;
     expect(near.hit("a")?.expiresAt).toBe(sooner);
   });
 
   test("leaves the end alone if it began while the cache was not trusted: it may have been changed unheard", async () => {
     const { near, trust, fill } = nearCache();
-    const answer = reply<boolean>();
+    const answer = reply<"later">();
     const sooner = Date.now() + 10_000;
     trust.is = false;
-    const prolonging = near.prolong("a", Date.now() + 20_000, () => answer.promise);
+    const touching = near.expire("a", Date.now() + 20_000, () => answer.promise);
     trust.is = true;
     await fill("1", "a", sooner);
-    answer.resolve(true);
-    await prolonging;
+    answer.resolve("later");
+    await touching;
     expect(near.hit("a")?.expiresAt).toBe(sooner);
   });
 
-  test("that fails leaves the end alone", async () => {
-    const { near, fill } = nearCache();
-    const end = Date.now() + 10_000;
-    await fill("1", "a", end);
-    const failing = near.prolong("a", end + 10_000, () => Promise.reject(new Error("no answer")));
+  test("that turns out to be an earlier one forgets what is held", async () => {
+    const { near, fill, held } = nearCache();
+    await fill("1", "a", Date.now() + 30_000);
+    await near.expire("a", Date.now() + 20_000, () => Promise.resolve("earlier"));
+    expect(held()).toBeUndefined();
+  });
+
+  test("that turns out to be an earlier one keeps out what was read before it", async () => {
+    const { near, read, held } = nearCache();
+    const reading = read();
+    await near.expire("a", Date.now() + 20_000, () => Promise.resolve("earlier"));
+    reading.resolve(stored("1", Date.now() + 30_000));
+    await reading.result;
+    expect(held()).toBeUndefined();
+  });
+
+  test("that fails forgets what is held: it may have become an earlier one", async () => {
+    const { near, fill, held } = nearCache();
+    await fill("1", "a", Date.now() + 10_000);
+    const failing = near.expire("a", Date.now() + 20_000, () => Promise.reject(new Error("no answer")));
     await expect(failing).rejects.toThrow("no answer");
-    expect(near.hit("a")?.expiresAt).toBe(end);
+    expect(held()).toBeUndefined();
   });
 
   test("brings nothing into the cache", async () => {
     const { near, local } = nearCache();
-    await near.prolong("a", Date.now() + 20_000, () => Promise.resolve(true));
+    await near.expire("a", Date.now() + 20_000, () => Promise.resolve("later"));
     expect(local.size).toBe(0);
   });
 });

@@ -47,7 +47,7 @@ export function checkRest(
       if (there.text !== null && late > END_ALLOWANCE_MS) {
         report({
           guarantee: "expiry",
-          text: `node-${node} would keep ${sid} ${late} ms beyond its key`,
+          text: `node-${node} believes that ${sid} ends ${late} ms later than its key`,
           sid,
         });
       }

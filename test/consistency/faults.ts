@@ -39,14 +39,10 @@ async function cutAndHeal(rig: Rig, ...proxies: readonly FaultProxy[]): Promise<
   }
 }
 
-/** What comes after the delay must not overtake what is still on its way: it is held back until that has arrived. */
-async function delay(proxy: FaultProxy, ms: number, by: number): Promise<void> {
+async function delay(rig: Rig, proxy: FaultProxy, ms: number, by: number): Promise<void> {
   proxy.delay("toClient", by);
   await pause(ms);
-  proxy.hold("toClient");
-  await pause(by + 20);
-  proxy.delay("toClient", 0);
-  proxy.release("toClient");
+  await rig.heal(proxy);
 }
 
 const NODE: Record<NodeFault, (rig: Rig, node: Node, fault: PlannedFault) => Promise<void>> = {
@@ -70,8 +66,8 @@ const NODE: Record<NodeFault, (rig: Rig, node: Node, fault: PlannedFault) => Pro
     await pause(ms);
     await cutAndHeal(rig, data);
   },
-  delayReplies: (_rig, { data }, { ms, chance }) => delay(data, ms, 20 + chance * 250),
-  delayMessages: (_rig, { bus }, { ms, chance }) => delay(bus, ms, 20 + chance * 600),
+  delayReplies: (rig, { data }, { ms, chance }) => delay(rig, data, ms, 20 + chance * 250),
+  delayMessages: (rig, { bus }, { ms, chance }) => delay(rig, bus, ms, 20 + chance * 600),
   holdRequests: async (rig, { data }, { ms }) => {
     data.hold("toServer");
     await pause(ms);
@@ -127,7 +123,7 @@ const REDIS: Record<RedisFault, (rig: Rig, fault: PlannedFault, sids: readonly s
   },
   // Writes wait, reads go on; as long as hits are still served, but longer than some wait for their writes.
   pauseWrites: async (rig, { chance }) => {
-    const ms = 250 + Math.floor(chance * 170);
+    const ms = 220 + Math.floor(chance * 160);
     await rig.direct.sendCommand(["CLIENT", "PAUSE", String(ms), "WRITE"]);
     await pause(ms);
   },
@@ -169,11 +165,16 @@ const REDIS: Record<RedisFault, (rig: Rig, fault: PlannedFault, sids: readonly s
   },
 };
 
+/** Redis may be about to be restarted, which kills them just as well. */
 async function killClients(rig: Rig, name: string): Promise<void> {
-  const list = String(await rig.direct.sendCommand(["CLIENT", "LIST"]));
-  for (const line of list.split("\n")) {
-    if (!line.includes(` name=${name} `)) continue;
-    const id = /\bid=(\d+)/.exec(line)?.[1];
-    await rig.direct.sendCommand(["CLIENT", "KILL", "ID", String(id)]);
+  try {
+    const list = String(await rig.direct.sendCommand(["CLIENT", "LIST"]));
+    for (const line of list.split("\n")) {
+      if (!line.includes(` name=${name} `)) continue;
+      const id = /\bid=(\d+)/.exec(line)?.[1];
+      await rig.direct.sendCommand(["CLIENT", "KILL", "ID", String(id)]);
+    }
+  } catch (error) {
+    rig.note(-1, "not killed", String(error));
   }
 }

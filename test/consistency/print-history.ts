@@ -41,9 +41,9 @@ export function printHistory(
 }
 
 function callOf(operation: OperationRecord): string {
-  const { kind, version, base, result, isHit, answeredAt, invokedAt, error } = operation;
+  const { kind, version, base, result, isHit, answeredAt, invokedAt, error, lifeMs } = operation;
   const what = `${kind}${version === undefined ? "" : ` version ${version}`}${base === undefined ? "" : ` (loaded ${base})`}`;
-  if (kind !== "get") return what;
+  if (kind !== "get") return lifeMs === undefined ? what : `${what}, to live for ${lifeMs} ms`;
   const took = answeredAt === undefined ? "no answer" : `${(answeredAt - invokedAt).toFixed(1)} ms`;
   const outcome = error ?? (result === null ? "no session" : `version ${result}`);
   return `${what} → ${outcome} (${isHit ? "hit" : "Redis"}, ${took})`;

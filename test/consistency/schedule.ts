@@ -9,8 +9,8 @@ export interface Schedule {
 }
 
 /** How many sessions of each kind there are. Those that are short live for about a second. */
-const SESSIONS = { hot: 6, warm: 40, cold: 200, short: 12 } as const;
-const TRAFFIC = { hot: 45, warm: 35, cold: 10, short: 10 } as const;
+const SESSIONS = { hot: 6, warm: 40, cold: 60, short: 12 } as const;
+const TRAFFIC = { hot: 35, warm: 35, cold: 20, short: 10 } as const;
 
 type Temperature = keyof typeof SESSIONS;
 
@@ -18,13 +18,14 @@ const READ_MOSTLY = { get: 78, set: 8, touch: 4, destroy: 2, save: 8 } as const;
 const MIX: Record<Temperature, Readonly<Record<Exclude<OperationKind, "clear">, number>>> = {
   hot: READ_MOSTLY,
   warm: READ_MOSTLY,
-  cold: READ_MOSTLY,
+  // Written so seldom that whoever holds something old goes on to show it.
+  cold: { get: 91, set: 3, touch: 2, destroy: 1, save: 3 },
   // Neither touched nor saved: when such a one ends is then known from its last write alone.
   short: { get: 85, set: 15, touch: 0, destroy: 0, save: 0 },
 };
 const MERGING = { get: 62, set: 2, touch: 3, destroy: 1, save: 32 } as const;
 
-const CLEARS = 0.0005;
+const CLEARS = 0.0003;
 const MINUTE_MS = 60_000;
 
 export const isShort = (sid: string): boolean => sid.includes("short");

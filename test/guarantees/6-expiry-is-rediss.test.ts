@@ -53,6 +53,55 @@ test("a touch that brings the end nearer is heard by those who hold a copy", asy
   expect(await b.store.get("s")).toBeNull();
 });
 
+test("a touch that brings the end nearer without knowing is heard, too", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const everyTouch = { store: { touchAfterMs: 0 } };
+  const a = await startNode(space, everyTouch);
+  const b = await startNode(space, everyTouch);
+  const c = await startNode(space);
+  await a.store.set("s", sessionOf({}, 10_000));
+  await b.store.get("s");
+  // Prolonging is told to nobody, so b goes on believing in ten seconds.
+  await a.store.touch("s", sessionOf({}, 60_000));
+  await c.store.get("s");
+  const heard = nextEvent(c.store, "invalidate");
+  await b.store.touch("s", sessionOf({}, 20_000));
+  await heard;
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeLessThanOrEqual(20_000);
+});
+
+test("a touch that prolongs is told to nobody", async () => {
+  const space = newSpace();
+  const a = await startNode(space, { store: { touchAfterMs: 0 } });
+  const b = await startNode(space);
+  await a.store.set("s", sessionOf({}, 10_000));
+  await a.store.touch("s", sessionOf({}, 60_000));
+  const heard = nextEvent(b.store, "invalidate");
+  await a.store.touch("s", sessionOf({}, 20_000));
+  await heard;
+  expect(a.store.clusterStats.messagesPublished).toBe(2);
+  await eventually(() => b.store.clusterStats.messagesReceived === 2);
+});
+
+test("a read after the key's end does not share the reply of one before, however late that comes", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store, data } = await startNode(space);
+  await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ v: 1 })), {
+    expiration: { type: "PX", value: 500 },
+  });
+  data.hold("toClient");
+  const replied = data.seen("toClient", '"v":1');
+  const before = store.get("s");
+  await replied;
+  await eventually(async () => (await direct.exists(`${space.prefix}s`)) === 0);
+  const after = store.get("s");
+  data.release("toClient");
+  expect(valuesOf(await before)).toEqual({ v: 1 });
+  expect(await after).toBeNull();
+});
+
 test("cookie.expires is when the key really expires, as last touched, from Redis and from memory", async () => {
   const space = newSpace();
   const direct = await directClient();
