@@ -28,8 +28,12 @@ export interface LocalCacheStats {
 
 const OLDEST_AND_NEWEST = 0;
 const FIRST_ROOM = 64;
-/** For all limits: 24 days, or as many entries as 32 bits count, or what no process has. */
-const MOST = 2 ** 40;
+/** Deadlines are counted from the last clear, in 32 bits; half of that is as far as time and the longest ttl may each go. */
+const HALF_MS = 2 ** 31 - 1;
+/** More than that a Map does not take. */
+const MOST_ENTRIES = 2 ** 24;
+/** Sizes are kept in 32 bits. */
+const LARGEST = 2 ** 32 - 1;
 
 /**
  * A least-recently-used cache with a time to live and a bound on bytes.
@@ -44,33 +48,42 @@ export class LocalCache<V> {
   readonly #ttlMs: number;
   readonly #maxSize: number;
   readonly #maxBytes: number;
+  readonly #largest: number;
   readonly #clock: () => number;
 
   readonly #slots = new Map<string, number>();
-  readonly #keys: string[] = [""];
-  readonly #values: (V | undefined)[] = [undefined];
+  #keys: string[] = new Array<string>(FIRST_ROOM).fill("");
+  #values: (V | undefined)[] = new Array<V | undefined>(FIRST_ROOM).fill(undefined);
+  /** Slots from here on have not been used yet. */
+  #fresh = 1;
   readonly #freeSlots: number[] = [];
   readonly #wheel: ExpiryWheel;
-  #deadlines = new Float64Array(FIRST_ROOM);
-  #sizes = new Float64Array(FIRST_ROOM);
-  #newer = new Uint32Array(FIRST_ROOM);
-  #older = new Uint32Array(FIRST_ROOM);
+  /** The time that deadlines are counted from. */
+  #origin: number;
+  #sizes = new Uint32Array(FIRST_ROOM);
+  /** For each slot the next newer one, and the next older one. */
+  #links: Uint16Array | Uint32Array;
 
   #bytes = 0;
   #hits = 0;
   #misses = 0;
   #evictions = 0;
 
-  /** @throws TypeError when a limit is not a positive number (`maxSize`: a whole one). */
+  /** @throws TypeError when a limit is not a positive number (`maxSize`: a whole one, up to 16,777,216). */
   constructor(limits: LocalCacheLimits = {}) {
-    this.#ttlMs = positive("ttlMs", limits.ttlMs ?? 30_000);
+    this.#ttlMs = Math.min(positive("ttlMs", limits.ttlMs ?? 30_000), HALF_MS);
     this.#maxSize = positive("maxSize", limits.maxSize ?? 10_000);
     this.#maxBytes = positive("maxBytes", limits.maxBytes ?? 64 * 1024 * 1024);
-    if (!Number.isInteger(this.#maxSize)) {
-      throw new TypeError(`LocalCache: maxSize: expected a whole number, got ${this.#maxSize}`);
+    if (!Number.isInteger(this.#maxSize) || this.#maxSize > MOST_ENTRIES) {
+      throw new TypeError(
+        `LocalCache: maxSize: expected a whole number up to ${MOST_ENTRIES}, got ${this.#maxSize}`,
+      );
     }
+    this.#largest = Math.min(this.#maxBytes, LARGEST);
     this.#clock = limits.clock ?? (() => performance.now());
-    this.#wheel = new ExpiryWheel(this.#ttlMs, Math.floor(this.#clock()), FIRST_ROOM);
+    this.#origin = Math.floor(this.#clock());
+    this.#links = new (this.#maxSize < 2 ** 16 ? Uint16Array : Uint32Array)(2 * FIRST_ROOM);
+    this.#wheel = new ExpiryWheel(this.#ttlMs, 0, FIRST_ROOM, this.#maxSize + 1);
   }
 
   /** Entries held, expired ones that nobody has met yet included. */
@@ -111,7 +124,7 @@ export class LocalCache<V> {
       this.#misses++;
       return undefined;
     }
-    if (now >= (this.#deadlines[slot] as number)) {
+    if (!this.#isLive(slot, now)) {
       this.#remove(key, slot);
       this.#misses++;
       return undefined;
@@ -124,45 +137,47 @@ export class LocalCache<V> {
   /** The live value of `key`, without counting it or making it recent. */
   peek(key: string, now: number = this.#clock()): V | undefined {
     const slot = this.#slots.get(key);
-    return slot !== undefined && now < (this.#deadlines[slot] as number) ? this.#values[slot] : undefined;
+    return slot !== undefined && this.#isLive(slot, now) ? this.#values[slot] : undefined;
   }
 
   /**
    * Holds `value` under `key`, in the place of what was there. Makes room as needed: expired entries go first, then the
    * least recently used. A value that could never fit, or whose time is already over, is not held, and neither is what
    * was there before.
-   * @param bytes what the entry counts against `maxBytes`; 0 or more. @default 0
+   * @param bytes what the entry counts against `maxBytes`; a whole number, 0 or more. @default 0
    * @param ttlMs how long it may be served, in milliseconds; never longer than the cache's own `ttlMs`, its default.
+   * @param now the clock's time, for a caller that has just read it
    */
-  set(key: string, value: V, bytes = 0, ttlMs: number = this.#ttlMs): void {
-    const now = this.#clock();
+  set(key: string, value: V, bytes = 0, ttlMs: number = this.#ttlMs, now: number = this.#clock()): void {
+    if (now - this.#origin > HALF_MS) this.clear();
     const held = this.#slots.get(key);
+    const sinceOrigin = now - this.#origin;
     // Whole milliseconds, rounded down: an entry may end a moment early, never late.
-    const deadline = Math.floor(now + Math.min(ttlMs, this.#ttlMs));
-    if (bytes > this.#maxBytes || !(deadline > now)) {
+    const deadline = Math.floor(sinceOrigin + Math.min(ttlMs, this.#ttlMs));
+    if (bytes > this.#largest || !(deadline > sinceOrigin)) {
       if (held !== undefined) this.#remove(key, held);
       return;
     }
-    this.#wheel.advance(Math.floor(now));
+    this.#wheel.advance(Math.floor(sinceOrigin));
     const slot = held ?? this.#take(key);
     this.#bytes += bytes - (this.#sizes[slot] as number);
     this.#sizes[slot] = bytes;
     this.#values[slot] = value;
-    this.#deadlines[slot] = deadline;
-    if (held !== undefined) {
+    if (held === undefined) {
+      this.#linkAsNewest(slot);
+    } else {
       this.#wheel.cancel(slot);
-      this.#unlink(slot);
+      this.#moveToNewest(slot);
     }
     this.#wheel.schedule(slot, deadline);
-    this.#linkAsNewest(slot);
-    while (this.#bytes > this.#maxBytes) this.#evict();
+    while (this.#bytes > this.#maxBytes) this.#free(this.#evict());
   }
 
   /** Forgets `key`. @returns whether it was held and live */
   delete(key: string): boolean {
     const slot = this.#slots.get(key);
     if (slot === undefined) return false;
-    const live = this.#clock() < (this.#deadlines[slot] as number);
+    const live = this.#isLive(slot, this.#clock());
     this.#remove(key, slot);
     return live;
   }
@@ -170,91 +185,109 @@ export class LocalCache<V> {
   /** Forgets everything; the counters stay. */
   clear(): void {
     this.#slots.clear();
-    this.#keys.length = 1;
-    this.#values.length = 1;
+    this.#keys.fill("");
+    this.#values.fill(undefined);
+    this.#fresh = 1;
     this.#freeSlots.length = 0;
-    this.#newer[OLDEST_AND_NEWEST] = OLDEST_AND_NEWEST;
-    this.#older[OLDEST_AND_NEWEST] = OLDEST_AND_NEWEST;
+    this.#links[2 * OLDEST_AND_NEWEST] = OLDEST_AND_NEWEST;
+    this.#links[2 * OLDEST_AND_NEWEST + 1] = OLDEST_AND_NEWEST;
     this.#sizes.fill(0);
     this.#bytes = 0;
-    this.#wheel.reset(Math.floor(this.#clock()));
+    this.#origin = Math.floor(this.#clock());
+    this.#wheel.reset(0);
   }
 
   /** The live entries, in no particular order. Entries written or deleted meanwhile may or may not be among them. */
   *entries(): Generator<[key: string, value: V]> {
     const now = this.#clock();
     for (const [key, slot] of this.#slots) {
-      if (now < (this.#deadlines[slot] as number)) yield [key, this.#values[slot] as V];
+      if (this.#isLive(slot, now)) yield [key, this.#values[slot] as V];
     }
+  }
+
+  #isLive(slot: number, now: number): boolean {
+    return now - this.#origin < this.#wheel.deadlineOf(slot);
   }
 
   /** A slot for a new key: a free one, or a victim's. */
   #take(key: string): number {
-    if (this.#slots.size >= this.#maxSize) this.#evict();
-    const slot = this.#freeSlots.pop() ?? this.#keys.length;
-    if (slot === this.#deadlines.length) this.#grow();
+    const slot = this.#slots.size >= this.#maxSize ? this.#evict() : (this.#freeSlots.pop() ?? this.#fresh++);
+    if (slot === this.#sizes.length) this.#grow();
     this.#keys[slot] = key;
     this.#slots.set(key, slot);
     return slot;
   }
 
-  #evict(): void {
+  /** @returns the slot that has become free; it is not among the free slots */
+  #evict(): number {
     const expired = this.#wheel.firstExpired();
-    const victim = expired ?? (this.#newer[OLDEST_AND_NEWEST] as number);
+    const victim = expired ?? (this.#links[2 * OLDEST_AND_NEWEST] as number);
     if (expired === undefined) this.#evictions++;
-    this.#remove(this.#keys[victim] as string, victim);
+    this.#takeOut(this.#keys[victim] as string, victim);
+    return victim;
   }
 
   #remove(key: string, slot: number): void {
+    this.#takeOut(key, slot);
+    this.#free(slot);
+  }
+
+  /** Takes an entry off every list, and leaves its key and value to whoever gets the slot. */
+  #takeOut(key: string, slot: number): void {
     this.#slots.delete(key);
     this.#wheel.cancel(slot);
     this.#unlink(slot);
     this.#bytes -= this.#sizes[slot] as number;
     this.#sizes[slot] = 0;
+  }
+
+  #free(slot: number): void {
     this.#keys[slot] = "";
     this.#values[slot] = undefined;
     this.#freeSlots.push(slot);
   }
 
   #moveToNewest(slot: number): void {
-    if (this.#older[OLDEST_AND_NEWEST] === slot) return;
+    if (this.#links[2 * OLDEST_AND_NEWEST + 1] === slot) return;
     this.#unlink(slot);
     this.#linkAsNewest(slot);
   }
 
   #unlink(slot: number): void {
-    const older = this.#older[slot] as number;
-    const newer = this.#newer[slot] as number;
-    this.#newer[older] = newer;
-    this.#older[newer] = older;
+    const links = this.#links;
+    const newer = links[2 * slot] as number;
+    const older = links[2 * slot + 1] as number;
+    links[2 * older] = newer;
+    links[2 * newer + 1] = older;
   }
 
   #linkAsNewest(slot: number): void {
-    const newest = this.#older[OLDEST_AND_NEWEST] as number;
-    this.#newer[newest] = slot;
-    this.#older[slot] = newest;
-    this.#newer[slot] = OLDEST_AND_NEWEST;
-    this.#older[OLDEST_AND_NEWEST] = slot;
+    const links = this.#links;
+    const newest = links[2 * OLDEST_AND_NEWEST + 1] as number;
+    links[2 * newest] = slot;
+    links[2 * slot + 1] = newest;
+    links[2 * slot] = OLDEST_AND_NEWEST;
+    links[2 * OLDEST_AND_NEWEST + 1] = slot;
   }
 
   #grow(): void {
-    const room = Math.min(this.#deadlines.length * 2, this.#maxSize + 1);
-    this.#deadlines = grown(this.#deadlines, new Float64Array(room));
-    this.#sizes = grown(this.#sizes, new Float64Array(room));
-    this.#newer = grown(this.#newer, new Uint32Array(room));
-    this.#older = grown(this.#older, new Uint32Array(room));
+    const room = Math.min(this.#sizes.length * 2, this.#maxSize + 1);
+    const more = room - this.#sizes.length;
+    this.#keys = this.#keys.concat(new Array<string>(more).fill(""));
+    this.#values = this.#values.concat(new Array<undefined>(more).fill(undefined));
+    this.#sizes = grown(this.#sizes, new Uint32Array(room));
+    const Links = this.#links.constructor as Uint32ArrayConstructor;
+    this.#links = grown(this.#links, new Links(2 * room));
     this.#wheel.grow(room);
   }
 }
 
-function grown<A extends Float64Array | Uint32Array>(from: A, into: A): A {
+function grown<A extends Uint16Array | Uint32Array>(from: A, into: A): A {
   into.set(from);
   return into;
 }
 
 function positive(name: string, value: number): number {
-  if (typeof value === "number" && value > 0 && value <= MOST) return value;
-  throw new TypeError(
-    `LocalCache: ${name}: expected ${MOST} or a smaller positive number, got ${String(value)}`,
-  );
+  if (typeof value === "number" && value > 0 && Number.isFinite(value)) return value;
+  throw new TypeError(`LocalCache: ${name}: expected a finite positive number, got ${String(value)}`);
 }

@@ -180,9 +180,10 @@ export class NearCache {
       this.#fencedFills++;
       return;
     }
-    if (!this.#isTrusted(performance.now())) return;
+    const now = performance.now();
+    if (!this.#isTrusted(now)) return;
     const { expiresAt } = session;
     const leftMs = expiresAt === undefined ? undefined : expiresAt - Date.now();
-    if (leftMs === undefined || leftMs > 0) this.#cache.set(sid, session, session.bytes, leftMs);
+    if (leftMs === undefined || leftMs > 0) this.#cache.set(sid, session, session.bytes, leftMs, now);
   }
 }

@@ -386,7 +386,7 @@ describe("wrong limits", () => {
   test.each(wrong)("a %s of %s is a TypeError that names it and what it got", (name, value) => {
     const build = () => new LocalCache({ [name]: value } as LocalCacheLimits);
     expect(build).toThrow(TypeError);
-    expect(build).toThrow(new RegExp(`LocalCache: ${name}: expected .* number, got ${String(value)}$`));
+    expect(build).toThrow(new RegExp(`LocalCache: ${name}: expected .* number.*, got ${String(value)}$`));
   });
 });
 

@@ -4,6 +4,8 @@ export interface Mutation {
   readonly edits: readonly { readonly file: string; readonly from: string; readonly to: string }[];
   /** Only merging nodes can show it. */
   readonly merge?: boolean;
+  /** Where to begin, for one that few schedules show: those of the checker's first findings. @default 100 */
+  readonly seed?: number;
 }
 
 const IS_OWN = "message.instanceId === this.instanceId && this.#ownWrites.heard(message.sequence)";
@@ -97,6 +99,29 @@ export const MUTATIONS: readonly Mutation[] = [
         file: "near-cache.ts",
         from: "joined !== undefined && this.#fence.isValid(joined.token)",
         to: "joined",
+      },
+    ],
+  },
+  {
+    name: "a touch that ends a session earlier is not announced",
+    seed: 503,
+    edits: [
+      {
+        file: "session-repository.ts",
+        from: 'if ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end\nreturn "earlier"',
+        to: 'return "earlier"',
+      },
+    ],
+  },
+  {
+    name: "a read under way is joined, though its session's end has come since",
+    seed: 2004,
+    merge: true,
+    edits: [
+      {
+        file: "near-cache.ts",
+        from: "return hadEnded ? this.read(sid, fetch) : session;",
+        to: "return session;",
       },
     ],
   },

@@ -17,7 +17,7 @@ const LIBRARY = process.env["CONSISTENCY_LIBRARY"] ?? pathToFileURL(join(ROOT, "
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
 
 /** Five rounds at the most: what faults show, they show in one of these. */
-const LONGEST = ["--seed", "100", "--seconds", "100", "--fail-fast", "--json"];
+const LONGEST = ["--seconds", "100", "--fail-fast", "--json"];
 
 const only = process.argv[2];
 
@@ -42,9 +42,17 @@ function broken({ name, edits }: Mutation): string {
   return folder;
 }
 
-function run(folder: string, merge: boolean): Promise<Summary> {
+function run(folder: string, { merge = false, seed = 100 }: Mutation): Promise<Summary> {
   const library = pathToFileURL(join(folder, "lib/index.ts")).href;
-  const args = ["--import", import.meta.resolve("tsx"), MAIN, ...LONGEST, ...(merge ? ["--merge"] : [])];
+  const args = [
+    "--import",
+    import.meta.resolve("tsx"),
+    MAIN,
+    "--seed",
+    String(seed),
+    ...LONGEST,
+    ...(merge ? ["--merge"] : []),
+  ];
   return new Promise((resolve, reject) => {
     const options = {
       env: { ...process.env, CONSISTENCY_LIBRARY: library },
@@ -69,7 +77,7 @@ const folders = chosen.map(broken);
 let failures = 0;
 console.log("| broken on purpose | caught by | in round |\n| --- | --- | --- |");
 for (const [i, mutation] of chosen.entries()) {
-  const summary = await run(folders[i] as string, mutation.merge ?? false);
+  const summary = await run(folders[i] as string, mutation);
   const caught = Object.entries(summary.violations).filter(([, count]) => count > 0);
   if ((caught.length === 0) !== (mutation === CONTROL)) failures++;
   const by = caught.map(([guarantee, count]) => `${guarantee} (${count})`).join(", ") || "nothing";

@@ -24,7 +24,10 @@ export const CACHES = {
       if ((++turn & 63) === 0) now = performance.now();
       return now;
     };
-    return { get: (key) => cache.get(key, clock()), set: (key, value) => cache.set(key, value, 1000) };
+    return {
+      get: (key) => cache.get(key, clock()),
+      set: (key, value) => cache.set(key, value, 1000, TTL_MS, clock()),
+    };
   },
   "ours, own clock": async (max: number): Promise<Cache> => {
     const cache = await ourCache(max);
