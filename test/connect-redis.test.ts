@@ -4,6 +4,7 @@ import { eventually } from "./support/eventually.ts";
 import {
   directClient,
   loadAsRequest,
+  type Node,
   newSpace,
   sessionOf,
   startNode,
@@ -150,6 +151,34 @@ test("touchAfterMs: a touch is left out until it would add as much, judged by th
   expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(65_000);
   await eventually(() => commands.includes("PEXPIRE"));
   expect(commands.filter((command) => command === "PEXPIRE")).toHaveLength(1);
+});
+
+test("whatever is touched where, no session ends earlier than asked by more than the window", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const windowMs = 5_000;
+  const nodes = [
+    await startNode(space, { store: { touchAfterMs: windowMs } }),
+    await startNode(space, { store: { touchAfterMs: windowMs } }),
+  ];
+  const { store } = nodes[0] as Node;
+  await store.set("s", sessionOf({}, 60_000));
+  const commands = await watchCommands(space);
+  for (let i = 0; i < 60; i++) {
+    const node = nodes[i % 2] as Node;
+    const asked = 60_000 + i * 700;
+    await node.store.get("s");
+    const before = performance.now();
+    await node.store.touch("s", sessionOf({}, asked));
+    const left = await direct.pTTL(`${space.prefix}s`);
+    const took = performance.now() - before;
+    expect(left).toBeGreaterThanOrEqual(asked - windowMs - took - 1);
+  }
+  await store.destroy("s");
+  await eventually(() => commands.includes("DEL"));
+  const touches = commands.filter((command) => command === "PEXPIRE").length;
+  expect(touches).toBeGreaterThan(5);
+  expect(touches).toBeLessThan(30);
 });
 
 test("touchAfterMs: 0 touches Redis every time", async () => {
