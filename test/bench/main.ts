@@ -17,7 +17,8 @@ const HTTP_MIX = "90/10";
 const PACKAGES = ["redis", "express-session", "express", "connect-redis", "autocannon"];
 
 const here = (file: string) => new URL(file, import.meta.url);
-const plan = planFor(process.argv.includes("--quick"));
+const isQuick = process.argv.includes("--quick");
+const plan = planFor(isQuick);
 const server = await startRedis({ own: true });
 const ranOn = machine(server.version, PACKAGES);
 console.log(`${describe(ranOn)}\n${plan.rounds} rounds of ${plan.slices} turns; median (quartiles)`);
@@ -82,4 +83,5 @@ writeResults("latest", {
   roundTrips,
   memory: Object.fromEntries(memory),
 });
-drawPlots(samples, main as readonly Scene[]);
+// The pictures are the documentation's: a quick look is not good enough for them.
+if (!isQuick) drawPlots(samples, main as readonly Scene[]);

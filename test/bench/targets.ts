@@ -57,6 +57,17 @@ export function targetsOf(
       unit: "×",
     },
     {
+      what: "of that the private copy alone, against the null store",
+      measured: samples.ratio(
+        "null store that copies",
+        "null store",
+        where("1 ms away", "read-only"),
+        wallUs,
+      ),
+      limit: 1.1,
+      unit: "×",
+    },
+    {
       what: "in-process 50/50, Redis 1 ms away, against connect-redis",
       measured: samples.ratio("ours", "connect-redis", where("1 ms away", "50/50"), wallUs),
       limit: 0.3,

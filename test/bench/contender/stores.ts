@@ -2,6 +2,7 @@ import { ClusteredRedisStore } from "clustered-redis-store";
 import { RedisStore as ConnectRedis } from "connect-redis";
 import session, { type SessionData, Store } from "express-session";
 import { createClient } from "redis";
+import { cloneJson } from "../../../dist/esm/clone-json.js";
 
 /** A contender: a store, and how to get rid of it. */
 export interface Contender {
@@ -41,6 +42,23 @@ class NullStore extends Store {
 
   override destroy(_sid: string, callback?: () => void): void {
     callback?.();
+  }
+}
+
+/** The floor of whoever gives each request a session of its own: of as many as are asked for, a copy each. */
+class CopyingNullStore extends NullStore {
+  readonly #text: string;
+  readonly #sessions = new Map<string, SessionData>();
+
+  constructor(fixed: SessionData) {
+    super(fixed);
+    this.#text = JSON.stringify(fixed);
+  }
+
+  override get(sid: string, callback: (error: unknown, session: SessionData) => void): void {
+    const held = this.#sessions.get(sid) ?? (JSON.parse(this.#text) as SessionData);
+    this.#sessions.set(sid, held);
+    callback(null, cloneJson(held));
   }
 }
 
@@ -92,6 +110,7 @@ const ours =
 /** By the name under which each is reported. */
 export const CONTENDERS = {
   "null store": async (_url, _prefix, fixed) => alone(new NullStore(fixed)),
+  "null store that copies": async (_url, _prefix, fixed) => alone(new CopyingNullStore(fixed)),
   MemoryStore: async () => alone(new session.MemoryStore()),
   "connect-redis": connectRedis,
   "connect-redis, client-side cache": connectRedisTracking,
