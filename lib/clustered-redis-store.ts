@@ -2,6 +2,7 @@ import { type Session, type SessionData, Store } from "express-session";
 import { checkSid } from "./arguments.ts";
 import { type Callback, deliver } from "./callback.ts";
 import type { ClusterCoordinator } from "./cluster-coordinator.ts";
+import { tellEvent } from "./diagnostics.ts";
 import type { LocalCache, LocalCacheStats } from "./local-cache.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options.ts";
 import { SessionsInHand } from "./sessions-in-hand.ts";
@@ -316,6 +317,7 @@ export class ClusteredRedisStore extends Store {
   /** An observer that throws must harm nobody but the application, as an uncaught exception. */
   #emit<E extends keyof StoreEvents>(event: E, ...args: StoreEvents[E]): void {
     try {
+      tellEvent(event, args, this.coordinator?.nodeId ?? "");
       this.emit(event, ...args);
     } catch (error) {
       process.nextTick(() => {

@@ -9,6 +9,7 @@ export {
 } from "./cluster-coordinator.ts";
 export type { CacheClear, ClusterMessage, SessionDeleted, SessionInvalidated } from "./cluster-message.ts";
 export { ClusteredRedisStore, ClusteredRedisStore as RedisStore } from "./clustered-redis-store.ts";
+export type { StoreEventMessage, StoreOperation } from "./diagnostics.ts";
 export { SessionStoreError, type SessionStoreErrorCode } from "./errors.ts";
 export { LocalCache, type LocalCacheLimits, type LocalCacheStats } from "./local-cache.ts";
 export type { ConflictingValues, ResolveConflict } from "./merge-sessions.ts";

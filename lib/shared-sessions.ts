@@ -1,6 +1,7 @@
 import type { SessionData } from "express-session";
 import { ClusterCoordinator, type ClusterHandlers, type OutgoingMessage } from "./cluster-coordinator.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
+import { type StoreOperation, traced } from "./diagnostics.ts";
 import { SessionStoreError } from "./errors.ts";
 import { LocalCache } from "./local-cache.ts";
 import { NearCache } from "./near-cache.ts";
@@ -68,12 +69,17 @@ export class SharedSessions {
   /** A session from Redis, of which it is known that it can be parsed; it is in memory from then on. */
   read(sid: string): Promise<StoredSession | undefined> {
     return this.#near.read(sid, () =>
-      this.within(`get ${this.keyOf(sid)}`, async (deadline) => {
-        const value = await this.#repository.read(deadline, sid);
-        const session = value && this.#stored(sid, value.text, value.expiresAt);
-        await session?.parse();
-        return session;
-      }),
+      this.#trip(
+        "get",
+        sid,
+        async (deadline) => {
+          const value = await this.#repository.read(deadline, sid);
+          const session = value && this.#stored(sid, value.text, value.expiresAt);
+          await session?.parse();
+          return session;
+        },
+        (session) => session !== undefined,
+      ),
     );
   }
 
@@ -85,7 +91,9 @@ export class SharedSessions {
 
   /** Those of the sessions that there are, from Redis, past the memory. */
   async readAll(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
-    const values = await this.within("get many", (deadline) => this.#repository.readAll(deadline, sids));
+    const values = await this.#trip("get many", undefined, (deadline) =>
+      this.#repository.readAll(deadline, sids),
+    );
     return sids.flatMap((sid, i) => {
       const value = values[i];
       return value === undefined ? [] : [{ sid, stored: this.#stored(sid, value.text, value.expiresAt) }];
@@ -152,7 +160,12 @@ export class SharedSessions {
       const text = await this.#announced(
         message,
         (announcement) =>
-          this.within(`set ${this.keyOf(sid)}`, (deadline) => carryOut(deadline, announcement)),
+          this.#trip(
+            "set",
+            sid,
+            (deadline) => carryOut(deadline, announcement),
+            (text) => text !== undefined,
+          ),
         isPublished,
       );
       return text === undefined ? undefined : this.#stored(sid, text, expiresAt);
@@ -171,8 +184,11 @@ export class SharedSessions {
       this.#announced(
         message,
         (announcement) =>
-          this.within(`touch ${this.keyOf(sid)}`, (deadline) =>
-            this.#repository.expire(deadline, sid, ttlMs, announcement),
+          this.#trip(
+            "touch",
+            sid,
+            (deadline) => this.#repository.expire(deadline, sid, ttlMs, announcement),
+            (change) => change !== "none",
           ),
         (change) => change === "earlier",
       ),
@@ -183,11 +199,10 @@ export class SharedSessions {
   /** @returns how many of them there were */
   delete(sids: readonly string[]): Promise<number> {
     const message = this.coordinator?.announce("SessionDeleted", sids);
+    const only = sids.length === 1 ? sids[0] : undefined;
     return this.#near.remove(sids, () =>
       this.#announced(message, (announcement) =>
-        this.within(`destroy ${this.keyOf(sids[0] as string)}`, (deadline) =>
-          this.#repository.delete(deadline, sids, announcement),
-        ),
+        this.#trip("destroy", only, (deadline) => this.#repository.delete(deadline, sids, announcement)),
       ),
     );
   }
@@ -198,22 +213,22 @@ export class SharedSessions {
       this.#near.remove("all", () => this.#announced(this.coordinator?.announce("CacheClear"), trip));
     for await (const sids of this.scan()) {
       await clearing((announcement) =>
-        this.within("clear", (deadline) => this.#repository.delete(deadline, sids, announcement)),
+        this.#trip("clear", undefined, (deadline) => this.#repository.delete(deadline, sids, announcement)),
       );
     }
     await clearing(async (announcement) => {
       if (announcement === undefined) return;
-      await this.within("clear", (deadline) => this.#repository.publish(deadline, announcement));
+      await this.#trip("clear", undefined, (deadline) => this.#repository.publish(deadline, announcement));
     });
   }
 
   /** The ids of all sessions, in batches; one may come twice. */
   scan(): AsyncGenerator<string[]> {
-    return this.#repository.scan((trip) => this.within("scan", trip));
+    return this.#repository.scan((trip) => this.#trip("scan", undefined, trip));
   }
 
   ping(): Promise<void> {
-    return this.within("ping", (deadline) => this.#repository.ping(deadline));
+    return this.#trip("ping", undefined, (deadline) => this.#repository.ping(deadline));
   }
 
   /** Forgets a session in this process. @returns whether it was in memory */
@@ -273,6 +288,17 @@ export class SharedSessions {
     } finally {
       message?.ended(hasPublished);
     }
+  }
+
+  /** Goes to Redis: under the deadline of every operation, and told to whoever traces. */
+  #trip<T>(
+    operation: StoreOperation["operation"],
+    sid: string | undefined,
+    work: (deadline: Deadline) => Promise<T>,
+    isFound?: (result: T) => boolean,
+  ): Promise<T> {
+    const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
+    return traced(operation, sid, this.coordinator?.nodeId ?? "", () => this.within(what, work), isFound);
   }
 
   #stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {

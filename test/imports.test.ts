@@ -131,5 +131,10 @@ test("nothing uses the redis package at run time: the client is the user's", () 
 });
 
 test("nothing outside lib/ is used at run time but Node itself and express-session", () => {
-  expect(usersOf(/^(?!\.\/|node:|express-session$)/)).toEqual([]);
+  expect(usersOf(/^(?!\.\/|node:|express-session$|prom-client$)/)).toEqual([]);
+});
+
+test("only the entry for Prometheus uses prom-client, and whoever does not import it does without", () => {
+  expect(usersOf(/^prom-client$/)).toEqual(["prometheus.ts"]);
+  expect(reachableFrom("index.ts")).not.toContain("prometheus.ts");
 });

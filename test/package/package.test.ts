@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { publint } from "publint";
@@ -24,8 +24,8 @@ function run(folder: string, program: string): string {
 for (const redis of ["redis", "redis-v5"]) {
   test(`the tarball works with import and with require, beside ${redis}, and the process ends by itself`, () => {
     const { folder } = install({ redis });
-    expect(run(folder, "use.mjs")).toContain("import: ok");
-    expect(run(folder, "use.cjs")).toContain("require: ok");
+    expect(run(folder, "use.mjs")).toMatch(/import: ok .* with prom-client/);
+    expect(run(folder, "use.cjs")).toMatch(/require: ok .* with prom-client/);
   });
 
   test(`its types are exact for ES modules and for CommonJS, beside ${redis}`, () => {
@@ -57,6 +57,13 @@ for (const redis of ["redis", "redis-v5"]) {
   });
 }
 
+test("without prom-client the package works, and only its entry for Prometheus does not load", () => {
+  const { folder } = install();
+  rmSync(join(folder, "node_modules/prom-client"));
+  expect(run(folder, "use.mjs")).toContain("without prom-client");
+  expect(run(folder, "use.cjs")).toContain("without prom-client");
+});
+
 test("publint finds nothing to say", async () => {
   const { folder } = install();
   const { messages } = await publint({
@@ -75,5 +82,6 @@ test("the tarball holds what users need and nothing else", () => {
 test("there are no runtime dependencies", () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
   expect(manifest.dependencies).toBeUndefined();
-  expect(Object.keys(manifest.peerDependencies)).toEqual(["express-session", "redis"]);
+  expect(Object.keys(manifest.peerDependencies)).toEqual(["express-session", "prom-client", "redis"]);
+  expect(manifest.peerDependenciesMeta).toEqual({ "prom-client": { optional: true } });
 });
