@@ -1,0 +1,29 @@
+import { tracingChannel } from "node:diagnostics_channel";
+import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
+
+/**
+ * Makes a span of each session operation that goes to Redis, within the span that is active when it begins.
+ * No span holds a session id or a key: the store does not tell them.
+ */
+export function traceSessions(tracer = trace.getTracer("sessions")) {
+  const spans = new WeakMap();
+  const subscribers = {
+    start(message) {
+      const { operation, nodeId, session } = message;
+      const attributes = { "session.operation": operation, "session.node": nodeId, "session.label": session };
+      spans.set(message, tracer.startSpan(`session ${operation}`, { kind: SpanKind.CLIENT, attributes }));
+    },
+    error(message) {
+      spans.get(message)?.recordException(message.error);
+      spans.get(message)?.setStatus({ code: SpanStatusCode.ERROR, message: message.error.message });
+    },
+    asyncEnd(message) {
+      const span = spans.get(message);
+      if (message.result) span?.setAttribute("session.found", message.result.found);
+      span?.end();
+    },
+  };
+  const channel = tracingChannel("clustered-redis-store:operation");
+  channel.subscribe(subscribers);
+  return () => channel.unsubscribe(subscribers);
+}

@@ -1,0 +1,112 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { onTestFinished } from "vitest";
+import { eventually } from "./eventually.ts";
+
+const ROOT = resolve(import.meta.dirname, "../..");
+const EXAMPLES = join(ROOT, "docs/examples");
+
+/** An example that runs as its reader would run it. */
+export interface ExampleProcess {
+  readonly url: string;
+  readonly child: ChildProcess;
+  /** What it has printed so far, errors included. */
+  readonly output: () => string;
+  /** How it ended. */
+  readonly ended: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+}
+
+/**
+ * Starts an example on a free port and waits until it listens.
+ * @param file its path in docs/examples/
+ * @param modules other packages of ours, to be found under the names that it imports
+ */
+export async function startExample(
+  file: string,
+  redisUrl: string,
+  modules: Readonly<Record<string, string>> = {},
+): Promise<ExampleProcess> {
+  const path = Object.keys(modules).length === 0 ? join(EXAMPLES, file) : copyWith(file, modules);
+  const loader = file.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [];
+  const child = spawn(process.execPath, [...loader, path], {
+    // tsx takes the tsconfig.json that is here.
+    cwd: dirname(path),
+    env: {
+      ...process.env,
+      PORT: "0",
+      REDIS_URL: redisUrl,
+      SESSION_SECRET: "a secret of 32 characters or more",
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let output = "";
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+  }
+  const ended = new Promise<Awaited<ExampleProcess["ended"]>>((resolve) => {
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+  onTestFinished(async () => {
+    child.kill("SIGKILL");
+    await ended;
+  });
+  const url = await eventually(
+    () => {
+      if (child.exitCode !== null) throw new Error(`it ended: ${output}`);
+      return /listening on (http\S+)/.exec(output)?.[1] ?? "";
+    },
+    { what: `${file} listens`, timeoutMs: 50_000 },
+  );
+  return { url, child, output: () => output, ended };
+}
+
+/** A folder with the example, in which some packages are others. */
+function copyWith(file: string, modules: Readonly<Record<string, string>>): string {
+  const folder = mkdtempSync(join(tmpdir(), "example-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  cpSync(join(EXAMPLES, dirname(file)), folder, { recursive: true });
+  const installed = join(ROOT, "node_modules");
+  mkdirSync(join(folder, "node_modules"));
+  symlinkSync(ROOT, join(folder, "node_modules/clustered-redis-store"));
+  for (const name of readdirSync(installed).filter((name) => !name.startsWith("."))) {
+    symlinkSync(join(installed, modules[name] ?? name), join(folder, "node_modules", name));
+  }
+  return join(folder, file.slice(dirname(file).length + 1));
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** A visitor with one cookie, who talks to any process. */
+export class Visitor {
+  cookie = "";
+
+  async ask(to: ExampleProcess, method: "GET" | "POST", path: string, body?: unknown): Promise<Answer> {
+    const response = await fetch(new URL(path, to.url), {
+      method,
+      headers: {
+        ...(this.cookie !== "" && { cookie: this.cookie }),
+        ...(body !== undefined && { "content-type": "application/json" }),
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+    });
+    const [cookie] = response.headers.getSetCookie();
+    if (cookie !== undefined) this.cookie = cookie.split(";")[0] as string;
+    const text = await response.text();
+    return { status: response.status, body: text.startsWith("{") ? JSON.parse(text) : text };
+  }
+
+  get(to: ExampleProcess, path: string): Promise<Answer> {
+    return this.ask(to, "GET", path);
+  }
+
+  post(to: ExampleProcess, path: string, body?: unknown): Promise<Answer> {
+    return this.ask(to, "POST", path, body);
+  }
+}
