@@ -1,42 +1,8 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Readable } from "node:stream";
-import { afterEach, describe, expect, inject, test, vi } from "vitest";
-
-const WAIT = { timeout: 45_000, interval: 20 };
-
-/** The demo as a process, and what it has said so far. */
-class Demo {
-  readonly process: ChildProcessByStdio<null, Readable, Readable>;
-  output = "";
-
-  constructor(port: number, ...args: string[]) {
-    this.process = spawn(process.execPath, ["--import", "tsx", "docs/examples/demo/main.ts", ...args], {
-      env: { ...process.env, REDIS_URL: inject("redisUrl"), TEST_REDIS: "url", PORT: String(port) },
-      stdio: ["ignore", "pipe", "pipe"],
-    });
-    for (const stream of [this.process.stdout, this.process.stderr]) {
-      stream.setEncoding("utf8").on("data", (text: string) => {
-        this.output += text;
-      });
-    }
-  }
-
-  async exitCode(): Promise<number | null> {
-    const { exitCode, signalCode } = this.process;
-    if (exitCode === null && signalCode === null) await once(this.process, "close");
-    return this.process.exitCode;
-  }
-
-  /** Where it listens, once the script is over and it stays. */
-  async origin(): Promise<string> {
-    await vi.waitFor(() => expect(this.output).toContain("Ctrl-C"), WAIT);
-    const origin = /http:\/\/127\.0\.0\.1:\d+/.exec(this.output)?.[0];
-    return origin ?? expect.fail(`no address in ${this.output}`);
-  }
-}
+import { afterEach, describe, expect, test } from "vitest";
+import { Demo, PATIENCE } from "./support/demo.ts";
 
 interface NodeAddress {
   readonly pid: number;
@@ -68,7 +34,7 @@ function isRunning(pid: number): boolean {
 describe("the demo", () => {
   const started: Demo[] = [];
   const start = (port: number, ...args: string[]) => {
-    const demo = new Demo(port, ...args);
+    const demo = new Demo({ port, args });
     started.push(demo);
     return demo;
   };
@@ -120,7 +86,7 @@ describe("the demo", () => {
     demo.process.kill("SIGKILL");
     await demo.exitCode();
     // Nobody may be there to collect an orphan's exit status, so its pid proves nothing; its port does.
-    for (const { port } of nodes) await expect.poll(() => isListening(port), WAIT).toBe(false);
+    for (const { port } of nodes) await expect.poll(() => isListening(port), PATIENCE).toBe(false);
   });
 
   test("it takes another port when its own is taken", async () => {

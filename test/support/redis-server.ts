@@ -1,4 +1,4 @@
-import { canInstall, installRedis } from "./redis/apt.ts";
+import { canInstall, install } from "./apt.ts";
 import { dockerAnswers, startContainer } from "./redis/docker.ts";
 import { serverOnPath, startProcess } from "./redis/process.ts";
 import type { RedisServer, StartOptions } from "./redis/server.ts";
@@ -35,7 +35,8 @@ export async function startRedis({ own = false, args = [] }: StartOptions = {}):
   }
 
   if (may("process") && canInstall()) {
-    installRedis();
+    console.log("No Redis found: installing the package redis-server with apt-get (no service is started).");
+    await install("redis-server");
     return startProcess("redis-server", args);
   }
   throw new Error(nothingFound(only, failure), { cause: failure });

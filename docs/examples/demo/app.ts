@@ -1,7 +1,7 @@
 import type { ClusteredRedisStore } from "clustered-redis-store";
-import express, { type Express, type Request } from "express";
+import express, { type ErrorRequestHandler, type Express, type Request } from "express";
 import session from "express-session";
-import { measured } from "./measured.ts";
+import { measured, type Observer } from "./measured.ts";
 
 /** What a session says of whose it is. */
 interface Visitor {
@@ -20,7 +20,12 @@ const ONE_HOUR_MS = 3_600_000;
 const NOBODY = { user: null, theme: null } as const;
 
 /** An application like any other: the store is one option of express-session, and no route knows of it. */
-export function createApp(node: number, store: ClusteredRedisStore, secret: string): Express {
+export function createApp(
+  node: number,
+  store: ClusteredRedisStore,
+  secret: string,
+  observe: Observer,
+): Express {
   const app = express().disable("x-powered-by").disable("etag");
 
   // Before the session middleware: asking for the numbers must not change them.
@@ -30,7 +35,7 @@ export function createApp(node: number, store: ClusteredRedisStore, secret: stri
     res.json({ pid: process.pid, port: req.socket.localPort, cacheStats, clusterStats });
   });
 
-  app.use(measured(node, store));
+  app.use(measured(node, store, observe));
   app.use(
     session({
       store,
@@ -56,10 +61,16 @@ export function createApp(node: number, store: ClusteredRedisStore, secret: stri
     res.status(visitor ? 200 : 401).json(visitor ?? NOBODY);
   });
 
-  app.post("/theme", (req, res) => {
+  app.post("/theme", (req, res, next) => {
     const { visitor } = req.session;
-    if (visitor) req.session.visitor = { ...visitor, theme: named(req, "name") ?? null };
-    res.status(visitor ? 200 : 401).json(req.session.visitor ?? NOBODY);
+    if (!visitor) return void res.status(401).json(NOBODY);
+    const changed: Visitor = { ...visitor, theme: named(req, "name") ?? null };
+    req.session.visitor = changed;
+    // Left to itself, express-session saves at the end of the answer, when it is too late to say that it failed.
+    req.session.save((error: unknown) => {
+      if (error) return next(error);
+      res.json(changed);
+    });
   });
 
   app.post("/logout", (req, res, next) => {
@@ -68,6 +79,11 @@ export function createApp(node: number, store: ClusteredRedisStore, secret: stri
       res.json(NOBODY);
     });
   });
+
+  app.use(((error, _req, res, next) => {
+    if (res.headersSent) return next(error);
+    res.status(503).json({ error: error instanceof Error ? error.message : String(error) });
+  }) satisfies ErrorRequestHandler);
 
   return app;
 }

@@ -1,9 +1,11 @@
 // Three Express processes behind a round-robin proxy, one Redis, and a script that shows what the near cache does.
-// `--once` ends after the script; its exit status is 0 only if every step saw what it should.
+// `--once` ends after the script; its exit status is 0 only if every step saw what it should. Without it, the nodes stay
+// up, and a web page shows them and takes orders.
 import { randomUUID } from "node:crypto";
 import { type RedisServer, startRedis } from "../../../test/support/redis-server.ts";
 import { Closing } from "./closing.ts";
-import { NodeProcess } from "./node-process.ts";
+import { ClusterNode } from "./cluster-node.ts";
+import { LivePage } from "./live/live-page.ts";
 import { bold, dim, red } from "./paint.ts";
 import { play } from "./play.ts";
 import { startProxy } from "./proxy.ts";
@@ -40,32 +42,36 @@ async function run(once: boolean): Promise<void> {
   console.log(`\n  ${bold("clustered-redis-store")}: three Express processes, one session\n`);
   console.log(`  server ${redis.version}, ${whence(redis)}`);
 
-  const nodes = await startNodes(redis.url);
+  const nodes = nodesOf(redis.url);
+  const page = once ? undefined : new LivePage(nodes, redis);
+  closing.add(() => page?.close());
+  await startNodes(nodes);
   console.log(`  nodes  ${nodes.map(({ number, port }) => `${number} on port ${port}`).join(", ")}`);
 
   const preferredPort = Number(process.env["PORT"] || DEFAULT_PORT);
-  const proxy = await startProxy(nodes, preferredPort);
+  const proxy = await startProxy(nodes, preferredPort, page?.answer);
   closing.add(() => proxy.close());
   const origin = `http://127.0.0.1:${proxy.port}`;
   const isSecondChoice = preferredPort !== 0 && proxy.port !== preferredPort;
-  console.log(`  proxy  ${origin}${isSecondChoice ? dim(`  (port ${preferredPort} is taken)`) : ""}\n`);
+  console.log(`  proxy  ${origin}${isSecondChoice ? dim(`  (port ${preferredPort} is taken)`) : ""}`);
+  if (!once) console.log(`  page   ${bold(`${origin}/`)}  ${dim("the nodes and their memories, live")}`);
+  console.log();
 
-  const failures = await show(new Visitor(origin));
+  const failures = await show(new Visitor(origin, "script"));
   if (failures === 0) process.exitCode = 0;
   if (once) return;
   console.log(suggestions(origin));
   await interrupted;
 }
 
-async function startNodes(redisUrl: string): Promise<NodeProcess[]> {
+function nodesOf(redisUrl: string): ClusterNode[] {
   const shared = { redisUrl, channel: `demo:invalidate:${randomUUID()}`, secret: randomUUID() };
-  const nodes = NODES.map((node) => {
-    const started = new NodeProcess({ node, ...shared });
-    closing.add(() => started.stop());
-    return started;
-  });
-  await Promise.all(nodes.map(({ listening }) => listening));
-  return nodes;
+  return NODES.map((node) => new ClusterNode({ node, ...shared }));
+}
+
+async function startNodes(nodes: readonly ClusterNode[]): Promise<void> {
+  for (const node of nodes) closing.add(() => node.stop());
+  await Promise.all(nodes.map((node) => node.start()));
 }
 
 async function show(visitor: Visitor): Promise<number> {

@@ -1,5 +1,6 @@
 import type { ClusteredRedisStore } from "clustered-redis-store";
-import type { Request, RequestHandler } from "express";
+import type { Request, RequestHandler, Response } from "express";
+import { digestOf } from "./digest.ts";
 import { countingInto, type RedisWork } from "./redis-commands.ts";
 
 /**
@@ -8,14 +9,25 @@ import { countingInto, type RedisWork } from "./redis-commands.ts";
  */
 export type Read = "hit" | "miss" | "bypass" | "none";
 
+/** What a request took, once it is answered. */
+export interface Outcome extends Readonly<RedisWork> {
+  readonly read: Read;
+  readonly ms: number;
+  /** Of the id of the session that the visitor has now. */
+  readonly digest: string;
+}
+
+export type Observer = (req: Request, res: Response, outcome: Outcome) => void;
+
 /**
  * Tells in the headers of each answer what it took. express-session writes head and body *before* it saves or touches the
  * session, and ends the answer after; so both are held back here until the end, or the headers could not count that.
  */
-export function measured(node: number, store: ClusteredRedisStore): RequestHandler {
+export function measured(node: number, store: ClusteredRedisStore, observe: Observer): RequestHandler {
   return (req, res, next) => {
     const before = store.cacheStats;
-    const work: RedisWork = { commands: 0 };
+    const work: RedisWork = { calls: 0, commands: 0 };
+    const start = performance.now();
     const held: Buffer[] = [];
     const hold = (chunk: unknown) => {
       if (typeof chunk === "string" || chunk instanceof Uint8Array) held.push(Buffer.from(chunk as string));
@@ -41,6 +53,9 @@ export function measured(node: number, store: ClusteredRedisStore): RequestHandl
       res.setHeader("x-demo-node", node);
       res.setHeader("x-demo-session", look());
       res.setHeader("x-demo-redis-commands", work.commands);
+      const digest = digestOf(req.sessionID ?? "");
+      res.setHeader("x-demo-digest", digest);
+      observe(req, res, { read: look(), ...work, ms: performance.now() - start, digest });
       return end(Buffer.concat(held));
     }) as typeof res.end;
 

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import type { NodeNews } from "./live/news.ts";
 import { asEnvironment, type NodeSettings } from "./settings.ts";
 
 const START_LIMIT_MS = 60_000;
@@ -8,15 +9,16 @@ const STOP_LIMIT_MS = 10_000;
 
 /** A process of the cluster, seen from main.ts: from its start to its end. */
 export class NodeProcess {
-  readonly number: number;
   /** Resolves when it can be asked; rejects when it ends before. */
   readonly listening: Promise<void>;
+  readonly #number: number;
   readonly #child: ChildProcess;
   #port: number | undefined;
-  #isStopping = false;
+  #isMeantToEnd = false;
 
-  constructor(settings: NodeSettings) {
-    this.number = settings.node;
+  /** @param tell is called with all that it tells, and when it has ended */
+  constructor(settings: NodeSettings, tell: (news: NodeNews) => void) {
+    this.#number = settings.node;
     this.#child = fork(fileURLToPath(new URL("node.ts", import.meta.url)), {
       execArgv: ["--import", import.meta.resolve("tsx")],
       env: { ...process.env, ...asEnvironment(settings) },
@@ -25,10 +27,16 @@ export class NodeProcess {
     this.listening = this.#listening();
     // Whoever waits for it is told all the same.
     this.listening.catch(() => {});
+    this.#child.on("message", (news: NodeNews) => {
+      if (news.type === "listening") this.#port = news.port;
+      tell(news);
+    });
     this.#child.once("exit", (code, signal) => {
       const wasUp = this.#port !== undefined;
+      const how = ended(code, signal);
       this.#port = undefined;
-      if (wasUp && !this.#isStopping) console.error(`node ${this.number} ${ended(code, signal)}`);
+      if (wasUp && !this.#isMeantToEnd) console.error(`node ${this.#number} ${how}`);
+      tell({ type: "ended", how });
     });
   }
 
@@ -37,31 +45,46 @@ export class NodeProcess {
     return this.#port;
   }
 
+  get hasEnded(): boolean {
+    const { exitCode, signalCode, pid } = this.#child;
+    return exitCode !== null || signalCode !== null || pid === undefined;
+  }
+
+  /** Ends it at once, whatever it is doing. */
+  async kill(): Promise<void> {
+    if (this.hasEnded) return;
+    this.#isMeantToEnd = true;
+    const gone = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await gone;
+  }
+
   /** Asks it to end, and sees to it that it does. */
   async stop(): Promise<void> {
-    this.#isStopping = true;
-    const child = this.#child;
-    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) return;
-    const gone = once(child, "exit");
-    const timer = setTimeout(() => child.kill("SIGKILL"), STOP_LIMIT_MS);
-    if (child.connected) child.disconnect();
+    if (this.hasEnded) return;
+    this.#isMeantToEnd = true;
+    const gone = once(this.#child, "exit");
+    const timer = setTimeout(() => this.#child.kill("SIGKILL"), STOP_LIMIT_MS);
+    if (this.#child.connected) this.#child.disconnect();
     await gone;
     clearTimeout(timer);
   }
 
   #listening(): Promise<void> {
     return new Promise((resolve, reject) => {
-      const fail = (why: string) => reject(new Error(`node ${this.number} ${why}`));
+      const fail = (why: string) => {
+        clearTimeout(timer);
+        reject(new Error(`node ${this.#number} ${why}`));
+      };
       const limit = () => fail(`does not listen after ${START_LIMIT_MS / 1000} s`);
       const timer = setTimeout(limit, START_LIMIT_MS).unref();
       this.#child.once("error", (error) => fail(`could not be started: ${error.message}`));
       this.#child.once("exit", (code, signal) => {
-        clearTimeout(timer);
         fail(`${ended(code, signal)} before it listened; what it said stands above`);
       });
-      this.#child.once("message", (message) => {
+      this.#child.on("message", (news: NodeNews) => {
+        if (news.type !== "listening") return;
         clearTimeout(timer);
-        this.#port = (message as { port: number }).port;
         resolve();
       });
     });

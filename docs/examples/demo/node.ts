@@ -3,10 +3,16 @@ import type { AddressInfo } from "node:net";
 import { ClusteredRedisStore } from "clustered-redis-store";
 import { createClient } from "redis";
 import { createApp } from "./app.ts";
-import { countRedisCommands } from "./redis-commands.ts";
+import { countRedisCommands, countStoreCalls } from "./redis-commands.ts";
 import { settingsFromEnvironment } from "./settings.ts";
+import { Telling, type Times } from "./telling.ts";
 
-const { node, redisUrl, channel, secret } = settingsFromEnvironment();
+// The default lease of 3 s is meant for servers; a laptop may well stand still for that long in the middle of a show.
+const TIMES: Times = { leaseMs: 10_000, cacheTtlMs: 30_000 };
+/** The default of 5 s is long to look at a button. */
+const COMMAND_TIMEOUT_MS = 3_000;
+
+const { node, redisUrl, subscriberUrl, channel, secret } = settingsFromEnvironment();
 const name = `node ${node}`;
 let isStopping = false;
 
@@ -28,18 +34,27 @@ const client = createClient({ url: redisUrl }).on("error", (error: NodeJS.ErrnoE
 });
 await client.connect();
 
+countRedisCommands(`${channel}:`);
 const store = new ClusteredRedisStore({
   client,
   prefix: "demo:sess:",
-  // The default lease of 3 s is meant for servers; a laptop may well stand still for that long in the middle of a show.
-  cluster: { nodeId: name, channel, leaseMs: 10_000 },
+  localCache: { ttlMs: TIMES.cacheTtlMs },
+  // The duplicate is given the listeners that it needs; this one never connects.
+  cluster: {
+    nodeId: name,
+    channel,
+    leaseMs: TIMES.leaseMs,
+    subscriber: createClient({ url: subscriberUrl }),
+  },
+  commandTimeoutMs: COMMAND_TIMEOUT_MS,
 });
-countRedisCommands(`${channel}:`);
+countStoreCalls(store);
+const telling = new Telling(store, TIMES);
 await store.ready();
 
-const server = createApp(node, store, secret).listen(0, "127.0.0.1", (error) => {
+const server = createApp(node, store, secret, telling.answered).listen(0, "127.0.0.1", (error) => {
   if (error) throw error;
-  process.send?.({ port: (server.address() as AddressInfo).port });
+  telling.listening((server.address() as AddressInfo).port);
 });
 
 stop = async () => {

@@ -1,25 +1,39 @@
 import { createServer, type IncomingMessage, request, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { NodeProcess } from "./node-process.ts";
 
 export interface Proxy {
   readonly port: number;
   close(): void;
 }
 
+/** A node, as far as the proxy is concerned. */
+export interface Upstream {
+  readonly number: number;
+  /** Undefined when it is not up. */
+  readonly port: number | undefined;
+}
+
+/** Answers requests that are not for the nodes; returns whether this was one. */
+export type Aside = (req: IncomingMessage, res: ServerResponse) => boolean;
+
 /**
  * A load balancer without sticky sessions: each request goes to the next node that is up, or to the one that its header
  * `x-demo-node` names.
  * @param preferredPort if it is taken, another is
  */
-export async function startProxy(nodes: readonly NodeProcess[], preferredPort: number): Promise<Proxy> {
+export async function startProxy(
+  nodes: readonly Upstream[],
+  preferredPort: number,
+  aside: Aside = () => false,
+): Promise<Proxy> {
   let turn = 0;
-  const next = (hint: string | undefined): NodeProcess | undefined => {
+  const next = (hint: string | undefined): Upstream | undefined => {
     if (hint !== undefined) return nodes.find(({ number }) => String(number) === hint);
     const up = nodes.filter(({ port }) => port !== undefined);
     return up[turn++ % up.length];
   };
   const server = createServer((req, res) => {
+    if (aside(req, res)) return;
     const hint = req.headers["x-demo-node"]?.toString();
     const node = next(hint);
     if (hint !== undefined && node === undefined) {
@@ -70,7 +84,7 @@ function endToEnd(headers: IncomingMessage["headers"]): IncomingMessage["headers
   return others;
 }
 
-function answer(res: ServerResponse, status: number, message: string): void {
+export function answer(res: ServerResponse, status: number, message: string): void {
   res.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
   res.end(`${message}\n`);
 }

@@ -1,8 +1,10 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import { subscribe } from "node:diagnostics_channel";
+import type { ClusteredRedisStore } from "clustered-redis-store";
 
-/** What one request made the Redis client send. */
+/** What one request asked of the store, and made the Redis client send. */
 export interface RedisWork {
+  calls: number;
   commands: number;
 }
 
@@ -17,6 +19,7 @@ interface TracedBatch {
 }
 
 const current = new AsyncLocalStorage<RedisWork>();
+let background = 0;
 
 /** Runs a request; from here on, and through all its callbacks, what it makes the client send is added to `work`. */
 export function countingInto(work: RedisWork, request: () => void): void {
@@ -32,8 +35,8 @@ export function countingInto(work: RedisWork, request: () => void): void {
 export function countRedisCommands(heartbeats: string): void {
   subscribe("tracing:node-redis:command:start", (message) => {
     const { command, args } = message as TracedCommand;
-    if (command === "PUBLISH" && args[1]?.startsWith(heartbeats)) return;
-    add(1);
+    if (command === "PUBLISH" && args[1]?.startsWith(heartbeats)) background++;
+    else add(1);
   });
   subscribe("tracing:node-redis:batch:start", (message) => {
     const { batchMode, batchSize } = message as TracedBatch;
@@ -42,7 +45,31 @@ export function countRedisCommands(heartbeats: string): void {
   });
 }
 
+/** The commands since it was last asked that no request made the client send: heartbeats, subscriptions. */
+export function takeBackground(): number {
+  const taken = background;
+  background = 0;
+  return taken;
+}
+
+/**
+ * Counts what express-session asks of the store. connect-redis sends one command for each of these, so this is what it
+ * would have cost with connect-redis.
+ */
+export function countStoreCalls(store: ClusteredRedisStore): void {
+  for (const name of ["get", "set", "touch", "destroy"] as const) {
+    const method = store[name].bind(store) as (...args: unknown[]) => unknown;
+    const value = (...args: unknown[]) => {
+      const work = current.getStore();
+      if (work !== undefined) work.calls++;
+      return method(...args);
+    };
+    Object.defineProperty(store, name, { value });
+  }
+}
+
 function add(commands: number): void {
   const work = current.getStore();
-  if (work !== undefined) work.commands += commands;
+  if (work === undefined) background += commands;
+  else work.commands += commands;
 }

@@ -2,15 +2,19 @@
 export interface NodeSettings {
   readonly node: number;
   readonly redisUrl: string;
+  /** Another way to the same Redis, for the subscriber alone. */
+  readonly subscriberUrl: string;
   /** Its own for each run: another demo on the same Redis must not be heard in this one. */
   readonly channel: string;
   readonly secret: string;
 }
 
-export function asEnvironment({ node, redisUrl, channel, secret }: NodeSettings): NodeJS.ProcessEnv {
+export function asEnvironment(settings: NodeSettings): NodeJS.ProcessEnv {
+  const { node, redisUrl, subscriberUrl, channel, secret } = settings;
   return {
     DEMO_NODE: String(node),
     DEMO_REDIS_URL: redisUrl,
+    DEMO_SUBSCRIBER_URL: subscriberUrl,
     DEMO_CHANNEL: channel,
     DEMO_SECRET: secret,
   };
@@ -20,6 +24,7 @@ export function settingsFromEnvironment(): NodeSettings {
   return {
     node: Number(variable("DEMO_NODE")),
     redisUrl: variable("DEMO_REDIS_URL"),
+    subscriberUrl: variable("DEMO_SUBSCRIBER_URL"),
     channel: variable("DEMO_CHANNEL"),
     secret: variable("DEMO_SECRET"),
   };

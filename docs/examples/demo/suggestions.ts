@@ -13,7 +13,8 @@ export function suggestions(origin: string): string {
     [`curl -s -H 'x-demo-node: 1' ${origin}/stats`, "what node 1 has counted"],
   ];
   return [
-    `  ${bold("The nodes stay up. Try in another terminal:")}\n`,
+    `  ${bold("The nodes stay up. Open the page:")} ${origin}/\n`,
+    `  ${bold("Or try in another terminal:")}\n`,
     ...tries.map(([command, what]) => `    ${dim(`# ${what}`)}\n    ${command}\n`),
     "  Each answer says in its headers which node gave it, whether the session was a hit, and how many",
     "  commands went to Redis. A hit with one command is a touch, which prolongs the key: it is sent",

@@ -18,15 +18,18 @@ export interface NodeStats {
 /** A browser, as far as the demo needs one: it keeps its cookie, and never gives it up. */
 export class Visitor {
   readonly #origin: string;
+  readonly #kind: string;
   #cookie: string | undefined;
 
-  constructor(origin: string) {
+  /** @param kind what the header `x-demo-visitor` says of it */
+  constructor(origin: string, kind: "script" | "traffic") {
     this.#origin = origin;
+    this.#kind = kind;
   }
 
   /** @param node undefined to let the proxy choose */
   async request(method: string, path: string, node: number | undefined): Promise<Answer> {
-    const headers = new Headers();
+    const headers = new Headers({ "x-demo-visitor": this.#kind });
     if (this.#cookie !== undefined) headers.set("cookie", this.#cookie);
     if (node !== undefined) headers.set("x-demo-node", String(node));
     const start = performance.now();

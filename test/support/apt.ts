@@ -1,6 +1,7 @@
-import { execFileSync } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { atExit } from "./at-exit.ts";
+import { atExit } from "./redis/at-exit.ts";
 
 const POLICY = "/usr/sbin/policy-rc.d";
 const KEPT = `${POLICY}.kept-by-tests`;
@@ -10,23 +11,24 @@ export function canInstall(): boolean {
   return process.getuid?.() === 0 && existsSync("/usr/bin/apt-get");
 }
 
-/** Installs Debian's redis-server, as a program only: the service that comes with it is not started. */
-export function installRedis(): void {
-  console.log("No Redis found: installing the package redis-server with apt-get (no service is started).");
+/** Installs a package of Debian's, as a program only: a service that comes with it is not started. */
+export async function install(name: string): Promise<void> {
   const forgetExit = atExit(allowServices);
   forbidServices();
   try {
-    apt("update", "-qq");
-    apt("install", "-y", "-qq", "--no-install-recommends", "redis-server");
+    await apt("update", "-qq");
+    await apt("install", "-y", "-qq", "--no-install-recommends", name);
   } finally {
     forgetExit();
     allowServices();
   }
 }
 
-function apt(...args: string[]): void {
+/** Not synchronous: it may take a minute, and a test runner that hears nothing of its worker for so long gives it up. */
+async function apt(...args: string[]): Promise<void> {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  execFileSync("apt-get", args, { stdio: ["ignore", "ignore", "inherit"], env });
+  const [code] = await once(spawn("apt-get", args, { stdio: ["ignore", "ignore", "inherit"], env }), "exit");
+  if (code !== 0) throw new Error(`apt-get ${args.join(" ")} ended with exit status ${code}`);
 }
 
 /** Debian asks this program before it starts a service; 101 is "no". */

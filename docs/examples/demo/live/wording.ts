@@ -1,0 +1,49 @@
+import type { Flight, LogLine, NodeNews, RequestNews } from "./news.ts";
+
+type Line = Pick<LogLine, "text" | "tone">;
+
+/** What the log says of it, if anything. Of who is somebody made up, nothing: there would be no end to it. */
+export function lineOf(news: NodeNews, hasTraffic: boolean): Line | undefined {
+  switch (news.type) {
+    case "request":
+      return news.isTraffic ? undefined : requestLine(news);
+    case "invalidate":
+      return hasTraffic
+        ? undefined
+        : { tone: "plain", text: `heard from ${news.from}: forget ${news.digest}` };
+    case "live":
+      return { tone: "good", text: "is live: its memory is in use" };
+    case "suspect":
+      return { tone: "warn", text: "is suspect: every read goes to Redis until it hears again" };
+    case "flush":
+      return { tone: "warn", text: `emptied its memory: ${news.reason}` };
+    case "resurrection":
+      return { tone: "warn", text: `left out a save of ${news.digest}, which has been destroyed` };
+    case "listening":
+      return { tone: "good", text: "is up" };
+    case "ended":
+      return { tone: "bad", text: `${news.how}: its memory is gone, the sessions are in Redis` };
+    case "snapshot":
+    case "changed":
+      return undefined;
+  }
+}
+
+function requestLine({ method, path, status, read, commands, ms, seen }: RequestNews): Line {
+  const session = read === "none" ? "no session sent" : read;
+  const work = commands === 0 ? "no Redis command" : `${commands} Redis commands`;
+  const text = `${method} ${path}: ${session}, ${work}, ${ms.toFixed(1)} ms: ${seen}`;
+  return { text, tone: status >= 500 ? "bad" : "plain" };
+}
+
+/** What moves on the page because of it, if anything. */
+export function flightOf(node: number, news: NodeNews): Flight | undefined {
+  if (news.type === "invalidate") {
+    const from = Number(/\d+$/.exec(news.from)?.[0]);
+    return Number.isNaN(from) ? undefined : { kind: "heard", node, from };
+  }
+  if (news.type !== "request" || news.status >= 500) return undefined;
+  if (news.method === "POST" && news.status === 200) return { kind: "write", node };
+  if (news.read === "hit") return { kind: "hit", node };
+  return news.commands > 0 ? { kind: "read", node } : undefined;
+}

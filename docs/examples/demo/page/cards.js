@@ -1,0 +1,161 @@
+// @ts-check
+/** @import { CachedSession, NodeView, RequestNews } from "../live/news.ts" */
+
+const template = /** @type {HTMLTemplateElement} */ (document.querySelector("#node"));
+const calm = matchMedia("(prefers-reduced-motion: reduce)");
+
+/**
+ * A card for a node; `showNode` fills it.
+ * @param {number} number
+ * @returns {HTMLElement}
+ */
+export function newCard(number) {
+  const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
+  const card = /** @type {HTMLElement} */ (copy.firstElementChild);
+  const name = part(card, "name");
+  name.id = `node-${number}`;
+  name.textContent = `node ${number}`;
+  card.setAttribute("aria-labelledby", name.id);
+  return card;
+}
+
+/**
+ * @param {HTMLElement} card
+ * @param {NodeView} node
+ * @param {string} mine the digest of this browser's session
+ */
+export function showNode(card, node, mine) {
+  const { status, snapshot, isCut, uncuttable } = node;
+  card.dataset["status"] = status;
+  card.dataset["cut"] = String(isCut);
+  const state = part(card, "state");
+  state.textContent = snapshot?.state ?? status;
+  state.dataset["state"] = snapshot?.state ?? status;
+  showLease(card, node);
+  for (const name of /** @type {const} */ (["hits", "misses", "published", "heard"])) {
+    part(card, name).textContent = snapshot === null ? "–" : snapshot[name].toLocaleString("en");
+  }
+  const { cached, cacheSize, cacheTtlMs } = snapshot ?? { cached: [], cacheSize: 0, cacheTtlMs: 0 };
+  showCache(part(card, "cache"), cached, cacheTtlMs, mine);
+  const untold = cacheSize - cached.length;
+  part(card, "more").textContent = untold > 0 ? `and ${untold.toLocaleString("en")} more` : "";
+  showLast(part(card, "last"), node.last);
+
+  const isUp = status === "up";
+  for (const button of card.querySelectorAll("button")) button.disabled = !isUp;
+  const cut = faultButton(card, 0, isCut ? ["join", "Join again"] : ["cut", "Cut subscriber"]);
+  cut.disabled = !isUp || uncuttable !== null;
+  const kill = faultButton(card, 1, status === "down" ? ["start", "Start"] : ["kill", "Kill"]);
+  kill.disabled = status === "starting";
+  part(card, "note").textContent = isUp ? uncuttable : "";
+}
+
+/**
+ * Writes what a request that got no answer from the node came to.
+ * @param {HTMLElement} card
+ * @param {string} text
+ */
+export function showFailure(card, text) {
+  const last = part(card, "last");
+  last.dataset["read"] = "error";
+  last.textContent = text;
+}
+
+/**
+ * @param {HTMLElement} card
+ * @param {NodeView} node
+ */
+function showLease(card, { snapshot }) {
+  const { leaseMs, leaseAgeMs } = snapshot ?? { leaseMs: 0, leaseAgeMs: null };
+  const left = leaseAgeMs === null ? 0 : Math.max(0, leaseMs - leaseAgeMs) / 1000;
+  const lease = /** @type {HTMLMeterElement} */ (part(card, "lease"));
+  lease.max = lease.optimum = leaseMs / 1000;
+  lease.low = 0.6 * lease.max;
+  lease.value = left;
+  lease.title = `Its memory may be used for ${left.toFixed(1)} s more; each heartbeat that comes back makes it ${lease.max} s again.`;
+}
+
+/**
+ * @param {HTMLElement} list
+ * @param {readonly CachedSession[]} sessions
+ * @param {number} ttlMs
+ * @param {string} mine
+ */
+function showCache(list, sessions, ttlMs, mine) {
+  const wanted = new Map(sessions.map((session) => [String(session.entry), session]));
+  const chips = /** @type {HTMLElement[]} */ ([...list.children]);
+  for (const chip of chips) {
+    // What is deleted here is wanted no more, so that what is left is new.
+    if (!wanted.delete(chip.dataset["entry"] ?? "")) chip.remove();
+    chip.classList.toggle("mine", chip.dataset["digest"] === mine);
+  }
+  for (const session of wanted.values()) list.append(newChip(session, ttlMs, mine));
+}
+
+/**
+ * @param {CachedSession} session
+ * @param {number} ttlMs
+ * @param {string} mine
+ */
+function newChip({ entry, digest, user, theme, ageMs }, ttlMs, mine) {
+  const chip = document.createElement("li");
+  chip.className = digest === mine ? "chip mine" : "chip";
+  chip.dataset["entry"] = String(entry);
+  chip.dataset["digest"] = digest;
+  chip.dataset["theme"] = theme ?? "";
+  const id = document.createElement("span");
+  id.className = "digest";
+  id.textContent = digest;
+  const left = document.createElement("i");
+  left.className = "left";
+  chip.append(theme === null ? (user ?? "nobody") : `${user}, ${theme}`, id, left);
+  const timing = { duration: ttlMs, delay: -ageMs, fill: /** @type {const} */ ("forwards") };
+  left.animate([{ transform: "scaleX(1)" }, { transform: "scaleX(0)" }], timing);
+  if (!calm.matches) chip.animate([{ opacity: 0, scale: 0.8 }, {}], { duration: 200, easing: "ease-out" });
+  return chip;
+}
+
+/**
+ * @param {HTMLElement} last
+ * @param {RequestNews | null} request
+ */
+function showLast(last, request) {
+  const shown = JSON.stringify(request);
+  // What is older must not replace a failure that this browser has seen since.
+  if (last.dataset["shown"] === shown) return;
+  last.dataset["shown"] = shown;
+  if (request === null) return last.replaceChildren();
+  const { method, path, status, read, commands, ms, seen } = request;
+  last.dataset["read"] = status >= 500 ? "error" : read;
+  const how = document.createElement("b");
+  how.textContent = status >= 500 ? seen : `${read === "none" ? "no session sent" : read}: ${seen}`;
+  const work = commands === 1 ? "1 command" : `${commands} commands`;
+  last.replaceChildren(
+    `${method} ${path}, `,
+    how,
+    document.createElement("br"),
+    `${work}, ${ms.toFixed(1)} ms`,
+  );
+}
+
+/**
+ * @param {HTMLElement} card
+ * @param {number} index
+ * @param {readonly [order: string, label: string]} what
+ */
+function faultButton(card, index, [order, label]) {
+  const button = /** @type {HTMLButtonElement} */ (card.querySelectorAll(".faults button")[index]);
+  if (button.dataset["order"] !== order) {
+    button.dataset["order"] = order;
+    button.textContent = label;
+  }
+  return button;
+}
+
+/**
+ * @param {HTMLElement} card
+ * @param {string} name
+ */
+function part(card, name) {
+  return /** @type {HTMLElement} */ (card.querySelector(`[data-part="${name}"]`));
+}
