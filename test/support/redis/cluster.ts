@@ -1,0 +1,267 @@
+import { createClient } from "redis";
+import { install } from "../apt.ts";
+import { eventually } from "../eventually.ts";
+import { type FaultProxy, startProxy } from "../fault-proxy.ts";
+import { serverOnPath, startProcess } from "./process.ts";
+import type { RedisServer } from "./server.ts";
+
+type Admin = ReturnType<typeof createClient>;
+
+/** One process of a Redis Cluster. */
+export interface ClusterNode {
+  readonly url: string;
+  readonly port: number;
+  readonly id: string;
+  readonly server: RedisServer;
+  /** A command past all clients under test. */
+  run(...args: string[]): Promise<unknown>;
+}
+
+/** A Redis Cluster of processes of ours, with as many replicas as primaries. */
+export interface RedisCluster {
+  readonly nodes: readonly ClusterNode[];
+  /** As a user would list them. */
+  readonly rootNodes: { url: string }[];
+  /** Those that are alive and serve slots now, as `from` sees it. */
+  primaries(from?: ClusterNode): Promise<readonly ClusterNode[]>;
+  /** The proxies before the nodes' bus ports, if asked for. */
+  readonly buses: readonly FaultProxy[];
+  /** The primary that serves the key's slot, and one of its replicas. */
+  ownersOf(key: string): Promise<{ primary: ClusterNode; replica: ClusterNode }>;
+  slotOf(key: string): Promise<number>;
+  /** Takes a slot from one primary to another, key by key, as `redis-cli --cluster reshard` does. */
+  moveSlot(slot: number, from: ClusterNode, to: ClusterNode, halfway?: () => Promise<void>): Promise<void>;
+  /** Resolves when every node says that all slots are served, and agrees on who serves them. */
+  settled(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export interface ClusterStartOptions {
+  /** @default 3 */
+  readonly primaries?: number;
+  /** Primaries without slots, and without replicas. @default 0 */
+  readonly spares?: number;
+  /** Whether a proxy stands before each node's bus port, so that the links between nodes can be cut. @default false */
+  readonly busProxies?: boolean;
+  /** @default 2_000 */
+  readonly nodeTimeoutMs?: number;
+  /** More arguments for each server. */
+  readonly args?: readonly string[];
+}
+
+const SLOTS = 16_384;
+const GENEROUS = { timeoutMs: 60_000 };
+const BUS = 10_000;
+
+/** The server program; installed if need be, as it must be processes that can be killed one by one. */
+export async function serverProgram(): Promise<string> {
+  const found = serverOnPath();
+  if (found !== undefined) return found;
+  await install("redis-server");
+  return "redis-server";
+}
+
+/** Starts the processes, joins them, and gives each primary its slots and its replica. */
+export async function startCluster(options: ClusterStartOptions = {}): Promise<RedisCluster> {
+  const program = await serverProgram();
+  const size = options.primaries ?? 3;
+  const args = [
+    ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"],
+    ...["--cluster-node-timeout", String(options.nodeTimeoutMs ?? 2_000)],
+    // A replica that has just been made one is to be good enough to take over.
+    ...[
+      "--cluster-replica-validity-factor",
+      "0",
+      "--repl-ping-replica-period",
+      "1",
+      "--repl-diskless-sync-delay",
+      "0",
+    ],
+    ...(options.args ?? []),
+  ];
+  const started = await Promise.allSettled(
+    Array.from({ length: size * 2 + (options.spares ?? 0) }, () => startProcess(program, args)),
+  );
+  const nodes = started.flatMap((result) =>
+    result.status === "fulfilled" ? [new ProcessNode(result.value)] : [],
+  );
+  const cluster = new ProcessCluster(nodes, size * 2);
+  try {
+    for (const result of started) if (result.status === "rejected") throw result.reason;
+    await cluster.form(size, options.busProxies ?? false);
+    return cluster;
+  } catch (error) {
+    await cluster.stop();
+    throw error;
+  }
+}
+
+class ProcessNode implements ClusterNode {
+  readonly server: RedisServer;
+  readonly url: string;
+  readonly port: number;
+  id = "";
+  busPort: number;
+  readonly #admin: Admin;
+
+  constructor(server: RedisServer) {
+    this.server = server;
+    this.url = server.url;
+    this.port = Number(new URL(server.url).port);
+    this.busPort = this.port + BUS;
+    this.#admin = createClient({
+      url: server.url,
+      socket: { reconnectStrategy: 50 },
+      disableOfflineQueue: true,
+    });
+    this.#admin.on("error", () => {});
+  }
+
+  async run(...args: string[]): Promise<unknown> {
+    if (!this.#admin.isOpen) this.#admin.connect().catch(() => {});
+    await eventually(() => this.#admin.isReady, { ...GENEROUS, what: `${this.url} is there` });
+    return this.#admin.sendCommand(args);
+  }
+
+  async stop(): Promise<void> {
+    if (this.#admin.isOpen) this.#admin.destroy();
+    await this.server.stop();
+  }
+}
+
+interface SlotRange {
+  readonly from: number;
+  readonly to: number;
+  /** The primary's port, then its replicas'. */
+  readonly ports: readonly number[];
+}
+
+class ProcessCluster implements RedisCluster {
+  readonly nodes: readonly ProcessNode[];
+  readonly buses: FaultProxy[] = [];
+  /** How many nodes serve slots, or replicate those who do, at least. */
+  readonly #members: number;
+
+  constructor(nodes: readonly ProcessNode[], members: number) {
+    this.nodes = nodes;
+    this.#members = members;
+  }
+
+  get rootNodes(): { url: string }[] {
+    return this.nodes.map(({ url }) => ({ url }));
+  }
+
+  async form(size: number, busProxies: boolean): Promise<void> {
+    const [first] = this.nodes as [ProcessNode];
+    for (const [i, node] of this.nodes.entries()) {
+      node.id = String(await node.run("CLUSTER", "MYID"));
+      await node.run("CLUSTER", "SET-CONFIG-EPOCH", String(i + 1));
+      if (busProxies) await this.#putProxyBefore(node);
+      if (node !== first)
+        await node.run("CLUSTER", "MEET", "127.0.0.1", String(first.port), String(first.busPort));
+    }
+    for (let i = 0; i < size; i++) {
+      const [from, to] = [Math.floor((i * SLOTS) / size), Math.floor(((i + 1) * SLOTS) / size)];
+      const slots = Array.from({ length: to - from }, (_, slot) => String(from + slot));
+      await this.#node(i).run("CLUSTER", "ADDSLOTS", ...slots);
+    }
+    for (const node of this.nodes) {
+      await eventually(async () => (await this.#knownTo(node)) === this.nodes.length, GENEROUS);
+    }
+    for (let i = 0; i < size; i++) {
+      await this.#node(size + i).run("CLUSTER", "REPLICATE", this.#node(i).id);
+    }
+    await this.settled();
+  }
+
+  async #putProxyBefore(node: ProcessNode): Promise<void> {
+    const bus = await startProxy(`redis://127.0.0.1:${node.busPort}`);
+    this.buses.push(bus);
+    node.busPort = bus.port;
+    await node.run("CONFIG", "SET", "cluster-announce-bus-port", String(bus.port));
+  }
+
+  async primaries(from?: ClusterNode): Promise<readonly ClusterNode[]> {
+    const ranges = await this.#ranges(from ?? (await this.#anyAlive()));
+    return this.nodes.filter(({ port }) => ranges.some(({ ports }) => ports[0] === port));
+  }
+
+  async ownersOf(key: string): Promise<{ primary: ClusterNode; replica: ClusterNode }> {
+    const slot = await this.slotOf(key);
+    const ranges = await this.#ranges(await this.#anyAlive());
+    const [primary, replica] = ranges.find(({ from, to }) => from <= slot && slot <= to)?.ports ?? [];
+    const nodeAt = (port: number | undefined) => this.nodes.find((node) => node.port === port) as ClusterNode;
+    return { primary: nodeAt(primary), replica: nodeAt(replica) };
+  }
+
+  async slotOf(key: string): Promise<number> {
+    return Number(await (await this.#anyAlive()).run("CLUSTER", "KEYSLOT", key));
+  }
+
+  async moveSlot(
+    slot: number,
+    from: ClusterNode,
+    to: ClusterNode,
+    halfway: () => Promise<void> = async () => {},
+  ): Promise<void> {
+    await to.run("CLUSTER", "SETSLOT", String(slot), "IMPORTING", from.id);
+    await from.run("CLUSTER", "SETSLOT", String(slot), "MIGRATING", to.id);
+    for (let first = true; ; first = false) {
+      const keys = (await from.run("CLUSTER", "GETKEYSINSLOT", String(slot), "10")) as string[];
+      if (keys.length === 0) break;
+      await from.run("MIGRATE", "127.0.0.1", String(to.port), "", "0", "5000", "KEYS", ...keys.map(String));
+      if (first) await halfway();
+    }
+    for (const node of [to, from]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+  }
+
+  async settled(): Promise<void> {
+    await eventually(async () => {
+      const views = await Promise.all(this.nodes.map((node) => this.#viewOf(node)));
+      return views.every((view) => view !== undefined && view === views[0]);
+    }, GENEROUS);
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map((node) => node.stop()));
+    await Promise.all(this.buses.map((bus) => bus.close()));
+  }
+
+  #node(i: number): ProcessNode {
+    return this.nodes[i] as ProcessNode;
+  }
+
+  async #anyAlive(): Promise<ClusterNode> {
+    const answering = async (node: ClusterNode): Promise<ClusterNode> => {
+      await node.run("PING");
+      return node;
+    };
+    return Promise.any(this.nodes.map(answering));
+  }
+
+  async #knownTo(node: ClusterNode): Promise<number> {
+    const lines = String(await node.run("CLUSTER", "NODES"))
+      .trim()
+      .split("\n");
+    return lines.filter((line) => !line.includes("handshake")).length;
+  }
+
+  /** Who serves what with which replicas, in words; undefined while something is amiss. */
+  async #viewOf(node: ClusterNode): Promise<string | undefined> {
+    if (!String(await node.run("CLUSTER", "INFO")).includes("cluster_state:ok")) return undefined;
+    const info = String(await node.run("INFO", "replication"));
+    if (info.includes("role:slave") && !info.includes("master_link_status:up")) return undefined;
+    const ranges = await this.#ranges(node);
+    const all = new Set(ranges.flatMap(({ ports }) => ports));
+    return all.size >= this.#members ? JSON.stringify(ranges) : undefined;
+  }
+
+  async #ranges(node: ClusterNode): Promise<SlotRange[]> {
+    const reply = (await node.run("CLUSTER", "SLOTS")) as [number, number, ...[string, number][]][];
+    const ranges = reply.map(([from, to, ...owners]) => {
+      const ports = owners.map(([, port]) => Number(port));
+      return { from, to, ports: [ports[0] as number, ...ports.slice(1).sort()] };
+    });
+    return ranges.sort((a, b) => a.from - b.from);
+  }
+}

@@ -1,0 +1,126 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createClient } from "redis";
+import { eventually } from "../eventually.ts";
+import { serverProgram } from "./cluster.ts";
+import { startProcess } from "./process.ts";
+import type { RedisServer } from "./server.ts";
+
+/** A primary and its replica, watched by three Sentinels: processes of ours. */
+export interface SentinelSet {
+  readonly name: string;
+  /** As a user would list them. */
+  readonly sentinelRootNodes: { host: string; port: number }[];
+  readonly servers: readonly RedisServer[];
+  readonly sentinels: readonly RedisServer[];
+  /** The server that the Sentinels take for the primary. */
+  primary(): Promise<RedisServer>;
+  /** A command past all clients under test. */
+  run(server: RedisServer, ...args: string[]): Promise<unknown>;
+  /** Resolves when all Sentinels know each other, the primary, and a replica that could follow it. */
+  settled(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const NAME = "mymaster";
+const SENTINELS = 3;
+const GENEROUS = { timeoutMs: 60_000 };
+
+export async function startSentinels(): Promise<SentinelSet> {
+  const program = await serverProgram();
+  const folder = mkdtempSync(join(tmpdir(), "sentinels-"));
+  const all: RedisServer[] = [];
+  const stop = async () => {
+    await Promise.all(all.map((server) => server.stop()));
+    rmSync(folder, { recursive: true, force: true });
+  };
+  const start = async (run: string, ...args: string[]) => {
+    const server = await startProcess(run, args);
+    all.push(server);
+    return server;
+  };
+  try {
+    const fast = ["--repl-ping-replica-period", "1", "--repl-diskless-sync-delay", "0"];
+    const primary = await start(program, ...fast);
+    const replica = await start(program, ...fast, "--replicaof", "127.0.0.1", String(portOf(primary)));
+    const sentinels: RedisServer[] = [];
+    for (let i = 0; i < SENTINELS; i++) {
+      sentinels.push(await start(sentinelProgram(program, join(folder, String(i)), portOf(primary))));
+    }
+    const set = new ProcessSentinels([primary, replica], sentinels, stop);
+    await set.settled();
+    return set;
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/**
+ * A program that runs one Sentinel. It writes what it learns into its configuration, so that must be a file, and the first
+ * argument.
+ */
+function sentinelProgram(server: string, path: string, primaryPort: number): string {
+  const settings = [
+    `sentinel monitor ${NAME} 127.0.0.1 ${primaryPort} 2`,
+    `sentinel down-after-milliseconds ${NAME} 1000`,
+    `sentinel failover-timeout ${NAME} 2000`,
+    `sentinel parallel-syncs ${NAME} 1`,
+  ];
+  writeFileSync(`${path}.conf`, `${settings.join("\n")}\n`);
+  writeFileSync(`${path}.sh`, `#!/bin/sh\nexec ${server} ${path}.conf --sentinel "$@"\n`, { mode: 0o755 });
+  return `${path}.sh`;
+}
+
+class ProcessSentinels implements SentinelSet {
+  readonly name = NAME;
+  readonly servers: readonly RedisServer[];
+  readonly sentinels: readonly RedisServer[];
+  readonly stop: () => Promise<void>;
+
+  constructor(servers: readonly RedisServer[], sentinels: readonly RedisServer[], stop: () => Promise<void>) {
+    this.servers = servers;
+    this.sentinels = sentinels;
+    this.stop = stop;
+  }
+
+  get sentinelRootNodes(): { host: string; port: number }[] {
+    return this.sentinels.map((server) => ({ host: "127.0.0.1", port: portOf(server) }));
+  }
+
+  async primary(): Promise<RedisServer> {
+    const [sentinel] = this.sentinels as [RedisServer];
+    const [, port] = (await this.run(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)) as [
+      string,
+      string,
+    ];
+    return this.servers.find((server) => portOf(server) === Number(port)) as RedisServer;
+  }
+
+  async run(server: RedisServer, ...args: string[]): Promise<unknown> {
+    const client = createClient({ url: server.url, socket: { reconnectStrategy: false } });
+    client.on("error", () => {});
+    await client.connect();
+    try {
+      return await client.sendCommand(args);
+    } finally {
+      client.destroy();
+    }
+  }
+
+  async settled(): Promise<void> {
+    for (const sentinel of this.sentinels) {
+      await eventually(async () => {
+        const text = JSON.stringify(await this.run(sentinel, "SENTINEL", "MASTERS"));
+        const [replicas] = (await this.run(sentinel, "SENTINEL", "REPLICAS", NAME)) as unknown[];
+        const isWhole = /"num-other-sentinels","2"/.test(text) || /"num-other-sentinels":"2"/.test(text);
+        return isWhole && /master-link-status"[,:]"ok"/.test(JSON.stringify(replicas));
+      }, GENEROUS);
+    }
+  }
+}
+
+function portOf({ url }: RedisServer): number {
+  return Number(new URL(url).port);
+}
