@@ -8,9 +8,14 @@ interface SingleClient extends RedisStoreClient {
   readonly options?: { readonly disableOfflineQueue?: boolean };
 }
 
+interface SentinelClient extends RedisStoreClient {
+  getMasterNode(): unknown;
+}
+
 interface Waiting {
   readonly deadline: Deadline;
-  readonly goOn: () => void;
+  /** @returns whether it need not wait any longer */
+  readonly look: () => boolean;
 }
 
 /**
@@ -24,31 +29,52 @@ interface Waiting {
  * the last listener off such an object cuts it off from all events for good.
  */
 export class ClientReadiness {
-  /** Undefined for a pool, Cluster or Sentinel: they do not tell of the connection that an operation will take. */
-  readonly #client: SingleClient | undefined;
+  /** Whether the client has the connection that an operation will take. A pool does not tell, so it counts as connected. */
+  readonly #isConnected: () => boolean;
+  readonly #client: RedisStoreClient;
   readonly #waiting = new Set<Waiting>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(client: RedisStoreClient) {
-    if (kindOf(client) === "single") this.#client = client as SingleClient;
+    this.#client = client;
+    const kind = kindOf(client);
+    if (kind === "single") this.#isConnected = () => (client as SingleClient).isReady;
+    else if (kind === "sentinel") {
+      this.#isConnected = () => (client as SentinelClient).getMasterNode() !== undefined;
+    } else this.#isConnected = () => true;
   }
 
   /** Whether an operation must wait for `whenReady`. A closed client is not waited for: its refusal is the answer. */
   get mustWait(): boolean {
-    const client = this.#client;
-    return client !== undefined && !client.isReady && client.isOpen;
+    return !this.#isConnected() && this.#client.isOpen;
   }
 
   /**
    * Resolves when the client is ready; never, when the deadline passes before.
    * @throws when the client was made with `disableOfflineQueue`: its user wants an error rather than a wait
    */
-  whenReady(deadline: Deadline): Promise<void> {
-    if (this.#client?.options?.disableOfflineQueue === true) {
-      return Promise.reject(new Error("The client is offline, and its disableOfflineQueue is set"));
+  async whenReady(deadline: Deadline): Promise<void> {
+    const { options } = this.#client as SingleClient;
+    if (options?.disableOfflineQueue === true) {
+      throw new Error("The client is offline, and its disableOfflineQueue is set");
     }
-    return new Promise((goOn) => {
-      this.#waiting.add({ deadline, goOn });
+    await this.until(deadline, () => !this.mustWait || undefined);
+  }
+
+  /** What `look` finds, as soon as it finds anything; never, when the deadline passes before. @throws what it throws */
+  until<T>(deadline: Deadline, look: () => T | undefined): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const lookNow = () => {
+        try {
+          const found = look();
+          if (found !== undefined) resolve(found);
+          return found !== undefined;
+        } catch (error) {
+          reject(error);
+          return true;
+        }
+      };
+      this.#waiting.add({ deadline, look: lookNow });
       this.#lookLater();
     });
   }
@@ -59,10 +85,8 @@ export class ClientReadiness {
 
   #look(): void {
     this.#timer = undefined;
-    const wait = this.mustWait;
     for (const waiting of this.#waiting) {
-      if (!wait) waiting.goOn();
-      if (!wait || waiting.deadline.passed) this.#waiting.delete(waiting);
+      if (waiting.deadline.passed || waiting.look()) this.#waiting.delete(waiting);
     }
     if (this.#waiting.size > 0) this.#lookLater();
   }

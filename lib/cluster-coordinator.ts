@@ -1,10 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { type ClusterMessage, decodeMessage, encodeMessage } from "./cluster-message.ts";
 import { SessionStoreError } from "./errors.ts";
-import { Lease } from "./lease.ts";
+import { Listening } from "./listening.ts";
 import { OwnWrites } from "./own-writes.ts";
-import type { RedisSubscriberClient } from "./redis-client.ts";
-import { Subscription } from "./subscription.ts";
+import type { Primaries, Primary } from "./primaries.ts";
 
 /**
  * Whether what this process has cached can be trusted:
@@ -28,10 +27,8 @@ export interface ClusterHandlers {
 }
 
 export interface ClusterCoordinatorOptions {
-  /** The client that is duplicated to subscribe with. */
-  readonly subscriber: RedisSubscriberClient;
-  /** Publishes on the *data* client: that path is what the lease is about. Rejects when it was not acknowledged. */
-  readonly publish: (channel: string, message: string) => Promise<void>;
+  /** Whom to listen to, and to send heartbeats to on the *data* client: that path is what the lease is about. */
+  readonly primaries: Primaries;
   readonly channel: string;
   readonly nodeId: string;
   readonly prefix: string;
@@ -58,18 +55,20 @@ export interface CoordinatorStats {
 }
 
 const FIRST_RETRY_MS = 50;
-const LONGEST_RETRY_MS = 2_000;
+const LONGEST_RETRY_MS = 500;
 
 /**
  * Keeps the processes in touch: hears what others wrote, words what this one writes, and knows at any moment whether
  * anything can have been missed.
  *
- * 1. A subscription is opened on a connection of its own. The cache is not used yet: `syncing`.
- * 2. A heartbeat goes out on the data client, on a channel that only this process listens to, every `heartbeatMs`.
- * 3. When it comes back, everything published before it has been heard, since Redis delivers to one connection in the order in which
- *    it carries out. From the first heartbeat sent after the subscription: `live`.
- * 4. Hits are served while the newest heartbeat that came back was sent less than `leaseMs` ago.
- * 5. When the lease lapses or the subscription is lost: `suspect`, and the store is told to trust nothing.
+ * 1. It is found out which primaries there are: one, or those of a Cluster. To each a subscription is opened, on a
+ *    connection of its own. The cache is not used yet: `syncing`.
+ * 2. A heartbeat goes out to each on the data client, on a channel that only this process listens to, every `heartbeatMs`.
+ * 3. When it comes back, everything published at that primary before it has been heard, since Redis delivers to one
+ *    connection in the order in which it carries out. From the first that was sent to each after its subscription: `live`.
+ * 4. Hits are served while, of every primary, the newest heartbeat that came back was sent less than `leaseMs` ago.
+ * 5. When a lease lapses, a subscription is lost, or a heartbeat finds other primaries: `suspect`, and the store is told to
+ *    trust nothing. Other primaries mean 1 again.
  * 6. A subscription that does not bring back what Redis acknowledged is mute: it is ended, and another opened. One that
  *    only was late is live again with its next heartbeat.
  *
@@ -82,16 +81,20 @@ export class ClusterCoordinator {
 
   readonly #options: ClusterCoordinatorOptions;
   readonly #heartbeatChannel: string;
-  readonly #lease: Lease;
   readonly #ownWrites = new OwnWrites();
   #state: ClusterState = "off";
-  #subscription: Subscription | undefined;
+  #listenings: readonly Listening[] = [];
+  /** Whether they are those of all primaries. */
+  #isComplete = false;
+  /** When the oldest of the newest heartbeats that came back was sent; undefined if one primary's is missing. */
+  #provenAt: number | undefined;
+  #surveying: Promise<void> | undefined;
   #retries = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #lastError: SessionStoreError | undefined;
   readonly #waitingForLive = new Set<{ resolve: () => void; reject: (error: SessionStoreError) => void }>();
-  /** Numbers the attempts to subscribe; only the latest counts. */
+  /** Numbers the starts; what an earlier one has left under way counts no more. */
   #generation = 0;
   /** The wall clock's lead over the monotonic one. */
   #wallClock = 0;
@@ -105,7 +108,6 @@ export class ClusterCoordinator {
     this.#options = options;
     this.nodeId = options.nodeId;
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
-    this.#lease = new Lease(options.leaseMs);
   }
 
   get state(): ClusterState {
@@ -123,13 +125,13 @@ export class ClusterCoordinator {
 
   /** How long ago the newest heartbeat that came back was sent, in milliseconds; undefined when nothing is proven. */
   get leaseAgeMs(): number | undefined {
-    return this.#lease.ageMs(performance.now());
+    return this.#provenAt === undefined ? undefined : performance.now() - this.#provenAt;
   }
 
   /** Whether the cache may be read and filled at `now` (performance.now()). A lapsed lease is found out here at once. */
   isLive(now: number): boolean {
     if (this.#state !== "live") return false;
-    if (this.#lease.isHeld(now)) return true;
+    if (this.#isHeld(now)) return true;
     this.#suspect(`no heartbeat came back for ${this.#options.leaseMs} ms`);
     return false;
   }
@@ -138,9 +140,10 @@ export class ClusterCoordinator {
   start(): void {
     if (this.#state !== "off") return;
     this.#state = "syncing";
+    this.#generation++;
     this.#wallClock = Date.now() - performance.now();
     this.#heartbeatTimer = setInterval(() => this.#tick(), this.#options.heartbeatMs).unref();
-    void this.#open();
+    this.#survey();
   }
 
   /**
@@ -174,7 +177,7 @@ export class ClusterCoordinator {
   announce(type: "SessionInvalidated" | "SessionDeleted", sids: readonly string[]): OutgoingMessage;
   announce(type: "CacheClear"): OutgoingMessage;
   announce(type: ClusterMessage["type"], sids: readonly string[] = []): OutgoingMessage {
-    const sequence = this.#ownWrites.begin();
+    const sequence = this.#ownWrites.begin(Math.max(1, this.#listenings.length));
     const { instanceId, nodeId } = this;
     const base = { instanceId, sequence, nodeId, prefix: this.#options.prefix, sentAt: Date.now() };
     return {
@@ -193,56 +196,101 @@ export class ClusterCoordinator {
     this.#state = "off";
     clearInterval(this.#heartbeatTimer);
     clearTimeout(this.#retryTimer);
-    this.#subscription?.end();
-    this.#subscription = undefined;
-    this.#lease.restart();
+    this.#listenTo([]);
+    this.#surveying = undefined;
+    this.#isComplete = false;
+    this.#provenAt = undefined;
     this.#options.handlers.distrust("closed");
     for (const { reject } of this.#waitingForLive) reject(notLive("the store was closed", undefined));
     this.#waitingForLive.clear();
   }
 
-  async #open(): Promise<void> {
-    const generation = ++this.#generation;
+  /** Finds out which primaries there are, and listens to them: as often as it takes, one attempt at a time. */
+  #survey(): void {
+    this.#isComplete = false;
+    if (this.#surveying !== undefined) return;
+    const generation = this.#generation;
     const isCurrent = () => generation === this.#generation && this.#state !== "off";
-    try {
-      const subscription = await Subscription.open({
-        client: this.#options.subscriber,
-        channels: [this.#options.channel, this.#heartbeatChannel],
-        onMessage: (message, channel) => this.#onMessage(message, channel),
-        onLost: (error) => {
-          if (isCurrent()) this.#lost(error);
-        },
-        timeoutMs: this.#options.subscribeTimeoutMs,
-      });
-      if (!isCurrent()) return subscription.end();
-      this.#subscription = subscription;
-      this.#lease.restart();
-      this.#ownWrites.clear();
-      this.#beat();
-    } catch (error) {
-      if (isCurrent()) this.#lost(error as SessionStoreError);
-    }
+    clearTimeout(this.#retryTimer);
+    this.#surveying = this.#options.primaries.survey().then(
+      (primaries) => {
+        if (!isCurrent()) return;
+        this.#surveying = undefined;
+        this.#retries = 0;
+        this.#isComplete = true;
+        this.#listenTo(primaries);
+      },
+      (error: SessionStoreError) => {
+        if (!isCurrent()) return;
+        this.#surveying = undefined;
+        this.#failed(error);
+        const wait = Math.min(FIRST_RETRY_MS * 2 ** this.#retries++, LONGEST_RETRY_MS);
+        this.#retryTimer = setTimeout(() => this.#survey(), wait).unref();
+      },
+    );
   }
 
-  /** The subscription is gone, or could not be had: nothing is heard until there is another. */
-  #lost(error: SessionStoreError): void {
-    this.#subscription?.end();
-    this.#subscription = undefined;
-    this.#lastError = error;
-    if (this.#state === "live") this.#suspect(error.message);
-    this.#options.handlers.error(error);
-    // Spread out, so that a restarted Redis does not meet all processes at the same moment.
-    const wait =
-      Math.min(FIRST_RETRY_MS * 2 ** this.#retries++, LONGEST_RETRY_MS) * (0.5 + Math.random() / 2);
-    this.#retryTimer = setTimeout(() => void this.#open(), wait).unref();
+  /** Goes on listening to those it listens to already, begins with the others, and ends what is left over. */
+  #listenTo(primaries: readonly Primary[]): void {
+    const before = new Map(this.#listenings.map((listening) => [listening.primary.id, listening]));
+    this.#listenings = primaries.map((primary) => {
+      const kept = before.get(primary.id);
+      before.delete(primary.id);
+      return kept ?? this.#listening(primary);
+    });
+    for (const listening of before.values()) listening.end();
+    this.#doubt();
+  }
+
+  #listening(primary: Primary): Listening {
+    const { channel, leaseMs, subscribeTimeoutMs, primaries } = this.#options;
+    return new Listening({
+      primary,
+      channel,
+      heartbeatChannel: this.#heartbeatChannel,
+      mustConfirm: primaries.mayChange,
+      leaseMs,
+      subscribeTimeoutMs,
+      handlers: {
+        message: (text) => this.#onMessage(text),
+        opened: () => this.#ownWrites.clear(),
+        proven: () => this.#proven(),
+        lost: (error) => {
+          this.#provenAt = undefined;
+          if (this.#state === "live") this.#suspect(error.message);
+          this.#failed(error);
+        },
+        failed: (error) => this.#failed(error),
+        changed: () => this.#changed(),
+      },
+    });
+  }
+
+  #changed(): void {
+    if (this.#state === "live") this.#suspect("there are other primaries now");
+    this.#survey();
+  }
+
+  /** Nothing is proven any more, until heartbeats sent from now on have come back. */
+  #doubt(): void {
+    const now = performance.now();
+    this.#provenAt = undefined;
+    for (const listening of this.#listenings) {
+      listening.void();
+      listening.beat(now);
+    }
   }
 
   #suspect(reason: string): void {
     this.#state = "suspect";
-    this.#lease.void();
     this.#options.handlers.distrust(reason);
     this.#options.handlers.suspect(reason);
-    this.#beat();
+    this.#doubt();
+  }
+
+  #failed(error: SessionStoreError): void {
+    this.#lastError = error;
+    this.#options.handlers.error(error);
   }
 
   #tick(): void {
@@ -255,31 +303,11 @@ export class ClusterCoordinator {
       this.#suspect(`the process stood still for ${Math.round(frozenMs)} ms`);
     }
     this.isLive(now);
-    if (this.#subscription !== undefined && this.#lease.isMute(now)) {
-      this.#lost(new SessionStoreError("ERR_SUBSCRIPTION", "The subscriber's connection is mute"));
-    }
-    this.#beat();
+    if (this.#isComplete && !this.#options.primaries.isCurrent) this.#changed();
+    for (const listening of this.#listenings) listening.beat(now);
   }
 
-  #beat(): void {
-    if (this.#subscription === undefined || this.#lease.isSending) return;
-    const number = this.#lease.sent(performance.now());
-    this.#options.publish(this.#heartbeatChannel, String(number)).then(
-      () => this.#lease.acknowledged(number, performance.now()),
-      (error: SessionStoreError) => {
-        this.#lease.failed(number);
-        if (this.#state === "off") return;
-        this.#lastError = error;
-        this.#options.handlers.error(error);
-      },
-    );
-  }
-
-  #onMessage(text: string, channel: string): void {
-    if (channel === this.#heartbeatChannel) {
-      this.#onHeartbeat(Number(text));
-      return;
-    }
+  #onMessage(text: string): void {
     this.#messagesReceived++;
     const message = decodeMessage(text);
     if (message === undefined || message.prefix !== this.#options.prefix) {
@@ -292,15 +320,22 @@ export class ClusterCoordinator {
     else this.#options.handlers.forget(message.sids, message.nodeId);
   }
 
-  #onHeartbeat(number: number): void {
-    this.#lease.cameBack(number);
-    if (this.#state === "live" || !this.#lease.isHeld(performance.now())) return;
+  /** A heartbeat has come back from one of the primaries. */
+  #proven(): void {
+    let oldest = Number.POSITIVE_INFINITY;
+    for (const { provenAt } of this.#listenings)
+      oldest = Math.min(oldest, provenAt ?? Number.NEGATIVE_INFINITY);
+    this.#provenAt = Number.isFinite(oldest) && this.#isComplete ? oldest : undefined;
+    if (this.#state === "live" || !this.#isHeld(performance.now())) return;
     this.#state = "live";
-    this.#retries = 0;
     this.#lastError = undefined;
     this.#options.handlers.live();
     for (const { resolve } of this.#waitingForLive) resolve();
     this.#waitingForLive.clear();
+  }
+
+  #isHeld(now: number): boolean {
+    return this.#provenAt !== undefined && now - this.#provenAt < this.#options.leaseMs;
   }
 }
 

@@ -42,3 +42,11 @@ export function shown(value: unknown): string {
   }
   return Array.isArray(value) ? "an array" : `an object (${value.constructor?.name ?? "no prototype"})`;
 }
+
+/** What is to be added to an error in which Redis refuses for want of a right: Redis says what failed, not what to allow. */
+export function rightsFor(reason: string, rights: () => string): string {
+  return REFUSALS.test(reason) ? ` (needed: ${rights()})` : "";
+}
+
+/** In a script Redis 6 and 7.0 say it in other words. */
+const REFUSALS = /NOPERM|ACL failure|can't run this command|can't access at least one/;

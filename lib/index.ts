@@ -14,7 +14,7 @@ export { SessionStoreError, type SessionStoreErrorCode } from "./errors.ts";
 export { LocalCache, type LocalCacheLimits, type LocalCacheStats } from "./local-cache.ts";
 export type { ConflictingValues, ResolveConflict } from "./merge-sessions.ts";
 export type { ClusteredRedisStoreOptions, ClusterOptions, LocalCacheOptions } from "./options.ts";
-export type { RedisStoreClient, RedisSubscriberClient } from "./redis-client.ts";
+export type { RedisStoreClient, RedisSubscriberClient, RedisSubscriberSource } from "./redis-client.ts";
 export type { Serializer } from "./serializer.ts";
 export type { SessionTtl } from "./session-lifetime.ts";
 export type {

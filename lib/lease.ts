@@ -4,7 +4,8 @@ interface Heartbeat {
 }
 
 /**
- * The arithmetic of heartbeats: how fresh this process provably is, and whether its subscription is mute. All times are
+ * The arithmetic of heartbeats: since when this process has provably heard everything, and whether its
+ * subscription is mute. All times are
  * those of a monotonic clock, in milliseconds, and handed in.
  *
  * Source: C. Gray, D. Cheriton, "Leases: An Efficient Fault-Tolerant Mechanism for Distributed File Cache Consistency",
@@ -23,14 +24,9 @@ export class Lease {
     this.#leaseMs = leaseMs;
   }
 
-  /** Whether the newest heartbeat that came back was sent less than a lease ago. */
-  isHeld(now: number): boolean {
-    return this.#provenAt !== undefined && now - this.#provenAt < this.#leaseMs;
-  }
-
-  /** For how long something may have gone unheard; undefined when nothing is proven. */
-  ageMs(now: number): number | undefined {
-    return this.#provenAt === undefined ? undefined : now - this.#provenAt;
+  /** When the newest heartbeat that came back was sent; undefined when nothing is proven. */
+  get provenAt(): number | undefined {
+    return this.#provenAt;
   }
 
   /** Redis has acknowledged a heartbeat a whole lease ago that has not come back: nothing comes back here. */

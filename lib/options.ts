@@ -1,7 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { shown } from "./errors.ts";
 import type { ResolveConflict } from "./merge-sessions.ts";
-import { kindOf, type RedisStoreClient, type RedisSubscriberClient } from "./redis-client.ts";
+import {
+  kindOf,
+  type RedisStoreClient,
+  type RedisSubscriberClient,
+  type RedisSubscriberSource,
+} from "./redis-client.ts";
 import type { Serializer } from "./serializer.ts";
 import type { SessionTtl } from "./session-lifetime.ts";
 
@@ -34,8 +39,11 @@ export interface ClusterOptions {
   readonly heartbeatMs?: number | undefined;
   /** For how long one proof lasts, in milliseconds: the most by which a hit may be behind. More than `heartbeatMs`. @default 3_000 */
   readonly leaseMs?: number | undefined;
-  /** The client to duplicate for the subscription; it need not be connected. Needed when `client` is a pool. @default client */
-  readonly subscriber?: RedisSubscriberClient | undefined;
+  /**
+   * The client to duplicate for the subscription, which need not be connected, or a function that returns a new client each
+   * time. Needed when `client` cannot be duplicated: a pool, or a Sentinel client of node-redis 5. @default client
+   */
+  readonly subscriber?: RedisSubscriberSource | undefined;
 }
 
 /** What a `ClusteredRedisStore` takes. `client` to `scanCount` are connect-redis's, with its names, units and defaults. */
@@ -101,7 +109,7 @@ export interface ResolvedCluster {
   readonly subscribeTimeoutMs: number;
   readonly heartbeatMs: number;
   readonly leaseMs: number;
-  readonly subscriber: RedisSubscriberClient;
+  readonly subscriber: RedisSubscriberSource;
 }
 
 /** The longest delay that a Node timer takes. */
@@ -160,6 +168,10 @@ function resolveCluster(given: Record<string, unknown>, client: RedisStoreClient
   };
 }
 
+interface QueueOptions {
+  readonly commandsQueueMaxLength?: number;
+}
+
 function clientOf(name: string, client: unknown): RedisStoreClient {
   const takes = 'a client of the "redis" package (node-redis 5 or 6): createClient(), createClientPool(), …';
   const kind = kindOf(client);
@@ -168,23 +180,44 @@ function clientOf(name: string, client: unknown): RedisStoreClient {
       client !== null && typeof client === "object" && "status" in client && "multi" in client;
     throw wrong(name, takes, client, isIoredis ? "an ioredis client" : undefined);
   }
-  const { options } = client as { options?: { commandsQueueMaxLength?: number } };
-  if (options?.commandsQueueMaxLength !== undefined) {
+  const { options, _options } = client as { options?: QueueOptions; _options?: { defaults?: QueueOptions } };
+  const longest = options?.commandsQueueMaxLength ?? _options?.defaults?.commandsQueueMaxLength;
+  if (longest !== undefined) {
     // MULTI and SET may be queued and EXEC refused; the connection is then left within a transaction.
     const why = "when its queue is full, node-redis cuts transactions in two";
-    const got = shown(options.commandsQueueMaxLength);
+    const got = shown(longest);
     throw new TypeError(`${name}: expected one without commandsQueueMaxLength (${why}), got ${got}`);
   }
   if (!("withTypeMapping" in (client as object))) throw wrong(name, takes, client, "node-redis 4 or older");
   return client as RedisStoreClient;
 }
 
-function subscriberOf(subscriber: unknown, client: RedisStoreClient): RedisSubscriberClient {
-  const candidate = subscriber == null ? client : clientOf("cluster.subscriber", subscriber);
-  if (kindOf(candidate) !== "pool") return candidate as RedisSubscriberClient;
-  const name = subscriber == null ? "cluster.subscriber" : "cluster.subscriber (given a pool)";
+function subscriberOf(subscriber: unknown, client: RedisStoreClient): RedisSubscriberSource {
+  const name = "cluster.subscriber";
+  const kind = kindOf(client);
+  if (kind === "cluster" && subscriber != null) {
+    throw wrong(name, "nothing with a Cluster client, whose nodes' own are duplicated", subscriber);
+  }
+  if (typeof subscriber === "function") return subscriber as () => RedisStoreClient;
+  const candidate = subscriber == null ? client : clientOf(name, subscriber);
+  const given = kindOf(candidate);
+  // Whoever listens must be where the client writes, after a failover, too.
+  if (given !== kind && given !== "pool" && !(kind === "pool" && given === "single")) {
+    throw wrong(
+      name,
+      `a client of the same kind as client (${kind})`,
+      subscriber,
+      `one of another (${given})`,
+    );
+  }
+  if ("duplicate" in candidate) return candidate as RedisSubscriberClient;
+  const [what, instead] =
+    given === "pool"
+      ? ["a pool", "pass a client from createClient() here"]
+      : ["a Sentinel client of node-redis 5", "pass a function here that makes one, or use node-redis 6"];
+  const where = subscriber == null ? name : `${name} (given ${what})`;
   throw new TypeError(
-    `${name}: a pool cannot be duplicated for the subscription: pass a client from createClient() here, or cluster: false`,
+    `${where}: ${what} cannot be duplicated for the subscription: ${instead}, or cluster: false`,
   );
 }
 

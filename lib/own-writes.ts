@@ -1,5 +1,8 @@
-const UNDER_WAY = 0;
-const MET_HALFWAY = 1;
+interface Write {
+  /** How many more copies of its message are to come. */
+  copies: number;
+  hasEnded: boolean;
+}
 
 /** How many acknowledged writes may wait for their messages; past that the oldest is forgotten, which costs a read. */
 const MAX_WAITING = 10_000;
@@ -9,33 +12,36 @@ const MAX_WAITING = 10_000;
  * cache (or took out) itself. Any other must be obeyed like a stranger's, above all that of a write that timed out here and
  * was carried out later.
  *
- * A write and its message meet in either order, once. The first to come leaves a mark, the second takes it away. A message
- * that comes while its write is still under way is passed over, too: whatever becomes of the write, the store forgets
- * the session when it ends.
+ * A write and its message meet in either order, once: or in a Cluster, where each primary brings a copy of the message, once for
+ * each. The mark of a write is taken away when it has succeeded and all copies have come. A message that comes while its
+ * write is still under way is passed over, too: whatever becomes of the write, the store forgets the session when it ends.
  */
 export class OwnWrites {
-  readonly #writes = new Map<number, typeof UNDER_WAY | typeof MET_HALFWAY>();
+  readonly #writes = new Map<number, Write>();
   #sequence = 0;
 
-  /** A number for a write that begins. */
-  begin(): number {
+  /** A number for a write that begins. @param copies how often its message will be heard */
+  begin(copies = 1): number {
     if (this.#writes.size >= MAX_WAITING) this.#writes.delete(this.#writes.keys().next().value as number);
-    this.#writes.set(++this.#sequence, UNDER_WAY);
+    this.#writes.set(++this.#sequence, { copies, hasEnded: false });
     return this.#sequence;
   }
 
   /** The write has ended; `isPublished` only if Redis said so of its message, which is then waited for. */
   end(sequence: number, isPublished: boolean): void {
-    if (!isPublished || this.#writes.get(sequence) === MET_HALFWAY) this.#writes.delete(sequence);
-    else if (this.#writes.has(sequence)) this.#writes.set(sequence, MET_HALFWAY);
+    const write = this.#writes.get(sequence);
+    if (write === undefined) return;
+    write.hasEnded = true;
+    if (!isPublished || write.copies <= 0) this.#writes.delete(sequence);
   }
 
   /** The message of a write has been heard. @returns whether it may be passed over */
   heard(sequence: number): boolean {
-    const mark = this.#writes.get(sequence);
-    if (mark === MET_HALFWAY) this.#writes.delete(sequence);
-    else if (mark === UNDER_WAY) this.#writes.set(sequence, MET_HALFWAY);
-    return mark !== undefined;
+    const write = this.#writes.get(sequence);
+    if (write === undefined) return false;
+    write.copies--;
+    if (write.hasEnded && write.copies <= 0) this.#writes.delete(sequence);
+    return true;
   }
 
   /** Messages have been lost: none that was waited for will come. */

@@ -8,11 +8,14 @@ export interface RedisStoreClient {
   multi(): unknown;
 }
 
-/** A node-redis client that can be duplicated, to subscribe with: any but a pool. */
+/** A node-redis client that can be duplicated, to subscribe with: any but a pool, and a Sentinel client of node-redis 5. */
 export interface RedisSubscriberClient extends RedisStoreClient {
   duplicate(): unknown;
   subscribe(channel: string, listener: (message: string, channel: string) => void): Promise<unknown>;
 }
+
+/** What can make connections to subscribe with: a client to duplicate, or a function that returns new clients. */
+export type RedisSubscriberSource = RedisSubscriberClient | (() => RedisStoreClient);
 
 /** How a `SET` expires and whether it needs the key to exist. */
 export interface SetOptions {
@@ -39,6 +42,8 @@ export interface CommandBatch {
   eval(script: string, options: ScriptArguments): CommandBatch;
   evalSha(sha1: string, options: ScriptArguments): CommandBatch;
   scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
+  clusterInfo(): CommandBatch;
+  clusterSlots(): CommandBatch;
   /** In one transaction: all or nothing. */
   exec(): Promise<unknown[]>;
   /** In one round trip, without a transaction. */
@@ -61,6 +66,38 @@ export function kindOf(client: unknown): ClientKind | undefined {
 /** Starts a batch on `client`. */
 export function batchOn(client: RedisStoreClient): CommandBatch {
   return client.multi() as CommandBatch;
+}
+
+/** What the commands of a Sentinel client's batch are all gathered with. */
+interface SentinelBatch {
+  addCommand(isReadonly: boolean | undefined, args: unknown[], ...rest: unknown[]): unknown;
+}
+
+/**
+ * Starts a batch on a Sentinel client.
+ *
+ * With `replicaPoolSize`, node-redis sends batches that only read to replicas: what comes from there may be older than a
+ * message that was heard, and would then be cached. So none of the commands is said to be one that only reads.
+ *
+ * When a connection breaks, node-redis sends again what was under way, once it knows the next primary, however long
+ * that takes. So each command refuses to be read once its deadline has passed.
+ */
+export function sentinelBatchOn(
+  client: RedisStoreClient,
+  deadline: { readonly passed: boolean },
+): CommandBatch {
+  const batch = client.multi() as SentinelBatch;
+  const { addCommand } = batch;
+  batch.addCommand = (_isReadonly, args, ...rest) => {
+    const [name] = args;
+    const nameInTime = () => {
+      if (deadline.passed) throw new Error("It took too long to find the primary");
+      return name;
+    };
+    Object.defineProperty(args, 0, { get: nameInTime });
+    return addCommand.call(batch, false, args, ...rest);
+  };
+  return batch as unknown as CommandBatch;
 }
 
 /**

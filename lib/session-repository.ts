@@ -1,16 +1,7 @@
-import { createHash } from "node:crypto";
-import { ClientReadiness } from "./client-readiness.ts";
+import type { Fill } from "./cluster-routes.ts";
 import type { Deadline } from "./deadlines.ts";
-import { reasonOf, SessionStoreError } from "./errors.ts";
-import {
-  batchOn,
-  type CommandBatch,
-  keyPrefixOf,
-  kindOf,
-  type RedisStoreClient,
-  type ScriptArguments,
-  textOf,
-} from "./redis-client.ts";
+import { type SetOptions, textOf } from "./redis-client.ts";
+import { type Announcement, type RedisSender, script } from "./redis-sender.ts";
 
 /** What a key holds. */
 export interface StoredValue {
@@ -19,72 +10,44 @@ export interface StoredValue {
   readonly expiresAt: number | undefined;
 }
 
-/** A message that must reach the other processes if, and only if, the write it goes with is carried out. */
-export interface Announcement {
-  readonly channel: string;
-  readonly message: string;
-}
-
 /** How a session's end has moved, as far as others care; "none" when there is no such session. */
 export type EndChange = "later" | "earlier" | "none";
 
-interface ClusterNodes {
-  readonly masters: readonly unknown[];
-  nodeClient(master: unknown): RedisStoreClient | Promise<RedisStoreClient>;
-}
-
 /**
- * The sessions in Redis: which commands are sent, to whom, and what the replies mean. It knows nothing of caches and
- * states; whoever calls brings a deadline and the message to send with a write.
- *
- * All commands go through `multi()`, because that is what every kind of client has alike: as a pipeline for reads, as a
- * transaction for a write and its message. Its batches bypass node-redis's own client-side cache and the timer that it
- * would start for each single command.
+ * The sessions in Redis: which commands are sent, and what the replies mean. It knows nothing of caches and states;
+ * whoever calls brings a deadline and the message to send with a write.
  */
 export class SessionRepository {
-  readonly #client: RedisStoreClient;
-  readonly #readiness: ClientReadiness;
+  readonly #sender: RedisSender;
   readonly #prefix: string;
-  readonly #clientPrefix: string;
   readonly #scanCount: number;
-  readonly #isCluster: boolean;
 
-  constructor(client: RedisStoreClient, prefix: string, scanCount: number) {
-    this.#client = client;
-    this.#readiness = new ClientReadiness(client);
-    this.#prefix = prefix;
-    this.#clientPrefix = keyPrefixOf(client);
+  constructor(sender: RedisSender, scanCount: number) {
+    this.#sender = sender;
+    this.#prefix = sender.prefix;
     this.#scanCount = scanCount;
-    this.#isCluster = kindOf(client) === "cluster";
-  }
-
-  /** What stands before a session's id in Redis, the client's own `keyPrefix` included. */
-  get fullPrefix(): string {
-    return this.#clientPrefix + this.#prefix;
   }
 
   /** The key of a session, as it is named in errors. */
   keyOf(sid: string): string {
-    return this.fullPrefix + sid;
+    return this.#sender.fullPrefix + sid;
   }
 
   /** The value of a session and when it expires, in one round trip. */
   async read(deadline: Deadline, sid: string): Promise<StoredValue | undefined> {
     const key = this.#prefix + sid;
-    const { replies, sentAt } = await this.#send(deadline, "GET", (batch) =>
-      batch.get(key).pTTL(key).execAsPipeline(),
-    );
+    const fill: Fill = (batch) => batch.get(key).pTTL(key);
+    const { replies, sentAt } = await this.#sender.send(deadline, "GET", key, fill);
     return storedValue(replies[0], replies[1], sentAt);
   }
 
   /** The values of several sessions; undefined where there is none, or no string. One round trip (one a key in Cluster). */
   async readAll(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {
     const groups = await Promise.all(
-      this.#grouped(sids).map(async (group) => {
+      this.grouped(sids).map(async (group) => {
         const keys = group.map((sid) => this.#prefix + sid);
-        const { replies, sentAt } = await this.#send(deadline, "MGET", (batch) =>
-          keys.reduce((gathered, key) => gathered.pTTL(key), batch.mGet(keys)).execAsPipeline(),
-        );
+        const fill: Fill = (batch) => keys.reduce((gathered, key) => gathered.pTTL(key), batch.mGet(keys));
+        const { replies, sentAt } = await this.#sender.send(deadline, "MGET", keys[0], fill);
         const [texts, ...ttls] = replies as [unknown[], ...unknown[]];
         return texts.map((text, i) => storedValue(text, ttls[i], sentAt));
       }),
@@ -105,13 +68,13 @@ export class SessionRepository {
     announcement: Announcement | undefined,
     mustExist = false,
   ): Promise<boolean> {
-    const { replies } = await this.#send(deadline, "SET", (batch) => {
-      batch.set(this.#prefix + sid, text, {
-        ...(ttlMs !== undefined && { expiration: { type: "PX", value: ttlMs } }),
-        ...(mustExist && { condition: "XX" }),
-      });
-      return execWith(batch, announcement);
-    });
+    const key = this.#prefix + sid;
+    const options: SetOptions = {
+      ...(ttlMs !== undefined && { expiration: { type: "PX", value: ttlMs } }),
+      ...(mustExist && { condition: "XX" }),
+    };
+    const fill: Fill = (batch) => batch.set(key, text, options);
+    const { replies } = await this.#sender.send(deadline, "SET", key, fill, announcement);
     return replies[0] !== null;
   }
 
@@ -127,17 +90,8 @@ export class SessionRepository {
     ttlMs: number | undefined,
     announcement: Announcement | undefined,
   ): Promise<string | null | undefined> {
-    const script = {
-      keys: [this.#prefix + sid],
-      arguments: [
-        expected,
-        text,
-        String(ttlMs ?? ""),
-        announcement?.channel ?? "",
-        announcement?.message ?? "",
-      ],
-    };
-    const reply = await this.#evaluate(deadline, REPLACE, script);
+    const given = [expected, text, String(ttlMs ?? "")];
+    const reply = await this.#sender.evaluate(deadline, REPLACE, this.#prefix + sid, given, announcement);
     const [isWritten, held] = reply as [unknown, unknown];
     return Number(isWritten) === 1 ? undefined : textOf(held);
   }
@@ -152,126 +106,84 @@ export class SessionRepository {
     ttlMs: number,
     announcement: Announcement | undefined,
   ): Promise<EndChange> {
-    const reply = await this.#evaluate(deadline, EXPIRE, {
-      keys: [this.#prefix + sid],
-      arguments: [String(ttlMs), announcement?.channel ?? "", announcement?.message ?? ""],
-    });
+    const key = this.#prefix + sid;
+    const reply = await this.#sender.evaluate(deadline, EXPIRE, key, [String(ttlMs)], announcement);
     return String(reply) as EndChange;
   }
 
-  /** Deletes sessions and announces that, as one (in Cluster: as one for each key). @returns how many there were */
+  /** Sessions in groups that may be deleted as one: all together, or in Cluster, where each may be elsewhere, each alone. */
+  grouped(sids: readonly string[]): (readonly string[])[] {
+    return this.#sender.routes === undefined ? [sids] : sids.map((sid) => [sid]);
+  }
+
+  /** Deletes a group of sessions and announces that, as one. @returns how many there were */
   async delete(
     deadline: Deadline,
-    sids: readonly string[],
+    group: readonly string[],
     announcement: Announcement | undefined,
   ): Promise<number> {
-    const counts = await Promise.all(
-      this.#grouped(sids).map(async (group) => {
-        const keys = group.map((sid) => this.#prefix + sid);
-        const { replies } = await this.#send(deadline, "DEL", (batch) =>
-          execWith(batch.del(keys), announcement),
-        );
-        return Number(replies[0]);
-      }),
-    );
-    return counts.reduce((sum, count) => sum + count, 0);
+    const keys = group.map((sid) => this.#prefix + sid);
+    const fill: Fill = (batch) => batch.del(keys);
+    const { replies } = await this.#sender.send(deadline, "DEL", keys[0], fill, announcement);
+    return Number(replies[0]);
   }
 
   async publish(deadline: Deadline, { channel, message }: Announcement): Promise<void> {
-    await this.#send(deadline, "PUBLISH", (batch) => batch.publish(channel, message).execAsPipeline());
+    await this.#sender.send(deadline, "PUBLISH", undefined, (batch) => batch.publish(channel, message));
   }
 
+  /** Succeeds when Redis answers: in Cluster, all its primaries. */
   async ping(deadline: Deadline): Promise<void> {
-    await this.#send(deadline, "PING", (batch) => batch.ping().execAsPipeline());
+    const primaries = await this.#sender.primaries(deadline);
+    await Promise.all(primaries.map((primary) => this.#sender.ping(deadline, primary)));
   }
 
   /**
-   * The ids of all sessions, in the batches of SCAN: one that exists throughout is met at least once, perhaps twice.
+   * The ids of all sessions, in the batches of SCAN: one that exists throughout is met at least once, perhaps twice. (Not
+   * one that moves to another primary of a Cluster meanwhile.)
    * @param within runs each round trip under a deadline of its own
    */
   async *scan(within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>): AsyncGenerator<string[]> {
-    const options = { MATCH: `${escapeGlob(this.fullPrefix)}*`, COUNT: this.#scanCount };
-    const skip = this.fullPrefix.length;
-    for (const node of await this.#nodes()) {
+    const { fullPrefix } = this.#sender;
+    const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: this.#scanCount };
+    for (const primary of await within((deadline) => this.#sender.primaries(deadline))) {
       let cursor = "0";
       do {
-        const { replies } = await within((deadline) =>
-          this.#send(deadline, "SCAN", (batch) => batch.scan(cursor, options).execAsPipeline(), node),
-        );
+        const fill: Fill = (batch) => batch.scan(cursor, options);
+        const { replies } = await within((deadline) => this.#sender.send(deadline, "SCAN", primary, fill));
         const page = replies[0] as { cursor: unknown; keys: readonly unknown[] };
         cursor = String(page.cursor);
-        if (page.keys.length > 0) yield page.keys.map((key) => String(key).slice(skip));
+        if (page.keys.length > 0) yield page.keys.map((key) => String(key).slice(fullPrefix.length));
       } while (cursor !== "0");
     }
   }
-
-  async #nodes(): Promise<readonly RedisStoreClient[]> {
-    if (!this.#isCluster) return [this.#client];
-    const cluster = this.#client as unknown as ClusterNodes;
-    return Promise.all(cluster.masters.map((master) => cluster.nodeClient(master)));
-  }
-
-  /** Keys that one transaction may touch together: all of them, or in Cluster, where each may be elsewhere, each alone. */
-  #grouped(sids: readonly string[]): (readonly string[])[] {
-    return this.#isCluster ? sids.map((sid) => [sid]) : [sids];
-  }
-
-  async #evaluate(deadline: Deadline, script: Script, given: ScriptArguments): Promise<unknown> {
-    const { replies } = await this.#send(deadline, "EVALSHA", (batch) =>
-      batch
-        .evalSha(script.sha1, given)
-        .execAsPipeline()
-        .catch((error: Error) => {
-          if (!error.message.startsWith("NOSCRIPT")) throw error;
-          return batchOn(this.#client).eval(script.source, given).execAsPipeline();
-        }),
-    );
-    return replies[0];
-  }
-
-  async #send(
-    deadline: Deadline,
-    what: string,
-    exec: (batch: CommandBatch) => Promise<unknown[]>,
-    client: RedisStoreClient = this.#client,
-  ): Promise<{ replies: unknown[]; sentAt: number }> {
-    try {
-      if (this.#readiness.mustWait) await this.#readiness.whenReady(deadline);
-      const sentAt = Date.now();
-      return { replies: await exec(batchOn(client)), sentAt };
-    } catch (cause) {
-      throw new SessionStoreError("ERR_SESSION_REDIS", `${what}: ${reasonOf(cause)}`, cause);
-    }
-  }
 }
 
-interface Script {
-  readonly source: string;
-  readonly sha1: string;
-}
-
-/** KEYS: the session. ARGV: expected value, new value, milliseconds or nothing, channel or nothing, message. */
-const REPLACE = script(`local held = redis.call("GET", KEYS[1])
+/**
+ * KEYS: the session. ARGV: expected value, new value, milliseconds or nothing, channel or nothing, message.
+ *
+ * In both scripts the message comes first: what a script has done stays done if it fails, and a message without a write
+ * does no harm. Nobody reads between the two.
+ */
+const REPLACE = script(
+  "+get +set",
+  `local held = redis.call("GET", KEYS[1])
 if held ~= ARGV[1] then return {0, held} end
-if ARGV[3] == "" then redis.call("SET", KEYS[1], ARGV[2]) else redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3]) end
 if ARGV[4] ~= "" then redis.call("PUBLISH", ARGV[4], ARGV[5]) end
-return {1}`);
+if ARGV[3] == "" then redis.call("SET", KEYS[1], ARGV[2]) else redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3]) end
+return {1}`,
+);
 
-/** KEYS: the session. ARGV: milliseconds, channel or nothing, message. A PTTL of -1 is one that never ended. */
-const EXPIRE = script(`local was = redis.call("PTTL", KEYS[1])
-if redis.call("PEXPIRE", KEYS[1], ARGV[1]) == 0 then return "none" end
-if was >= 0 and was <= tonumber(ARGV[1]) then return "later" end
-if ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end
-return "earlier"`);
-
-function script(source: string): Script {
-  return { source, sha1: createHash("sha1").update(source).digest("hex") };
-}
-
-function execWith(batch: CommandBatch, announcement: Announcement | undefined): Promise<unknown[]> {
-  if (announcement === undefined) return batch.execAsPipeline();
-  return batch.publish(announcement.channel, announcement.message).exec();
-}
+/** KEYS: the session. ARGV: milliseconds, channel or nothing, message. A PTTL of -1 is one that never ended, -2 no key. */
+const EXPIRE = script(
+  "+pttl +pexpire",
+  `local was = redis.call("PTTL", KEYS[1])
+if was == -2 then return "none" end
+local earlier = was < 0 or was > tonumber(ARGV[1])
+if earlier and ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end
+redis.call("PEXPIRE", KEYS[1], ARGV[1])
+return earlier and "earlier" or "later"`,
+);
 
 const NEVER = -1;
 

@@ -6,8 +6,11 @@ import { SessionStoreError } from "./errors.ts";
 import { LocalCache } from "./local-cache.ts";
 import { NearCache } from "./near-cache.ts";
 import type { ResolvedCluster, ResolvedOptions } from "./options.ts";
+import type { RedisStoreClient } from "./redis-client.ts";
+import { primariesOf } from "./redis-primaries.ts";
+import { type Announcement, RedisSender } from "./redis-sender.ts";
 import type { Serializer } from "./serializer.ts";
-import { type Announcement, SessionRepository } from "./session-repository.ts";
+import { SessionRepository } from "./session-repository.ts";
 import { StoredSession } from "./stored-session.ts";
 
 /** After so many conflicts in one write, whatever writes there does not let anybody else. */
@@ -21,6 +24,7 @@ export class SharedSessions {
   readonly localCache: LocalCache<StoredSession>;
   readonly coordinator: ClusterCoordinator | undefined;
   readonly #serializer: Serializer;
+  readonly #sender: RedisSender;
   readonly #repository: SessionRepository;
   readonly #deadlines: Deadlines;
   readonly #near: NearCache;
@@ -32,9 +36,10 @@ export class SharedSessions {
     const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
     this.#serializer = serializer;
     this.#deadlines = new Deadlines(commandTimeoutMs);
-    this.#repository = new SessionRepository(client, prefix, scanCount);
+    this.#sender = new RedisSender(client, prefix);
+    this.#repository = new SessionRepository(this.#sender, scanCount);
     this.localCache = new LocalCache(localCache);
-    const coordinator = cluster && this.#coordinate(cluster, handlers);
+    const coordinator = cluster && this.#coordinate(client, cluster, handlers);
     this.coordinator = coordinator;
     this.#near = new NearCache(this.localCache, (now) => {
       return localCache !== undefined && !this.#isClosed && (coordinator?.isLive(now) ?? true);
@@ -197,14 +202,17 @@ export class SharedSessions {
   }
 
   /** @returns how many of them there were */
-  delete(sids: readonly string[]): Promise<number> {
-    const message = this.coordinator?.announce("SessionDeleted", sids);
-    const only = sids.length === 1 ? sids[0] : undefined;
-    return this.#near.remove(sids, () =>
-      this.#announced(message, (announcement) =>
-        this.#trip("destroy", only, (deadline) => this.#repository.delete(deadline, sids, announcement)),
-      ),
+  async delete(sids: readonly string[]): Promise<number> {
+    const deleteGroup = (group: readonly string[]) => {
+      const only = group.length === 1 ? group[0] : undefined;
+      return this.#announced(this.coordinator?.announce("SessionDeleted", group), (announcement) =>
+        this.#trip("destroy", only, (deadline) => this.#repository.delete(deadline, group, announcement)),
+      );
+    };
+    const counts = await this.#near.remove(sids, () =>
+      Promise.all(this.#repository.grouped(sids).map(deleteGroup)),
     );
+    return counts.reduce((sum, count) => sum + count, 0);
   }
 
   /** Deletes all sessions, and lets every process forget even those that Redis had no more. */
@@ -212,9 +220,13 @@ export class SharedSessions {
     const clearing = <T>(trip: (announcement: Announcement | undefined) => Promise<T>) =>
       this.#near.remove("all", () => this.#announced(this.coordinator?.announce("CacheClear"), trip));
     for await (const sids of this.scan()) {
-      await clearing((announcement) =>
-        this.#trip("clear", undefined, (deadline) => this.#repository.delete(deadline, sids, announcement)),
-      );
+      // In Cluster each goes out by itself, and need not make everybody forget everything.
+      if (this.#sender.routes !== undefined) await this.delete(sids);
+      else {
+        await clearing((announcement) =>
+          this.#trip("clear", undefined, (deadline) => this.#repository.delete(deadline, sids, announcement)),
+        );
+      }
     }
     await clearing(async (announcement) => {
       if (announcement === undefined) return;
@@ -249,14 +261,17 @@ export class SharedSessions {
     return this.#deadlines.settled();
   }
 
-  #coordinate(cluster: ResolvedCluster, handlers: ClusterHandlers): ClusterCoordinator {
+  #coordinate(
+    client: RedisStoreClient,
+    cluster: ResolvedCluster,
+    handlers: ClusterHandlers,
+  ): ClusterCoordinator {
     // A heartbeat that took longer than the lease would prove nothing.
     const heartbeats = new Deadlines(cluster.leaseMs);
     return new ClusterCoordinator({
       ...cluster,
-      prefix: this.#repository.fullPrefix,
-      publish: (channel, message) =>
-        heartbeats.run("heartbeat", (deadline) => this.#repository.publish(deadline, { channel, message })),
+      prefix: this.#sender.fullPrefix,
+      primaries: primariesOf(client, cluster.subscriber, this.#sender, heartbeats),
       handlers: {
         ...handlers,
         forget: (sids, from) => {

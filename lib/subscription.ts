@@ -1,18 +1,19 @@
-import { reasonOf, SessionStoreError } from "./errors.ts";
-import { kindOf, type RedisSubscriberClient } from "./redis-client.ts";
+import { reasonOf, rightsFor, SessionStoreError } from "./errors.ts";
+import { kindOf, type RedisSubscriberClient, type RedisSubscriberSource } from "./redis-client.ts";
 
 /** What is used of the duplicate. */
 interface Connection {
-  on(event: "error" | "end" | "terminated", listener: (error?: unknown) => void): unknown;
+  on(event: "error" | "end" | "topology-change", listener: (error?: unknown) => void): unknown;
   connect(): Promise<unknown>;
   subscribe(channels: string[], listener: (message: string, channel: string) => void): Promise<unknown>;
   destroy(): unknown;
 }
 
 export interface SubscriptionOptions {
-  /** The client to duplicate. */
-  readonly client: RedisSubscriberClient;
+  readonly source: RedisSubscriberSource;
   readonly channels: string[];
+  /** Whether the duplicate, once connected, is connected to whom it should be. */
+  readonly accepts: (duplicate: unknown) => boolean;
   /** Must not throw: node-redis would lose the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
   /** Called once, when an open subscription is lost by itself. */
@@ -32,8 +33,7 @@ export class Subscription {
   #fail: (error: SessionStoreError) => void = () => {};
 
   private constructor(options: SubscriptionOptions) {
-    const duplicable = options.client as { duplicate(overrides?: object): unknown };
-    this.#connection = duplicable.duplicate(overridesFor(options.client)) as Connection;
+    this.#connection = connectionFrom(options.source) as Connection;
     const lost = (cause?: unknown) => {
       const error = subscriptionError("The subscriber's connection was lost", cause);
       if (this.#state === "opening") return this.#fail(error);
@@ -44,6 +44,11 @@ export class Subscription {
     // A duplicate has no listeners, and one for "error" must be there before anything can go wrong.
     this.#connection.on("error", lost);
     this.#connection.on("end", () => lost());
+    // A Sentinel client goes on with the next primary by itself, and subscribes there, but what was published meanwhile is lost.
+    this.#connection.on("topology-change", (event) => {
+      if (this.#state === "open" && (event as { type?: string }).type === "MASTER_CHANGE")
+        lost(new Error("The primary changed"));
+    });
   }
 
   /**
@@ -56,13 +61,15 @@ export class Subscription {
       await subscription.#open(options);
     } catch (cause) {
       subscription.end();
-      throw cause instanceof SessionStoreError ? cause : subscriptionError("Cannot subscribe", cause);
+      if (cause instanceof SessionStoreError) throw cause;
+      const rights = rightsFor(reasonOf(cause), () => `+subscribe &${options.channels[0]}*`);
+      throw subscriptionError("Cannot subscribe", cause, rights);
     }
     subscription.#state = "open";
     return subscription;
   }
 
-  #open({ channels, onMessage, timeoutMs }: SubscriptionOptions): Promise<void> {
+  #open({ channels, accepts, onMessage, timeoutMs }: SubscriptionOptions): Promise<void> {
     return new Promise((resolve, reject) => {
       // connect() and subscribe() may hang for ever: against a stalled server, or in node-redis's own retries.
       const late = () => reject(subscriptionError(`Cannot subscribe: no answer in ${timeoutMs} ms`));
@@ -74,7 +81,11 @@ export class Subscription {
       this.#connection
         .connect()
         .then(() => this.#connection.subscribe(channels, listen))
-        .then(() => resolve(), reject)
+        .then(() => {
+          if (!accepts(this.#connection))
+            throw subscriptionError("The subscriber follows another primary than the client");
+        })
+        .then(resolve, reject)
         .finally(() => clearTimeout(timer));
     });
   }
@@ -90,9 +101,14 @@ export class Subscription {
   }
 }
 
-function subscriptionError(what: string, cause?: unknown): SessionStoreError {
+function subscriptionError(what: string, cause?: unknown, more = ""): SessionStoreError {
   const why = cause === undefined ? "" : `: ${reasonOf(cause)}`;
-  return new SessionStoreError("ERR_SUBSCRIPTION", what + why, cause);
+  return new SessionStoreError("ERR_SUBSCRIPTION", what + why + more, cause);
+}
+
+function connectionFrom(source: RedisSubscriberSource): unknown {
+  if (typeof source === "function") return source();
+  return (source as { duplicate(overrides?: object): unknown }).duplicate(overridesFor(source));
 }
 
 /** What a subscriber must not share with the client that it is a duplicate of. */
@@ -104,16 +120,6 @@ function overridesFor(client: RedisSubscriberClient): object | undefined {
       ...LISTENING_ONLY,
       ...(options?.name !== undefined && { name: `${options.name}:subscriber` }),
       socket: { ...options?.socket, ...NO_RECONNECTION },
-    };
-  }
-  if (kind === "cluster") {
-    const { _options } = client as { _options?: { defaults?: { socket?: object } } };
-    const defaults = _options?.defaults;
-    return {
-      minimizeConnections: true,
-      clientSideCache: undefined,
-      commandOptions: {},
-      defaults: { ...defaults, ...LISTENING_ONLY, socket: { ...defaults?.socket, ...NO_RECONNECTION } },
     };
   }
   // A Sentinel client keeps its options to itself, so they cannot be overridden without losing credentials.
