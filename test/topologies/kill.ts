@@ -1,0 +1,83 @@
+import { expect } from "vitest";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import { newSpace, recordEvents, type Space, sessionOf, valuesOf } from "../support/node.ts";
+import type { RedisServer } from "../support/redis/server.ts";
+import { Load } from "./load.ts";
+import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
+
+export interface TwoStores {
+  readonly space: Space;
+  readonly a: ClusteredRedisStore;
+  readonly b: ClusteredRedisStore;
+}
+
+export async function openTwo(
+  create: () => AnyClient,
+  space: Space,
+  options: StoreOptions = {},
+): Promise<TwoStores> {
+  const { store: a } = await openStore(create, space, options);
+  const { store: b } = await openStore(create, space, options);
+  return { space, a, b };
+}
+
+/** A store that sees the same sessions, past all caches. */
+export async function openPast(
+  create: () => AnyClient,
+  { space }: TwoStores,
+  options: StoreOptions = {},
+): Promise<ClusteredRedisStore> {
+  const apart = { ...space, channel: newSpace().channel };
+  return (await openStore(create, apart, { localCache: false, ...options })).store;
+}
+
+const PATIENT = { timeoutMs: 60_000 };
+const WARM = 2_000;
+
+/** kill -9 of a primary while two stores read and write. FIGURES=1 prints how it went. @returns the server that was killed */
+export async function surviveKill(
+  { a, b }: TwoStores,
+  openPast: () => Promise<ClusteredRedisStore>,
+  victim: () => Promise<RedisServer>,
+): Promise<RedisServer> {
+  const load = new Load([a, b]);
+  await eventually(() => load.succeeded > WARM, PATIENT);
+  const events = [a, b].map((store) => recordEvents(store, ["suspect", "flush", "live"]));
+  const server = await victim();
+  const killedAt = performance.now();
+  await server.kill();
+  await eventually(() => events.every((seen) => seen.some(({ name }) => name === "suspect")), PATIENT);
+  const suspectAt = performance.now();
+  const isLiveAgain = () => [a, b].every((store) => store.clusterStats.state === "live");
+  await eventually(isLiveAgain, PATIENT);
+  const liveAt = performance.now();
+  for (const seen of events) {
+    expect(seen.map(({ name }) => name)).toEqual(expect.arrayContaining(["suspect", "flush", "live"]));
+  }
+  const before = load.succeeded;
+  await eventually(() => load.succeeded > before + WARM, PATIENT);
+  const past = await openPast();
+  const direct = async (sid: string) => valuesOf(await past.get(sid))?.["number"] as number | undefined;
+  // Resolves only when every call has had its answer.
+  const figures = await load.stop(direct);
+  print({ ...figures, toSuspectMs: suspectAt - killedAt, toLiveMs: liveAt - killedAt });
+  await eventually(isLiveAgain, PATIENT);
+  for (const sid of load.sids) {
+    const number = await direct(sid);
+    for (const store of [a, b, a, b]) {
+      await eventually(async () => valuesOf(await store.get(sid))?.["number"] === number, PATIENT);
+    }
+  }
+  await a.set("after", sessionOf({ v: 1 }));
+  await b.get("after");
+  const heard = nextEvent(b, "invalidate");
+  await a.set("after", sessionOf({ v: 2 }));
+  await heard;
+  expect(valuesOf(await b.get("after"))).toEqual({ v: 2 });
+  return server;
+}
+
+function print(figures: object): void {
+  if (process.env["FIGURES"]) console.info(expect.getState().currentTestName, figures);
+}

@@ -1,0 +1,55 @@
+import { createClient, createClientPool } from "redis";
+import * as v5 from "redis-v5";
+import { expect, inject, test } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { newSpace, valuesOf } from "../support/node.ts";
+import { useEverything, useMerge } from "./contract.ts";
+import { openPast, openTwo } from "./kill.ts";
+import { Load } from "./load.ts";
+import { type AnyClient, openStore } from "./stores.ts";
+
+const url = inject("redisUrl");
+const several = { minimum: 6, maximum: 6 };
+const cluster = { subscriber: createClient({ url }) };
+
+const pools: Record<string, () => AnyClient> = {
+  "node-redis 6": () => createClientPool({ url }, several) as unknown as AnyClient,
+  "node-redis 5": () => v5.createClientPool({ url }, several) as unknown as AnyClient,
+};
+
+for (const [name, create] of Object.entries(pools)) {
+  test(`a pool of ${name}: works throughout, and with another store`, async () => {
+    const space = newSpace();
+    const [{ store: a }, { store: b }] = [
+      await openStore(create, space, { cluster }),
+      await openStore(create, space, { cluster }),
+    ];
+    await useEverything(a, b);
+  });
+
+  test(`a pool of ${name}: replies of several connections come in any order, and nothing stale is kept`, async () => {
+    const nodes = await openTwo(create, newSpace(), { cluster });
+    const load = new Load([nodes.a, nodes.b]);
+    await eventually(() => load.succeeded > 20_000);
+    const past = await openPast(create, nodes, { cluster });
+    const direct = async (sid: string) => valuesOf(await past.get(sid))?.["number"] as number | undefined;
+    const { failed, lostWrites } = await load.stop(direct);
+    expect({ failed, lostWrites }).toEqual({ failed: 0, lostWrites: 0 });
+    for (const sid of load.sids) {
+      const number = await direct(sid);
+      for (const store of [nodes.a, nodes.b]) {
+        await eventually(async () => valuesOf(await store.get(sid))?.["number"] === number);
+      }
+    }
+  });
+}
+
+test("a pool: merging, too", async () => {
+  const space = newSpace();
+  const create = pools["node-redis 6"] as () => AnyClient;
+  const options = { cluster, onConflict: "merge" } as const;
+  await useMerge(
+    (await openStore(create, space, options)).store,
+    (await openStore(create, space, options)).store,
+  );
+});

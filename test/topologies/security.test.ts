@@ -1,0 +1,226 @@
+import { randomUUID } from "node:crypto";
+import { createClient, createCluster, createSentinel } from "redis";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { ClusteredRedisStore } from "../../lib/index.ts";
+import { eventually } from "../support/eventually.ts";
+import { newSpace, recordEvents, type Space, sessionOf } from "../support/node.ts";
+import { startCluster } from "../support/redis/cluster.ts";
+import { startSentinels } from "../support/redis/sentinel.ts";
+import { startTlsRedis, type TlsRedis } from "../support/redis/tls.ts";
+import { useEverything, useMerge } from "./contract.ts";
+import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
+
+let redis: TlsRedis;
+let admin: ReturnType<typeof createClient>;
+beforeAll(async () => {
+  redis = await startTlsRedis();
+  admin = createClient({ url: redis.plainUrl });
+  await admin.connect();
+});
+afterAll(async () => {
+  admin?.destroy();
+  await redis?.stop();
+});
+
+/** The rule of the guides "Topologies" and "Errors": whatever is taken away from it is missed. */
+const RULE =
+  "+get +mget +pttl +set +del +scan +evalsha +eval +pexpire +multi +exec +publish +subscribe +ping".split(
+    " ",
+  );
+const IN_CLUSTER = ["+cluster|slots", "+cluster|info"];
+
+function placesOf(space: Space): string[] {
+  return ["resetkeys", `~${space.prefix}*`, "resetchannels", `&${space.channel}*`];
+}
+
+/** A user with these rights and no others. */
+async function newUser(
+  rights: readonly string[],
+  run = (args: string[]) => admin.sendCommand(args) as Promise<unknown>,
+) {
+  const user = { username: `user-${randomUUID()}`, password: randomUUID() };
+  await run(["ACL", "SETUSER", user.username, "reset", "on", `>${user.password}`, ...rights]);
+  return user;
+}
+
+function openWith(user: { username: string; password: string }, space: Space, options: StoreOptions = {}) {
+  const socket = { tls: true as const, ca: redis.ca };
+  return openStore(() => createClient({ url: redis.tlsUrl, ...user, socket }) as AnyClient, space, options);
+}
+
+test("TLS with an authority of one's own, a user, a password and the smallest rule: everything works", async () => {
+  const space = newSpace();
+  const user = await newUser([...RULE, ...placesOf(space)]);
+  const [{ store: a }, { store: b }] = [await openWith(user, space), await openWith(user, space)];
+  await useEverything(a, b);
+});
+
+test("merging needs nothing besides", async () => {
+  const space = newSpace();
+  const user = await newUser([...RULE, ...placesOf(space)]);
+  const options = { onConflict: "merge" } as const;
+  await useMerge((await openWith(user, space, options)).store, (await openWith(user, space, options)).store);
+});
+
+test("a certificate of an unknown authority is refused, and ready() says so", async () => {
+  const client = createClient({ url: redis.tlsUrl, socket: { tls: true } });
+  client.on("error", () => {});
+  client.connect().catch(() => {});
+  const store = new ClusteredRedisStore({ client, cluster: { subscribeTimeoutMs: 500 } });
+  onTestFinished(async () => {
+    await store.close();
+    client.destroy();
+  });
+  await expect(store.ready()).rejects.toThrow(/self-signed certificate in certificate chain/);
+});
+
+test("Cluster: the same rule with +cluster|slots and +cluster|info, on every node", async () => {
+  const cluster = await startCluster();
+  onTestFinished(() => cluster.stop());
+  const space = newSpace();
+  const rights = [...RULE, ...IN_CLUSTER, ...placesOf(space)];
+  const defaults = await newUser(rights, (args) =>
+    Promise.all(cluster.nodes.map((node) => node.run(...args))),
+  );
+  const create = () => createCluster({ rootNodes: cluster.rootNodes, defaults }) as AnyClient;
+  const [{ store: a }, { store: b }] = [await openStore(create, space), await openStore(create, space)];
+  await useEverything(a, b);
+});
+
+test("Sentinel: the same rule", async () => {
+  const sentinels = await startSentinels();
+  onTestFinished(() => sentinels.stop());
+  const space = newSpace();
+  const rights = [...RULE, ...placesOf(space)];
+  const nodeClientOptions = await newUser(rights, (args) =>
+    Promise.all(sentinels.servers.map((server) => sentinels.run(server, ...args))),
+  );
+  const { name, sentinelRootNodes } = sentinels;
+  const create = () => createSentinel({ name, sentinelRootNodes, nodeClientOptions }) as AnyClient;
+  const [{ store: a }, { store: b }] = [await openStore(create, space), await openStore(create, space)];
+  await useEverything(a, b);
+});
+
+/** What each right is for, and in which words it is missed. */
+const missed: Record<string, { when: (store: ClusteredRedisStore) => Promise<unknown>; says: RegExp }> = {
+  "+get": { when: (store) => store.get("s"), says: /^GET: NOPERM .*\(needed: \+get \+pttl ~/ },
+  "+pttl": { when: (store) => store.get("s"), says: /^GET: NOPERM .*\(needed: \+get \+pttl ~/ },
+  "+mget": { when: (store) => store.all(), says: /^MGET: NOPERM .*\(needed: \+mget/ },
+  "+set": {
+    when: (store) => store.set("s", sessionOf()),
+    says: /^SET: NOPERM .*\(needed: \+set \+multi \+exec ~\S+ \+publish &/,
+  },
+  "+pexpire": {
+    when: (store) => store.touch("s", sessionOf({}, 900_000)),
+    says: /^EVALSHA: .*\(needed: \+evalsha \+eval \+pttl \+pexpire ~/,
+  },
+  "+evalsha": {
+    when: (store) => store.touch("s", sessionOf({}, 900_000)),
+    says: /^EVALSHA: NOPERM .*'evalsha'.*\(needed: \+evalsha \+eval/,
+  },
+  "+eval": {
+    when: (store) => store.touch("s", sessionOf({}, 900_000)),
+    says: /^EVALSHA: NOPERM .*'eval'.*\(needed: \+evalsha \+eval/,
+  },
+  "+del": { when: (store) => store.destroy("s"), says: /^DEL: NOPERM .*\(needed: \+del/ },
+  "+scan": { when: (store) => store.ids(), says: /^SCAN: NOPERM .*\(needed: \+scan/ },
+  "+multi": {
+    when: (store) => store.destroy("s"),
+    says: /^DEL: NOPERM .*\(needed: \+del \+multi \+exec ~/,
+  },
+  "+exec": {
+    when: (store) => store.destroy("s"),
+    says: /^DEL: .*NOPERM .*'exec'.*\(needed: \+del \+multi \+exec ~/,
+  },
+  "+publish": {
+    when: (store) => store.set("s", sessionOf()),
+    says: /^SET: NOPERM .*'publish'.*\(needed: .*\+publish &/,
+  },
+  "+subscribe": {
+    when: (store) => store.ready(),
+    says: /Cannot subscribe: NOPERM .*'subscribe'.*\(needed: \+subscribe &/,
+  },
+  "the prefix": {
+    when: (store) => store.set("s", sessionOf()),
+    says: /^SET: NOPERM .*keys.*\(needed: \+set .*~/,
+  },
+  "the channel": {
+    when: (store) => store.set("s", sessionOf()),
+    says: /^SET: NOPERM .*channel.*\(needed: .*&/,
+  },
+};
+
+for (const [right, { when, says }] of Object.entries(missed)) {
+  test(`without ${right} there is an error that names it`, async () => {
+    const space = newSpace();
+    const { prefix, channel } = space;
+    await admin.set(`${prefix}s`, JSON.stringify(sessionOf({ v: 1 })));
+    await admin.sendCommand(["SCRIPT", "FLUSH"]);
+    const places =
+      { "the prefix": [`&${channel}*`], "the channel": [`~${prefix}*`] }[right] ?? placesOf(space);
+    const user = await newUser([...RULE.filter((other) => other !== right), ...places]);
+    const socket = { tls: true as const, ca: redis.ca };
+    const client = createClient({ url: redis.tlsUrl, ...user, socket });
+    client.on("error", () => {});
+    await client.connect();
+    const cluster = { channel, subscribeTimeoutMs: 1_000 };
+    const store = new ClusteredRedisStore({ client, prefix, cluster, touchAfterMs: 0 });
+    onTestFinished(async () => {
+      await store.close();
+      client.destroy();
+    });
+    const events = recordEvents(store, ["clusterError"]);
+    // A touch that fails is told by the event only.
+    const outcome = await when(store).then(
+      () => eventually(() => events.find(({ args }) => says.test(String((args[0] as Error).message)))),
+      (error: Error) => error,
+    );
+    expect(String((outcome as Error).message ?? "is an event")).toMatch(
+      outcome instanceof Error ? says : /event/,
+    );
+    // Without a message, or an ear for those of others, nothing is kept in memory.
+    if (["+publish", "+subscribe", "the channel"].includes(right)) {
+      await expect(store.ready()).rejects.toThrow(/NOPERM .*\(needed: /);
+      await eventually(() => events.some(({ args }) => /NOPERM/.test(String((args[0] as Error).message))));
+      await store.get("s");
+      await store.get("s");
+      expect(store.localCache.size).toBe(0);
+      expect(JSON.parse(String(await admin.get(`${prefix}s`)))).toMatchObject({ v: 1 });
+    }
+  });
+}
+
+test("without +ping health() says that Redis does not answer, and nothing else suffers", async () => {
+  const space = newSpace();
+  const user = await newUser([...RULE.filter((right) => right !== "+ping"), ...placesOf(space)]);
+  const { store } = await openWith(user, space);
+  await store.set("s", sessionOf({ v: 1 }));
+  expect(await store.health()).toMatchObject({ redis: false, subscribed: true, cacheSize: 1 });
+});
+
+test("merging without +publish writes nothing either: the script's message comes before its write", async () => {
+  const space = newSpace();
+  const user = await newUser([...RULE, ...placesOf(space)]);
+  const { store } = await openWith(user, space, { onConflict: "merge" });
+  await store.set("s", sessionOf({ v: 1 }));
+  const request = store.createSession({ sessionID: "s" } as never, (await store.get("s")) as never);
+  await admin.sendCommand(["ACL", "SETUSER", user.username, "-publish"]);
+  await expect(store.set("s", Object.assign(request, { v: 2 }))).rejects.toThrow(
+    /^EVALSHA: .*\(needed: .*\+publish/,
+  );
+  expect(JSON.parse(String(await admin.get(`${space.prefix}s`)))).toMatchObject({ v: 1 });
+});
+
+test("a touch that may not be announced does not end the session earlier either", async () => {
+  const space = newSpace();
+  const user = await newUser([...RULE, ...placesOf(space)]);
+  const { store } = await openWith(user, space);
+  await store.set("s", sessionOf({}, 900_000));
+  const events = recordEvents(store, ["clusterError"]);
+  await admin.sendCommand(["ACL", "SETUSER", user.username, "-publish"]);
+  await store.touch("s", sessionOf({}, 300_000));
+  expect(events.map(({ args }) => String((args[0] as Error).message))).toContainEqual(
+    expect.stringMatching(/^EVALSHA: .*\(needed: .*\+publish &/),
+  );
+  expect(await admin.pTTL(`${space.prefix}s`)).toBeGreaterThan(600_000);
+});

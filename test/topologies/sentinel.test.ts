@@ -1,0 +1,190 @@
+import { createClient, createSentinel } from "redis";
+import * as v5 from "redis-v5";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { ClusteredRedisStore, type ClusterOptions } from "../../lib/index.ts";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import { newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
+import { type SentinelSet, startSentinels } from "../support/redis/sentinel.ts";
+import { useEverything, useMerge } from "./contract.ts";
+import { openPast, openTwo, surviveKill } from "./kill.ts";
+import { type AnyClient, LEASE, openStore } from "./stores.ts";
+
+let redis: SentinelSet;
+beforeAll(async () => {
+  redis = await startSentinels();
+}, 120_000);
+afterAll(() => redis?.stop());
+
+const where = () => ({ name: redis.name, sentinelRootNodes: redis.sentinelRootNodes });
+
+/** Sentinels take their time until they fail over once more, so a test that has them do it has a set to itself. */
+async function startOwn(): Promise<SentinelSet> {
+  const own = await startSentinels();
+  const shared = redis;
+  redis = own;
+  onTestFinished(async () => {
+    redis = shared;
+    await own.stop();
+  });
+  return own;
+}
+
+/** node-redis 5 cannot duplicate a Sentinel client. */
+const subscribing = (name: string): { cluster?: ClusterOptions } =>
+  name.includes("5") ? { cluster: { subscriber: versions["node-redis 5"] } } : {};
+
+const versions = {
+  "node-redis 6": () => createSentinel(where()) as AnyClient,
+  "node-redis 5": () => v5.createSentinel(where()) as unknown as AnyClient,
+};
+
+const clients: Record<string, () => AnyClient> = {
+  ...versions,
+  "node-redis 6, RESP2 and several connections": () =>
+    createSentinel({ ...where(), RESP: 2, masterPoolSize: 4 }),
+  "node-redis 6, replicaPoolSize": () => createSentinel({ ...where(), replicaPoolSize: 1 }),
+  "node-redis 5, replicaPoolSize": () =>
+    v5.createSentinel({ ...where(), replicaPoolSize: 1 }) as unknown as AnyClient,
+  "a keyPrefix and reserveClient": () =>
+    createSentinel({ ...where(), keyPrefix: "app:", reserveClient: true }),
+};
+
+describe.each(Object.entries(clients))("a Sentinel client: %s", (name, create) => {
+  test("works throughout, and with another store", async () => {
+    const space = newSpace();
+    const [{ store: a }, { store: b }] = [
+      await openStore(create, space, subscribing(name)),
+      await openStore(create, space, subscribing(name)),
+    ];
+    await useEverything(a, b);
+  });
+});
+
+test("merging, too", async () => {
+  const space = newSpace();
+  const create = versions["node-redis 6"];
+  const options = { onConflict: "merge" } as const;
+  await useMerge(
+    (await openStore(create, space, options)).store,
+    (await openStore(create, space, options)).store,
+  );
+});
+
+test("reads go to the primary though replicaPoolSize is set: a replica may be behind what was heard", async () => {
+  const space = newSpace();
+  const primary = await redis.primary();
+  const replica = redis.servers.find((server) => server !== primary) as typeof primary;
+  for (const name of ["node-redis 6, replicaPoolSize", "node-redis 5, replicaPoolSize"]) {
+    const { store } = await openStore(clients[name] as () => AnyClient, space, {
+      localCache: false,
+      ...subscribing(name),
+    });
+    await store.set("s", sessionOf({ v: 1 }));
+    await redis.run(replica, "CONFIG", "RESETSTAT");
+    await redis.run(primary, "CONFIG", "RESETSTAT");
+    for (let i = 0; i < 20; i++) await store.get("s");
+    expect(await store.length()).toBe(1);
+    expect(String(await redis.run(primary, "INFO", "commandstats"))).toMatch(/cmdstat_get:calls=20,/);
+    expect(String(await redis.run(replica, "INFO", "commandstats"))).not.toMatch(/cmdstat_(get|scan):/);
+  }
+});
+
+test("a subscriber that would not follow the primary is refused", () => {
+  const client = versions["node-redis 6"]();
+  const subscriber = createClient();
+  expect(() => new ClusteredRedisStore({ client, cluster: { subscriber } })).toThrow(
+    "cluster.subscriber: expected a client of the same kind as client (sentinel), got one of another (single)",
+  );
+});
+
+test("a Sentinel client of node-redis 5 says in the constructor what else it needs", () => {
+  const client = versions["node-redis 5"]();
+  expect(() => new ClusteredRedisStore({ client })).toThrow(
+    /^cluster.subscriber: a Sentinel client of node-redis 5 cannot/,
+  );
+});
+
+test("a subscriber that listens to another node than the client writes to is not taken", async () => {
+  const replica = redis.servers[
+    (await redis.primary()) === redis.servers[0] ? 1 : 0
+  ] as (typeof redis.servers)[0];
+  const client = versions["node-redis 6"]();
+  client.on("error", () => {});
+  await client.connect();
+  // It hears what the primary publishes, as long as it is connected to it.
+  const subscriber = Object.assign(createSentinel(where()), {
+    duplicate: () =>
+      Object.assign(createClient({ url: replica.url }), {
+        getSentinelNode() {},
+        getMasterNode: () => ({ host: "127.0.0.1", port: 1 }),
+      }),
+  });
+  const store = new ClusteredRedisStore({ client, cluster: { subscriber, subscribeTimeoutMs: 1_000 } });
+  await expect(store.ready()).rejects.toThrow(/follows another primary/);
+  await store.close();
+  await client.destroy();
+});
+
+test("a subscriber that node-redis connects again by itself has missed something: flush", async () => {
+  const space = newSpace();
+  for (const [name, create] of Object.entries(versions)) {
+    const { store } = await openStore(create, space, {
+      cluster: { ...LEASE, leaseMs: 60_000, ...subscribing(name).cluster },
+    });
+    await store.set("s", sessionOf({ v: 1 }));
+    expect(store.localCache.size).toBe(1);
+    const flushed = nextEvent(store, "flush");
+    const live = nextEvent(store, "live");
+    await redis.run(await redis.primary(), "CLIENT", "KILL", "TYPE", "pubsub");
+    await flushed;
+    expect(store.localCache.size).toBe(0);
+    await live;
+  }
+});
+
+const PATIENT = { timeoutMs: 60_000 };
+
+for (const [name, create] of Object.entries(versions)) {
+  test(`${name}: SENTINEL FAILOVER, without any reading or writing: flush, and live on the new primary`, async () => {
+    const own = await startOwn();
+    const space = newSpace();
+    const { store } = await openStore(create, space, subscribing(name));
+    const before = await own.primary();
+    const events = recordEvents(store, ["suspect"]);
+    await own.run(own.sentinels[0] as typeof before, "SENTINEL", "FAILOVER", own.name);
+    await eventually(() => events.length > 0, PATIENT);
+    expect(store.clusterStats.flushes).toBeGreaterThan(0);
+    await eventually(async () => {
+      const now = await own.primary();
+      const [, subscribers] = (await own.run(now, "PUBSUB", "NUMSUB", space.channel)) as [string, number];
+      return now !== before && Number(subscribers) === 1 && store.clusterStats.state === "live";
+    }, PATIENT);
+    await store.set("s", sessionOf({ v: 1 }));
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+  });
+
+  test(`${name}: kill -9 of the primary under load: flush, live again, nothing stale, no call without an answer`, async () => {
+    const own = await startOwn();
+    const nodes = await openTwo(create, newSpace(), subscribing(name));
+    await surviveKill(nodes, () => openPast(create, nodes, subscribing(name)), own.primary.bind(own));
+  });
+
+  test(`${name}: a write that was reported as failed is not carried out by the next primary`, async () => {
+    const own = await startOwn();
+    const space = newSpace();
+    const options = { commandTimeoutMs: 700, ...subscribing(name) };
+    const { store } = await openStore(create, space, options);
+    await store.set("s", sessionOf({ v: "in time" }));
+    const primary = await own.primary();
+    await primary.pause();
+    const saving = store.set("s", sessionOf({ v: "too late" }));
+    await expect(saving).rejects.toThrow(/no answer in 700 ms/);
+    await primary.kill();
+    await eventually(async () => {
+      await store.set("after", sessionOf());
+      return (await own.primary()) !== primary;
+    }, PATIENT);
+    store.evictFromCache("s");
+    expect(valuesOf(await store.get("s"))).toEqual({ v: "in time" });
+  });
+}
