@@ -370,6 +370,24 @@ describe("counters", () => {
   });
 });
 
+test("a cache that lives for months goes on as it began", () => {
+  const time = { now: 0 };
+  const cache = new LocalCache<string>({ ttlMs: 1_000, maxSize: 2, clock: () => time.now });
+  const month = 30 * 24 * 3_600_000;
+  for (let i = 0; i < 30; i++) {
+    time.now += month + i;
+    cache.set("short", "1", 0, 10);
+    cache.set("long", "2");
+    expect([cache.get("short"), cache.get("long")]).toEqual(["1", "2"]);
+    time.now += 10;
+    expect([cache.get("short"), cache.get("long")]).toEqual([undefined, "2"]);
+    cache.set("other", "3");
+    expect([cache.get("long"), cache.get("other"), cache.size]).toEqual(["2", "3", 2]);
+  }
+  time.now += 1_000;
+  expect(cache.get("long")).toBeUndefined();
+});
+
 describe("wrong limits", () => {
   const wrong: [keyof LocalCacheLimits, unknown][] = [
     ["ttlMs", 0],
