@@ -1,9 +1,17 @@
 import { randomUUID } from "node:crypto";
-import { type ClusterMessage, decodeMessage, encodeMessage } from "./cluster-message.ts";
+import {
+  decodeMessage,
+  encodeMessage,
+  type MessageContent,
+  type SessionDeleted,
+  type SessionInvalidated,
+} from "./cluster-message.ts";
 import { SessionStoreError } from "./errors.ts";
+import { HeardMessages } from "./heard-messages.ts";
 import { Listening } from "./listening.ts";
 import { OwnWrites } from "./own-writes.ts";
 import type { Primaries, Primary } from "./primaries.ts";
+import { Waiting } from "./waiting.ts";
 
 /**
  * Whether what this process has cached can be trusted:
@@ -16,8 +24,12 @@ export type ClusterState = "off" | "syncing" | "live" | "suspect";
 
 /** What the coordinator asks of, and tells, the store. None of these may throw. */
 export interface ClusterHandlers {
-  /** Forget these sessions: another process, named by its label, has written or deleted them. */
-  forget(sids: readonly string[], from: string): void;
+  /** Forget these sessions: another process has written or deleted them. */
+  forget(sids: readonly string[]): void;
+  /** Another process has said so; after `forget`, and once, though each primary of a Cluster brings a copy. */
+  told(message: SessionInvalidated | SessionDeleted): void;
+  /** A key has expired in Redis; only with `expiredChannel`. */
+  expired(key: string): void;
   /** Trust nothing that you hold: sessions were cleared, or messages may have been missed. */
   distrust(reason: string): void;
   live(): void;
@@ -30,6 +42,8 @@ export interface ClusterCoordinatorOptions {
   /** Whom to listen to, and to send heartbeats to on the *data* client: that path is what the lease is about. */
   readonly primaries: Primaries;
   readonly channel: string;
+  /** Where Redis tells of keys that expired, if that is to be heard. */
+  readonly expiredChannel: string | undefined;
   readonly nodeId: string;
   readonly prefix: string;
   readonly subscribeTimeoutMs: number;
@@ -93,12 +107,13 @@ export class ClusterCoordinator {
   #retryTimer: NodeJS.Timeout | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #lastError: SessionStoreError | undefined;
-  readonly #waitingForLive = new Set<{ resolve: () => void; reject: (error: SessionStoreError) => void }>();
+  readonly #waitingForLive = new Waiting();
   /** Numbers the starts; what an earlier one has left under way counts no more. */
   #generation = 0;
   /** The wall clock's lead over the monotonic one. */
   #wallClock = 0;
 
+  readonly #heard = new HeardMessages();
   #messagesPublished = 0;
   #messagesReceived = 0;
   #messagesIgnored = 0;
@@ -154,35 +169,20 @@ export class ClusterCoordinator {
   ready(): Promise<void> {
     if (this.isLive(performance.now())) return Promise.resolve();
     if (this.#state === "off") return Promise.reject(notLive("the store is closed", undefined));
-    return new Promise((resolve, reject) => {
-      const { subscribeTimeoutMs } = this.#options;
-      const waiting = { resolve, reject };
-      const timer = setTimeout(() => {
-        this.#waitingForLive.delete(waiting);
-        reject(notLive(`no subscription in ${subscribeTimeoutMs} ms`, this.#lastError));
-      }, subscribeTimeoutMs);
-      waiting.resolve = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      waiting.reject = (error) => {
-        clearTimeout(timer);
-        reject(error);
-      };
-      this.#waitingForLive.add(waiting);
-    });
+    const { subscribeTimeoutMs } = this.#options;
+    const late = () => notLive(`no subscription in ${subscribeTimeoutMs} ms`, this.#lastError);
+    return this.#waitingForLive.wait(subscribeTimeoutMs, late);
   }
 
   /** Words the message for a write that is about to be sent. */
-  announce(type: "SessionInvalidated" | "SessionDeleted", sids: readonly string[]): OutgoingMessage;
-  announce(type: "CacheClear"): OutgoingMessage;
-  announce(type: ClusterMessage["type"], sids: readonly string[] = []): OutgoingMessage {
+  announce(content: MessageContent): OutgoingMessage {
     const sequence = this.#ownWrites.begin(Math.max(1, this.#listenings.length));
     const { instanceId, nodeId } = this;
-    const base = { instanceId, sequence, nodeId, prefix: this.#options.prefix, sentAt: Date.now() };
+    const { prefix } = this.#options;
+    const message = { ...content, instanceId, sequence, nodeId, prefix, sentAt: Date.now() };
     return {
       channel: this.#options.channel,
-      message: encodeMessage(type === "CacheClear" ? { type, ...base } : { type, ...base, sids }),
+      message: encodeMessage(message),
       ended: (isPublished) => {
         if (isPublished) this.#messagesPublished++;
         this.#ownWrites.end(sequence, isPublished);
@@ -201,8 +201,7 @@ export class ClusterCoordinator {
     this.#isComplete = false;
     this.#provenAt = undefined;
     this.#options.handlers.distrust("closed");
-    for (const { reject } of this.#waitingForLive) reject(notLive("the store was closed", undefined));
-    this.#waitingForLive.clear();
+    this.#waitingForLive.end(notLive("the store was closed", undefined));
   }
 
   /** Finds out which primaries there are, and listens to them: as often as it takes, one attempt at a time. */
@@ -243,16 +242,16 @@ export class ClusterCoordinator {
   }
 
   #listening(primary: Primary): Listening {
-    const { channel, leaseMs, subscribeTimeoutMs, primaries } = this.#options;
+    const { channel, expiredChannel, leaseMs, subscribeTimeoutMs, primaries, handlers } = this.#options;
     return new Listening({
       primary,
-      channel,
+      channels: expiredChannel === undefined ? [channel] : [channel, expiredChannel],
       heartbeatChannel: this.#heartbeatChannel,
       mustConfirm: primaries.mayChange,
       leaseMs,
       subscribeTimeoutMs,
       handlers: {
-        message: (text) => this.#onMessage(text),
+        message: (text, from) => (from === channel ? this.#onMessage(text) : handlers.expired(text)),
         opened: () => this.#ownWrites.clear(),
         proven: () => this.#proven(),
         lost: (error) => {
@@ -315,9 +314,15 @@ export class ClusterCoordinator {
       return;
     }
     if (message.instanceId === this.instanceId && this.#ownWrites.heard(message.sequence)) return;
-    this.#invalidations++;
-    if (message.type === "CacheClear") this.#options.handlers.distrust("clear");
-    else this.#options.handlers.forget(message.sids, message.nodeId);
+    // Each primary of a Cluster brings a copy.
+    const isCopy = this.#listenings.length > 1 && this.#heard.has(message);
+    if (!isCopy) this.#invalidations++;
+    if (message.type === "CacheClear") {
+      this.#options.handlers.distrust("clear");
+      return;
+    }
+    this.#options.handlers.forget(message.sids);
+    if (!isCopy) this.#options.handlers.told(message);
   }
 
   /** A heartbeat has come back from one of the primaries. */
@@ -330,8 +335,7 @@ export class ClusterCoordinator {
     this.#state = "live";
     this.#lastError = undefined;
     this.#options.handlers.live();
-    for (const { resolve } of this.#waitingForLive) resolve();
-    this.#waitingForLive.clear();
+    this.#waitingForLive.end();
   }
 
   #isHeld(now: number): boolean {

@@ -17,6 +17,8 @@ export interface SessionInvalidated extends MessageBase {
 export interface SessionDeleted extends MessageBase {
   readonly type: "SessionDeleted";
   readonly sids: readonly string[];
+  /** The method that deleted them: `destroy`, `destroyWhere` or `destroyAllOf`. */
+  readonly reason: string;
 }
 
 /** All sessions are being deleted: forget everything. */
@@ -37,6 +39,11 @@ interface MessageBase {
   readonly sentAt: number;
 }
 
+/** What a message says, without whose it is. */
+export type MessageContent = Said<SessionInvalidated> | Said<SessionDeleted> | Said<CacheClear>;
+
+type Said<M extends ClusterMessage> = Omit<M, keyof MessageBase>;
+
 /** A message as the text that goes over the channel. */
 export function encodeMessage(message: ClusterMessage): string {
   return JSON.stringify({ version: MESSAGE_VERSION, ...message });
@@ -55,7 +62,7 @@ export function decodeMessage(text: string): ClusterMessage | undefined {
     return undefined;
   }
   if (value === null || typeof value !== "object") return undefined;
-  const { version, type, instanceId, sequence, nodeId, prefix, sentAt, sids } = value as Record<
+  const { version, type, instanceId, sequence, nodeId, prefix, sentAt, sids, reason } = value as Record<
     string,
     unknown
   >;
@@ -73,5 +80,6 @@ export function decodeMessage(text: string): ClusterMessage | undefined {
   if (type === "CacheClear") return { type, ...base };
   if (type !== "SessionInvalidated" && type !== "SessionDeleted") return undefined;
   if (!Array.isArray(sids) || !sids.every((sid) => typeof sid === "string")) return undefined;
-  return { type, ...base, sids };
+  if (type === "SessionInvalidated") return { type, ...base, sids };
+  return typeof reason === "string" ? { type, ...base, sids, reason } : undefined;
 }

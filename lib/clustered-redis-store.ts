@@ -1,10 +1,13 @@
 import { type Session, type SessionData, Store } from "express-session";
+import { AllSessions } from "./all-sessions.ts";
 import { checkSid } from "./arguments.ts";
 import { type Callback, deliver } from "./callback.ts";
 import type { ClusterCoordinator } from "./cluster-coordinator.ts";
 import { tellEvent } from "./diagnostics.ts";
+import { IndexedSessions, type ReindexOptions, type ReindexProgress } from "./indexed-sessions.ts";
 import type { LocalCache, LocalCacheStats } from "./local-cache.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options.ts";
+import type { IndexBy } from "./session-index.ts";
 import { SessionsInHand } from "./sessions-in-hand.ts";
 import { SharedSessions } from "./shared-sessions.ts";
 import type {
@@ -15,8 +18,6 @@ import type {
   StoreHealth,
 } from "./store-reports.ts";
 import type { StoredSession } from "./stored-session.ts";
-
-const DELETED_AT_ONCE = 100;
 
 /**
  * A session store for express-session that keeps sessions in Redis and the hot ones in memory, and hears from the other
@@ -33,6 +34,8 @@ const DELETED_AT_ONCE = 100;
 export class ClusteredRedisStore extends Store {
   readonly #sessions: SharedSessions;
   readonly #inHand: SessionsInHand;
+  readonly #all: AllSessions;
+  readonly #indexBy: IndexBy | undefined;
   #resurrections = 0;
   #flushes = 0;
   #failedTouches = 0;
@@ -45,14 +48,20 @@ export class ClusteredRedisStore extends Store {
     super();
     const resolved = resolveOptions(options);
     this.#sessions = new SharedSessions(resolved, {
-      forget: (sids, from) => {
+      invalidated: (sids, from) => {
         for (const sid of sids) this.#emit("invalidate", sid, from);
       },
+      destroyed: (sids, by, reason) => {
+        for (const sid of sids) this.#emit("destroyed", sid, by, reason);
+      },
+      expired: (sid) => this.#emit("expired", sid),
       distrust: (reason) => this.#flushed(reason),
       live: () => this.#emit("live"),
       suspect: (reason) => this.#emit("suspect", reason),
       error: (error) => this.#emit("clusterError", error),
     });
+    this.#all = new AllSessions(this.#sessions, (error) => this.#emit("clusterError", error));
+    this.#indexBy = resolved.indexBy;
     this.#inHand = new SessionsInHand(resolved, this.#sessions, (sid) => {
       this.#resurrections++;
       this.#emit("resurrection", sid);
@@ -108,7 +117,7 @@ export class ClusteredRedisStore extends Store {
   override destroy(sid: string): Promise<void>;
   override destroy(sid: string, callback: Callback | undefined): void;
   override destroy(sid: string, callback?: Callback): Promise<void> | void {
-    const destroying = this.#destroy(sid);
+    const destroying = this.#inHand.destroy(sid);
     // req.session.destroy() may come without a callback, and nobody sees the promise then: a logout must not fail in silence.
     if (callback === undefined) destroying.catch((error: Error) => this.#emit("clusterError", error));
     return deliver(destroying, callback);
@@ -118,21 +127,21 @@ export class ClusteredRedisStore extends Store {
   override all(): Promise<ListedSession[]>;
   override all(callback: Callback<ListedSession[]>): void;
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | void {
-    return deliver(this.#all(), callback);
+    return deliver(this.#all.list(), callback);
   }
 
   /** The ids of all sessions. */
   ids(): Promise<string[]>;
   ids(callback: Callback<string[]>): void;
   ids(callback?: Callback<string[]>): Promise<string[]> | void {
-    return deliver(this.#ids(), callback);
+    return deliver(this.#all.ids(), callback);
   }
 
   /** How many sessions there are. */
   override length(): Promise<number>;
   override length(callback: Callback<number>): void;
   override length(callback?: Callback<number>): Promise<number> | void {
-    const counted = this.#ids().then((ids) => ids.length);
+    const counted = this.#all.ids().then((ids) => ids.length);
     return deliver(counted, callback);
   }
 
@@ -148,35 +157,49 @@ export class ClusteredRedisStore extends Store {
    * The sessions one after the other, never all in memory. One that exists throughout is met at least once, perhaps
    * twice. What cannot be parsed is passed over, with the event `clusterError`.
    */
-  async *sessions(): AsyncGenerator<IdentifiedSession> {
-    for await (const sids of this.#sessions.scan()) {
-      for (const { sid, stored } of await this.#sessions.readAll(sids)) {
-        try {
-          const session = await this.#sessions.within("parse", async () => stored.copy());
-          if (session !== null) yield { sid, session };
-        } catch (error) {
-          this.#emit("clusterError", error as Error);
-        }
-      }
-    }
+  sessions(): AsyncGenerator<IdentifiedSession> {
+    return this.#all.stream();
   }
 
   /**
    * Deletes the sessions for which `predicate` holds, in batches, and tells the other processes.
    * @returns how many were deleted
    */
-  async destroyWhere(
+  destroyWhere(
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
   ): Promise<number> {
-    let deleted = 0;
-    let batch: string[] = [];
-    for await (const { sid, session } of this.sessions()) {
-      if (await predicate(session, sid)) batch.push(sid);
-      if (batch.length < DELETED_AT_ONCE) continue;
-      deleted += await this.#sessions.delete(batch);
-      batch = [];
-    }
-    return batch.length === 0 ? deleted : deleted + (await this.#sessions.delete(batch));
+    return this.#all.deleteWhere(predicate);
+  }
+
+  /**
+   * The sessions that `indexBy` finds by `value`, with their ids, the newest first.
+   * @throws TypeError without `indexBy`, or when `value` is no string
+   */
+  async sessionsOf(value: string): Promise<IdentifiedSession[]> {
+    return this.#indexed().of(value);
+  }
+
+  /** How many sessions `indexBy` finds by `value`. Fails as `sessionsOf` does. */
+  async countOf(value: string): Promise<number> {
+    return (await this.#indexed().of(value)).length;
+  }
+
+  /**
+   * Deletes the sessions that `indexBy` finds by `value`, and tells the other processes: a thousand at a time in one step, or in
+   * Cluster each in a step of its own. A request that is still running cannot bring one back. Fails as `sessionsOf` does.
+   * @returns how many were deleted
+   */
+  async destroyAllOf(value: string, { except }: { readonly except?: string } = {}): Promise<number> {
+    return this.#indexed().destroyAll(value, except);
+  }
+
+  /**
+   * Brings sessions into the index that were written before `indexBy` was set on all processes. It can be broken off at any
+   * time, begun again, and repeated; sessions can be used meanwhile.
+   * @throws TypeError without `indexBy`, or when the cursor is none
+   */
+  async reindex(options: ReindexOptions = {}): Promise<ReindexProgress> {
+    return this.#indexed().reindex(options);
   }
 
   /** Called by express-session with what `get` returned. Here the store learns which Session objects it handed out. */
@@ -292,21 +315,9 @@ export class ClusteredRedisStore extends Store {
     }
   }
 
-  async #destroy(sid: string): Promise<void> {
-    checkSid(sid);
-    await this.#sessions.delete([sid]);
-  }
-
-  async #all(): Promise<ListedSession[]> {
-    const found = new Map<string, ListedSession>();
-    for await (const { sid, session } of this.sessions()) found.set(sid, Object.assign(session, { id: sid }));
-    return [...found.values()];
-  }
-
-  async #ids(): Promise<string[]> {
-    const found = new Set<string>();
-    for await (const sids of this.#sessions.scan()) for (const sid of sids) found.add(sid);
-    return [...found];
+  /** @throws TypeError without `indexBy` */
+  #indexed(): IndexedSessions {
+    return new IndexedSessions(this.#sessions, this.#all, this.#indexBy);
   }
 
   #flushed(reason: string): void {

@@ -27,11 +27,11 @@ export interface StoreEventMessage {
   readonly event: keyof StoreEvents;
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;
-  /** `invalidate`, `resurrection`: stands for the session, see `labelOf`. */
+  /** `invalidate`, `destroyed`, `expired`, `resurrection`: stands for the session, see `labelOf`. */
   readonly session?: string;
-  /** `invalidate`: the label of the process that wrote. */
+  /** `invalidate`, `destroyed`: the label of the process that wrote. */
   readonly from?: string;
-  /** `suspect`, `flush` */
+  /** `suspect`, `flush`, `destroyed` */
   readonly reason?: string;
   /** `clusterError`: its message is nothing but codes. */
   readonly error?: Error;
@@ -47,9 +47,13 @@ const EVENT_CHANNELS: Readonly<Record<keyof StoreEvents, Channel>> = {
   suspect: channel(`${NAME}:suspect`),
   flush: channel(`${NAME}:flush`),
   invalidate: channel(`${NAME}:invalidate`),
+  destroyed: channel(`${NAME}:destroyed`),
+  expired: channel(`${NAME}:expired`),
   resurrection: channel(`${NAME}:resurrection`),
   clusterError: channel(`${NAME}:clusterError`),
 };
+
+const ABOUT_A_SESSION = new Set<keyof StoreEvents>(["invalidate", "destroyed", "expired", "resurrection"]);
 
 /**
  * Runs `work`, and tells the tracing channel of it if anybody listens. What is told is made anew: `tracePromise` alone would
@@ -83,13 +87,14 @@ export function traced<T>(
 /** Tells an event's channel of it, if anybody listens. */
 export function tellEvent<E extends keyof StoreEvents>(event: E, args: StoreEvents[E], nodeId: string): void {
   if (!EVENT_CHANNELS[event].hasSubscribers) return;
-  const [first, from] = args as [unknown?, string?];
+  const [first, from, method] = args as [unknown?, string?, string?];
   const message: StoreEventMessage = {
     event,
     nodeId,
-    ...((event === "invalidate" || event === "resurrection") && { session: labelOf(String(first)) }),
+    ...(ABOUT_A_SESSION.has(event) && { session: labelOf(String(first)) }),
     ...(from !== undefined && { from }),
     ...((event === "suspect" || event === "flush") && { reason: String(first) }),
+    ...(method !== undefined && { reason: method }),
     ...(event === "clusterError" && { error: withoutSecrets(first) }),
   };
   EVENT_CHANNELS[event].publish(message);

@@ -7,15 +7,23 @@ export {
   type CoordinatorStats,
   type OutgoingMessage,
 } from "./cluster-coordinator.ts";
-export type { CacheClear, ClusterMessage, SessionDeleted, SessionInvalidated } from "./cluster-message.ts";
+export type {
+  CacheClear,
+  ClusterMessage,
+  MessageContent,
+  SessionDeleted,
+  SessionInvalidated,
+} from "./cluster-message.ts";
 export { ClusteredRedisStore, ClusteredRedisStore as RedisStore } from "./clustered-redis-store.ts";
 export type { StoreEventMessage, StoreOperation } from "./diagnostics.ts";
 export { SessionStoreError, type SessionStoreErrorCode } from "./errors.ts";
+export type { ReindexOptions, ReindexProgress } from "./indexed-sessions.ts";
 export { LocalCache, type LocalCacheLimits, type LocalCacheStats } from "./local-cache.ts";
 export type { ConflictingValues, ResolveConflict } from "./merge-sessions.ts";
 export type { ClusteredRedisStoreOptions, ClusterOptions, LocalCacheOptions } from "./options.ts";
 export type { RedisStoreClient, RedisSubscriberClient, RedisSubscriberSource } from "./redis-client.ts";
 export type { Serializer } from "./serializer.ts";
+export type { IndexBy } from "./session-index.ts";
 export type { SessionTtl } from "./session-lifetime.ts";
 export type {
   ClusterStats,

@@ -5,7 +5,7 @@ import { Subscription } from "./subscription.ts";
 
 export interface ListeningOptions {
   readonly primary: Primary;
-  readonly channel: string;
+  readonly channels: readonly string[];
   readonly heartbeatChannel: string;
   /** Whether a heartbeat that came back counts only once Redis's answer to it has been judged. */
   readonly mustConfirm: boolean;
@@ -16,7 +16,7 @@ export interface ListeningOptions {
 
 /** None of these may throw. */
 export interface ListeningHandlers {
-  message(text: string): void;
+  message(text: string, channel: string): void;
   /** Listening from now on; what was published before has not been heard. */
   opened(): void;
   /** A heartbeat has come back. */
@@ -101,15 +101,15 @@ export class Listening {
   }
 
   async #open(): Promise<void> {
-    const { primary, channel, heartbeatChannel, subscribeTimeoutMs, handlers } = this.#options;
+    const { primary, channels, heartbeatChannel, subscribeTimeoutMs, handlers } = this.#options;
     let opened: Subscription | undefined;
     try {
       opened = await Subscription.open({
         source: await primary.subscriber(),
-        channels: [channel, heartbeatChannel],
+        channels: [...channels, heartbeatChannel],
         accepts: (duplicate) => primary.isHeardBy(duplicate),
         onMessage: (text, from) => {
-          if (from !== heartbeatChannel) handlers.message(text);
+          if (from !== heartbeatChannel) handlers.message(text, from);
           else this.#onHeartbeat(Number(text));
         },
         onLost: (error) => {

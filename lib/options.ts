@@ -8,6 +8,7 @@ import {
   type RedisSubscriberSource,
 } from "./redis-client.ts";
 import type { Serializer } from "./serializer.ts";
+import { INDEX_PREFIX, type IndexBy } from "./session-index.ts";
 import type { SessionTtl } from "./session-lifetime.ts";
 
 /** The cache of this process. */
@@ -44,6 +45,11 @@ export interface ClusterOptions {
    * time. Needed when `client` cannot be duplicated: a pool, or a Sentinel client of node-redis 5. @default client
    */
   readonly subscriber?: RedisSubscriberSource | undefined;
+  /**
+   * Whether the store emits `expired`. Redis must have been told to tell: `notify-keyspace-events` with `E` and `x`.
+   * @default false
+   */
+  readonly expiredEvents?: boolean | undefined;
 }
 
 /** What a `ClusteredRedisStore` takes. `client` to `scanCount` are connect-redis's, with its names, units and defaults. */
@@ -78,6 +84,12 @@ export interface ClusteredRedisStoreOptions {
    * @default 1 % of the session's life, 60_000 at the most
    */
   readonly touchAfterMs?: number | undefined;
+  /**
+   * What sessions are found by, say the id of their user: `sessionsOf`, `countOf` and `destroyAllOf` need it. Called with each
+   * session that is written or prolonged; must be a function of the session alone, the same in all processes, and return a
+   * string that is not empty, or undefined for a session that is not to be found. @default undefined: there is no index
+   */
+  readonly indexBy?: IndexBy | undefined;
   /** Within how many milliseconds each operation is answered, from call to callback. @default 5_000 */
   readonly commandTimeoutMs?: number | undefined;
 }
@@ -100,6 +112,7 @@ export interface ResolvedOptions {
   /** Undefined when sessions are overwritten. */
   readonly merge: { readonly resolve: ResolveConflict | undefined } | undefined;
   readonly touchAfterMs: number | undefined;
+  readonly indexBy: IndexBy | undefined;
   readonly commandTimeoutMs: number;
 }
 
@@ -110,6 +123,7 @@ export interface ResolvedCluster {
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly subscriber: RedisSubscriberSource;
+  readonly expiredChannel: string | undefined;
 }
 
 /** The longest delay that a Node timer takes. */
@@ -121,9 +135,10 @@ export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOpt
   const client = clientOf("client", given["client"]);
   const localCache = switchable("localCache", given["localCache"], LOCAL_CACHE_KEYS);
   const cluster = switchable("cluster", given["cluster"], CLUSTER_KEYS);
+  const prefix = text("prefix", given["prefix"], "sess:", { longest: 1024, mayBeEmpty: true });
   return {
     client,
-    prefix: text("prefix", given["prefix"], "sess:", { longest: 1024, mayBeEmpty: true }),
+    prefix,
     ttl: ttl(given["ttl"]),
     disableTTL: flag("disableTTL", given["disableTTL"], false),
     disableTouch: flag("disableTouch", given["disableTouch"], false),
@@ -137,6 +152,7 @@ export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOpt
     cluster: cluster && resolveCluster(cluster, client),
     merge: merge(given["onConflict"], given["resolveConflict"]),
     touchAfterMs: touchAfter(given["touchAfterMs"]),
+    indexBy: indexBy(given["indexBy"], prefix),
     commandTimeoutMs: milliseconds("commandTimeoutMs", given["commandTimeoutMs"], 5_000),
   };
 }
@@ -150,6 +166,7 @@ const CLUSTER_KEYS = [
   "heartbeatMs",
   "leaseMs",
   "subscriber",
+  "expiredEvents",
 ];
 
 function resolveCluster(given: Record<string, unknown>, client: RedisStoreClient): ResolvedCluster {
@@ -165,7 +182,16 @@ function resolveCluster(given: Record<string, unknown>, client: RedisStoreClient
     heartbeatMs,
     leaseMs,
     subscriber: subscriberOf(given["subscriber"], client),
+    expiredChannel: flag("cluster.expiredEvents", given["expiredEvents"], false)
+      ? expiredChannelOf(client)
+      : undefined,
   };
+}
+
+/** Where Redis tells of keys that expired, of the database that the client uses. */
+function expiredChannelOf(client: RedisStoreClient): string {
+  const { options } = client as { options?: { database?: number } };
+  return `__keyevent@${options?.database ?? 0}__:expired`;
 }
 
 interface QueueOptions {
@@ -268,6 +294,15 @@ function merge(onConflict: unknown, resolve: unknown): ResolvedOptions["merge"] 
   if (onConflict === "merge") return { resolve: (resolve as ResolveConflict | null) ?? undefined };
   if (resolve != null) throw wrong("resolveConflict", 'onConflict: "merge" beside it', onConflict);
   return undefined;
+}
+
+function indexBy(value: unknown, prefix: string): IndexBy | undefined {
+  if (value == null) return undefined;
+  if (typeof value !== "function") throw wrong("indexBy", "a function of the session", value);
+  if ((INDEX_PREFIX + prefix).startsWith(prefix)) {
+    throw wrong("prefix", `one that the keys of indexBy, "${INDEX_PREFIX}…", do not begin with`, prefix);
+  }
+  return value as IndexBy;
 }
 
 function touchAfter(value: unknown): number | undefined {

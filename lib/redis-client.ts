@@ -42,6 +42,7 @@ export interface CommandBatch {
   eval(script: string, options: ScriptArguments): CommandBatch;
   evalSha(sha1: string, options: ScriptArguments): CommandBatch;
   scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
+  zRem(key: string, members: readonly string[]): CommandBatch;
   clusterInfo(): CommandBatch;
   clusterSlots(): CommandBatch;
   /** In one transaction: all or nothing. */

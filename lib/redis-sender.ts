@@ -92,6 +92,7 @@ export class RedisSender {
   /**
    * Runs a script, which is a unit by itself.
    * @param given its arguments; channel and message, or two empty ones, come after them
+   * @param also what goes with it in one transaction
    * @returns its reply
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
@@ -101,13 +102,17 @@ export class RedisSender {
     key: string,
     given: readonly string[],
     announcement: Announcement | undefined,
+    also?: Fill,
   ): Promise<unknown> {
     const { channel = "", message = "" } = announcement ?? {};
     const all: ScriptArguments = { keys: [key], arguments: [...given, channel, message] };
-    const exec = (fill: Fill) => this.#exec(deadline, key, fill, false);
+    const exec = (run: Fill) => {
+      const fill: Fill = (batch) => (also === undefined ? run(batch) : also(run(batch)));
+      return this.#exec(deadline, key, fill, also !== undefined);
+    };
     try {
-      const replies = await exec((batch) => batch.evalSha(sha1, all)).catch((error: Error) => {
-        if (deadline.passed || !error.message.startsWith("NOSCRIPT")) throw error;
+      const replies = await exec((batch) => batch.evalSha(sha1, all)).catch((error: unknown) => {
+        if (deadline.passed || !reasonOf(failureIn(error)).startsWith("NOSCRIPT")) throw error;
         return exec((batch) => batch.eval(source, all));
       });
       return replies[0];
@@ -177,6 +182,7 @@ const RIGHTS: Record<string, string> = {
   GET: "+get +pttl",
   MGET: "+mget +pttl",
   PUBLISH: "+publish and the channel",
+  EVAL: "+eval +time +zadd +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist ~idx:{*",
   CLUSTER: "+cluster|info +cluster|slots",
 };
 

@@ -1,5 +1,6 @@
 import type { Fill } from "./cluster-routes.ts";
 import type { Deadline } from "./deadlines.ts";
+import { shown } from "./errors.ts";
 import { type SetOptions, textOf } from "./redis-client.ts";
 import { type Announcement, type RedisSender, script } from "./redis-sender.ts";
 
@@ -12,6 +13,15 @@ export interface StoredValue {
 
 /** How a session's end has moved, as far as others care; "none" when there is no such session. */
 export type EndChange = "later" | "earlier" | "none";
+
+/** Some of all sessions' ids. */
+export interface SidsPage {
+  readonly sids: readonly string[];
+  /** Where to go on; undefined when these are the last. */
+  readonly next: string | undefined;
+}
+
+const FIRST_PAGE = "0:0";
 
 /**
  * The sessions in Redis: which commands are sent, and what the replies mean. It knows nothing of caches and states;
@@ -58,6 +68,7 @@ export class SessionRepository {
   /**
    * Writes a session and announces it, as one.
    * @param ttlMs when the key is to expire; undefined for never
+   * @param also what goes with it in one transaction
    * @returns whether it was written: false if `mustExist` and it did not
    */
   async write(
@@ -67,14 +78,16 @@ export class SessionRepository {
     ttlMs: number | undefined,
     announcement: Announcement | undefined,
     mustExist = false,
+    also: Fill = nothing,
   ): Promise<boolean> {
     const key = this.#prefix + sid;
     const options: SetOptions = {
       ...(ttlMs !== undefined && { expiration: { type: "PX", value: ttlMs } }),
       ...(mustExist && { condition: "XX" }),
     };
-    const fill: Fill = (batch) => batch.set(key, text, options);
-    const { replies } = await this.#sender.send(deadline, "SET", key, fill, announcement);
+    const fill: Fill = (batch) => also(batch.set(key, text, options));
+    const together = announcement ?? (also === nothing ? undefined : "as a unit");
+    const { replies } = await this.#sender.send(deadline, "SET", key, fill, together);
     return replies[0] !== null;
   }
 
@@ -89,9 +102,11 @@ export class SessionRepository {
     text: string,
     ttlMs: number | undefined,
     announcement: Announcement | undefined,
+    also?: Fill,
   ): Promise<string | null | undefined> {
+    const key = this.#prefix + sid;
     const given = [expected, text, String(ttlMs ?? "")];
-    const reply = await this.#sender.evaluate(deadline, REPLACE, this.#prefix + sid, given, announcement);
+    const reply = await this.#sender.evaluate(deadline, REPLACE, key, given, announcement, also);
     const [isWritten, held] = reply as [unknown, unknown];
     return Number(isWritten) === 1 ? undefined : textOf(held);
   }
@@ -105,15 +120,30 @@ export class SessionRepository {
     sid: string,
     ttlMs: number,
     announcement: Announcement | undefined,
+    also?: Fill,
   ): Promise<EndChange> {
     const key = this.#prefix + sid;
-    const reply = await this.#sender.evaluate(deadline, EXPIRE, key, [String(ttlMs)], announcement);
+    const reply = await this.#sender.evaluate(deadline, EXPIRE, key, [String(ttlMs)], announcement, also);
     return String(reply) as EndChange;
   }
 
-  /** Sessions in groups that may be deleted as one: all together, or in Cluster, where each may be elsewhere, each alone. */
+  /**
+   * Sessions in groups that may be deleted as one: all together, as far as one message may name them, or in Cluster, where each
+   * may be elsewhere, each alone.
+   */
   grouped(sids: readonly string[]): (readonly string[])[] {
-    return this.#sender.routes === undefined ? [sids] : sids.map((sid) => [sid]);
+    if (this.#sender.routes !== undefined) return sids.map((sid) => [sid]);
+    const groups: string[][] = [];
+    let length = LONGEST_GROUP;
+    for (const sid of sids) {
+      length += sid.length;
+      if (length > LONGEST_GROUP) {
+        groups.push([]);
+        length = sid.length;
+      }
+      groups.at(-1)?.push(sid);
+    }
+    return groups;
   }
 
   /** Deletes a group of sessions and announces that, as one. @returns how many there were */
@@ -121,10 +151,12 @@ export class SessionRepository {
     deadline: Deadline,
     group: readonly string[],
     announcement: Announcement | undefined,
+    also: Fill = nothing,
   ): Promise<number> {
     const keys = group.map((sid) => this.#prefix + sid);
-    const fill: Fill = (batch) => batch.del(keys);
-    const { replies } = await this.#sender.send(deadline, "DEL", keys[0], fill, announcement);
+    const fill: Fill = (batch) => also(batch.del(keys));
+    const together = announcement ?? (also === nothing ? undefined : "as a unit");
+    const { replies } = await this.#sender.send(deadline, "DEL", keys[0], fill, together);
     return Number(replies[0]);
   }
 
@@ -142,19 +174,31 @@ export class SessionRepository {
    * The ids of all sessions, in the batches of SCAN: one that exists throughout is met at least once, perhaps twice. (Not
    * one that moves to another primary of a Cluster meanwhile.)
    * @param within runs each round trip under a deadline of its own
+   * @param from where to begin: what a page gave as `next`
+   * @throws TypeError when `from` is none
    */
-  async *scan(within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>): AsyncGenerator<string[]> {
+  async *pages(
+    within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>,
+    from: string = FIRST_PAGE,
+  ): AsyncGenerator<SidsPage> {
     const { fullPrefix } = this.#sender;
     const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: this.#scanCount };
-    for (const primary of await within((deadline) => this.#sender.primaries(deadline))) {
-      let cursor = "0";
-      do {
-        const fill: Fill = (batch) => batch.scan(cursor, options);
-        const { replies } = await within((deadline) => this.#sender.send(deadline, "SCAN", primary, fill));
-        const page = replies[0] as { cursor: unknown; keys: readonly unknown[] };
-        cursor = String(page.cursor);
-        if (page.keys.length > 0) yield page.keys.map((key) => String(key).slice(fullPrefix.length));
-      } while (cursor !== "0");
+    const primaries = await within((deadline) => this.#sender.primaries(deadline));
+    const begin = /^(\d+):(\d+)$/.exec(from);
+    let turn = Number(begin?.[1] ?? Number.NaN);
+    let cursor = begin?.[2] ?? "";
+    if (!(turn < primaries.length)) {
+      throw new TypeError(`cursor: expected what an earlier run gave, of the same Redis, got ${shown(from)}`);
+    }
+    while (turn < primaries.length) {
+      const fill: Fill = (batch) => batch.scan(cursor, options);
+      const target = primaries[turn];
+      const { replies } = await within((deadline) => this.#sender.send(deadline, "SCAN", target, fill));
+      const page = replies[0] as { cursor: unknown; keys: readonly unknown[] };
+      cursor = String(page.cursor);
+      if (cursor === "0") turn++;
+      const sids = page.keys.map((key) => String(key).slice(fullPrefix.length));
+      yield { sids, next: turn < primaries.length ? `${turn}:${cursor}` : undefined };
     }
   }
 }
@@ -185,7 +229,12 @@ redis.call("PEXPIRE", KEYS[1], ARGV[1])
 return earlier and "earlier" or "later"`,
 );
 
+/** Characters of all ids. JSON may make six of one, and the message must stay below `MAX_MESSAGE_LENGTH`. */
+const LONGEST_GROUP = 100 * 1024;
+
 const NEVER = -1;
+
+const nothing: Fill = (batch) => batch;
 
 /** The TTL was true when the command arrived, so counting from when it was sent errs on the early side. */
 function storedValue(value: unknown, ttl: unknown, sentAt: number): StoredValue | undefined {

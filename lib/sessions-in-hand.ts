@@ -4,8 +4,9 @@ import { checkSession, checkSid } from "./arguments.ts";
 import { mergeSessions } from "./merge-sessions.ts";
 import type { ResolvedOptions } from "./options.ts";
 import { stringify } from "./serializer.ts";
+import { indexValueOf } from "./session-index.ts";
 import { lifetimeMs, touchWindowMs } from "./session-lifetime.ts";
-import type { SharedSessions } from "./shared-sessions.ts";
+import type { Draft, SharedSessions } from "./shared-sessions.ts";
 import type { StoredSession } from "./stored-session.ts";
 
 const LOST_MS = 10;
@@ -66,26 +67,37 @@ export class SessionsInHand {
     const { ttl, disableTTL, serializer } = this.#options;
     const lifetime = lifetimeMs(session, ttl, Date.now());
     if (lifetime <= 0) {
-      await this.#sessions.delete([sid]);
+      await this.#sessions.delete([sid], "destroy", this.#indexValue(session));
       return;
     }
     const ttlMs = disableTTL ? undefined : lifetime;
     // Before the first await: the session is the request's own, and may change as soon as this returns.
     const text = stringify(serializer, this.#sessions.keyOf(sid), session);
+    const to = this.#indexValue(session);
     const known = this.#known.get(session);
     const loaded = known?.isStored ? known : undefined;
     if (loaded !== undefined && (await this.#isUnchanged(sid, loaded.base, text))) {
       await this.#prolong(sid, session, lifetime);
       return;
     }
+    const hasLeft = loaded !== undefined && this.#options.indexBy !== undefined;
+    const from = hasLeft ? await this.#indexValueOf(sid, loaded.base) : undefined;
+    const draft: Draft = { text, change: { to, from } };
     const stored =
       loaded !== undefined && this.#options.merge
         ? await this.#sessions.merge(sid, ttlMs, loaded.held, (now) =>
-            this.#merged(sid, loaded.base, now, text),
+            this.#merged(sid, loaded.base, now, draft),
           )
-        : await this.#sessions.write(sid, text, ttlMs, loaded !== undefined);
+        : await this.#sessions.write(sid, text, ttlMs, loaded !== undefined, draft.change);
     if (stored === undefined) this.#onRefused(sid);
     else this.#know(session, stored, text, isLive(session));
+  }
+
+  /** Deletes a session. */
+  async destroy(sid: string): Promise<void> {
+    checkSid(sid);
+    const held = this.#options.indexBy && this.#sessions.peek(sid);
+    await this.#sessions.delete([sid], "destroy", held && (await this.#indexValueOf(sid, held.text)));
   }
 
   /** Moves a session's end to where its cookie says; returns nothing when there is nothing to do. */
@@ -99,7 +111,8 @@ export class SessionsInHand {
   #prolong(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
     const { disableTTL, touchAfterMs } = this.#options;
     if (disableTTL) return undefined;
-    if (lifetime <= 0) return this.#sessions.delete([sid]).then(() => {});
+    if (lifetime <= 0)
+      return this.#sessions.delete([sid], "destroy", this.#indexValue(session)).then(() => {});
     const now = Date.now();
     const known = (this.#sessions.peek(sid) ?? this.#known.get(session))?.expiresAt;
     const gained = known === undefined ? undefined : now + lifetime - known;
@@ -109,7 +122,8 @@ export class SessionsInHand {
 
   async #expire(sid: string, session: SessionData, ttlMs: number): Promise<void> {
     const known = this.#known.get(session);
-    const expiresAt = await this.#sessions.expire(sid, ttlMs);
+    const to = this.#indexValue(session);
+    const expiresAt = await this.#sessions.expire(sid, ttlMs, { to, from: undefined });
     if (expiresAt === undefined) {
       if (known?.isStored) this.#onRefused(sid);
     } else if (known !== undefined) this.#known.set(session, { ...known, expiresAt });
@@ -131,12 +145,21 @@ export class SessionsInHand {
   }
 
   /** What to write over `held`, for a request that started from `base` and wants to write `mine`. */
-  async #merged(sid: string, base: string, held: string, mine: string): Promise<string> {
-    if (held === base) return mine;
+  async #merged(sid: string, base: string, held: string, draft: Draft): Promise<Draft> {
+    if (held === base) return draft;
     const parse = (text: string) => this.#sessions.parse(sid, text);
-    const [was, theirs, wanted] = await Promise.all([parse(base), parse(held), parse(mine)]);
+    const [was, theirs, wanted] = await Promise.all([parse(base), parse(held), parse(draft.text)]);
     const merged = mergeSessions(was, theirs, wanted, this.#options.merge?.resolve);
-    return stringify(this.#options.serializer, this.#sessions.keyOf(sid), merged);
+    const text = stringify(this.#options.serializer, this.#sessions.keyOf(sid), merged);
+    return { text, change: { to: this.#indexValue(merged), from: this.#indexValue(theirs) } };
+  }
+
+  #indexValue(session: SessionData): string | undefined {
+    return this.#options.indexBy && indexValueOf(this.#options.indexBy, session);
+  }
+
+  async #indexValueOf(sid: string, text: string): Promise<string | undefined> {
+    return this.#options.indexBy && this.#indexValue(await this.#sessions.parse(sid, text));
   }
 
   #know(

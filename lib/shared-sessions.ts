@@ -1,17 +1,27 @@
 import type { SessionData } from "express-session";
-import { ClusterCoordinator, type ClusterHandlers, type OutgoingMessage } from "./cluster-coordinator.ts";
+import type { ClusterCoordinator, OutgoingMessage } from "./cluster-coordinator.ts";
+import type { Fill } from "./cluster-routes.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { type StoreOperation, traced } from "./diagnostics.ts";
 import { SessionStoreError } from "./errors.ts";
 import { LocalCache } from "./local-cache.ts";
 import { NearCache } from "./near-cache.ts";
-import type { ResolvedCluster, ResolvedOptions } from "./options.ts";
-import type { RedisStoreClient } from "./redis-client.ts";
-import { primariesOf } from "./redis-primaries.ts";
+import type { ResolvedOptions } from "./options.ts";
 import { type Announcement, RedisSender } from "./redis-sender.ts";
 import type { Serializer } from "./serializer.ts";
-import { SessionRepository } from "./session-repository.ts";
+import { type IndexChange, SessionIndex } from "./session-index.ts";
+import { coordinatorOf, type SessionHandlers } from "./session-messages.ts";
+import { SessionRepository, type SidsPage } from "./session-repository.ts";
 import { StoredSession } from "./stored-session.ts";
+
+/** What is to be written, and what becomes of the index, if there is one. */
+export interface Draft {
+  readonly text: string;
+  readonly change: IndexChange | undefined;
+}
+
+/** The method by which sessions are deleted, as other processes are told. */
+export type DestroyReason = "destroy" | "destroyWhere" | "destroyAllOf" | "clear";
 
 /** After so many conflicts in one write, whatever writes there does not let anybody else. */
 const MOST_CONFLICTS = 32;
@@ -23,23 +33,27 @@ const MOST_CONFLICTS = 32;
 export class SharedSessions {
   readonly localCache: LocalCache<StoredSession>;
   readonly coordinator: ClusterCoordinator | undefined;
+  /** Undefined without `indexBy`. */
+  readonly index: SessionIndex | undefined;
   readonly #serializer: Serializer;
   readonly #sender: RedisSender;
   readonly #repository: SessionRepository;
   readonly #deadlines: Deadlines;
   readonly #near: NearCache;
   #conflicts = 0;
+  readonly #told: SessionHandlers;
   #isClosed = false;
 
-  /** @param handlers hear what the coordinator tells, after the cache has obeyed */
-  constructor(options: ResolvedOptions, handlers: ClusterHandlers) {
+  constructor(options: ResolvedOptions, handlers: SessionHandlers) {
+    this.#told = handlers;
     const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
     this.#serializer = serializer;
     this.#deadlines = new Deadlines(commandTimeoutMs);
     this.#sender = new RedisSender(client, prefix);
     this.#repository = new SessionRepository(this.#sender, scanCount);
+    this.index = options.indexBy && new SessionIndex(this.#sender);
     this.localCache = new LocalCache(localCache);
-    const coordinator = cluster && this.#coordinate(client, cluster, handlers);
+    const coordinator = cluster && coordinatorOf(client, cluster, this.#sender, () => this.#near, handlers);
     this.coordinator = coordinator;
     this.#near = new NearCache(this.localCache, (now) => {
       return localCache !== undefined && !this.#isClosed && (coordinator?.isLive(now) ?? true);
@@ -109,6 +123,7 @@ export class SharedSessions {
    * Writes a session.
    * @param ttlMs undefined for one that never expires
    * @param mustExist whether it is left out if there is no such session any more
+   * @param change what becomes of the index, if there is one
    * @returns what stands in Redis now; undefined if it was left out
    */
   write(
@@ -116,9 +131,13 @@ export class SharedSessions {
     text: string,
     ttlMs: number | undefined,
     mustExist: boolean,
+    change?: IndexChange,
   ): Promise<StoredSession | undefined> {
     return this.#writeWith(sid, ttlMs, async (deadline, announcement) => {
-      const isWritten = await this.#repository.write(deadline, sid, text, ttlMs, announcement, mustExist);
+      const ahead = this.#ahead(deadline, sid, ttlMs, change);
+      const also = ahead instanceof Promise ? await ahead : ahead;
+      const repository = this.#repository;
+      const isWritten = await repository.write(deadline, sid, text, ttlMs, announcement, mustExist, also);
       return isWritten ? text : undefined;
     });
   }
@@ -134,13 +153,15 @@ export class SharedSessions {
     sid: string,
     ttlMs: number | undefined,
     expected: string,
-    proposal: (held: string) => string | Promise<string>,
+    proposal: (held: string) => Draft | Promise<Draft>,
   ): Promise<StoredSession | undefined> {
     const mergeWith = async (deadline: Deadline, announcement: Announcement | undefined) => {
       let held = expected;
       for (let conflicts = 0; conflicts <= MOST_CONFLICTS; conflicts++) {
-        const text = await proposal(held);
-        const found = await this.#repository.replace(deadline, sid, held, text, ttlMs, announcement);
+        const { text, change } = await proposal(held);
+        const ahead = this.#ahead(deadline, sid, ttlMs, change);
+        const also = ahead instanceof Promise ? await ahead : ahead;
+        const found = await this.#repository.replace(deadline, sid, held, text, ttlMs, announcement, also);
         if (found === undefined) return text;
         if (found === null) return undefined;
         held = found;
@@ -160,7 +181,7 @@ export class SharedSessions {
     isPublished?: (text: string | undefined) => boolean,
   ): Promise<StoredSession | undefined> {
     const expiresAt = ttlMs === undefined ? undefined : Date.now() + ttlMs;
-    const message = this.coordinator?.announce("SessionInvalidated", [sid]);
+    const message = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] });
     return this.#near.write(sid, async () => {
       const text = await this.#announced(
         message,
@@ -180,11 +201,12 @@ export class SharedSessions {
   /**
    * Gives a session another end. Copies elsewhere end no later than the key did, so the others are told only if that was
    * later than it is now.
+   * @param indexChange what becomes of the index, if there is one
    * @returns when it ends now; undefined if there is no such session
    */
-  async expire(sid: string, ttlMs: number): Promise<number | undefined> {
+  async expire(sid: string, ttlMs: number, indexChange?: IndexChange): Promise<number | undefined> {
     const expiresAt = Date.now() + ttlMs;
-    const message = this.coordinator?.announce("SessionInvalidated", [sid]);
+    const message = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] });
     const change = await this.#near.expire(sid, expiresAt, () =>
       this.#announced(
         message,
@@ -192,7 +214,11 @@ export class SharedSessions {
           this.#trip(
             "touch",
             sid,
-            (deadline) => this.#repository.expire(deadline, sid, ttlMs, announcement),
+            async (deadline) => {
+              const ahead = this.#ahead(deadline, sid, ttlMs, indexChange);
+              const also = ahead instanceof Promise ? await ahead : ahead;
+              return this.#repository.expire(deadline, sid, ttlMs, announcement, also);
+            },
             (change) => change !== "none",
           ),
         (change) => change === "earlier",
@@ -201,27 +227,40 @@ export class SharedSessions {
     return change === "none" ? undefined : expiresAt;
   }
 
-  /** @returns how many of them there were */
-  async delete(sids: readonly string[]): Promise<number> {
+  /**
+   * Deletes sessions.
+   * @param reason the method that does it
+   * @param from the value of the index that they were found by, if that is known
+   * @returns how many of them there were
+   */
+  async delete(sids: readonly string[], reason: DestroyReason, from?: string): Promise<number> {
     const deleteGroup = (group: readonly string[]) => {
       const only = group.length === 1 ? group[0] : undefined;
-      return this.#announced(this.coordinator?.announce("SessionDeleted", group), (announcement) =>
-        this.#trip("destroy", only, (deadline) => this.#repository.delete(deadline, group, announcement)),
+      const message = this.coordinator?.announce({ type: "SessionDeleted", sids: group, reason });
+      const also = this.index?.leaving(group, from);
+      return this.#announced(message, (announcement) =>
+        this.#trip("destroy", only, (deadline) =>
+          this.#repository.delete(deadline, group, announcement, also),
+        ),
       );
     };
     const counts = await this.#near.remove(sids, () =>
       Promise.all(this.#repository.grouped(sids).map(deleteGroup)),
     );
+    if (reason !== "clear") this.#told.destroyed(sids, this.coordinator?.nodeId ?? "", reason);
     return counts.reduce((sum, count) => sum + count, 0);
   }
 
   /** Deletes all sessions, and lets every process forget even those that Redis had no more. */
   async clear(): Promise<void> {
     const clearing = <T>(trip: (announcement: Announcement | undefined) => Promise<T>) =>
-      this.#near.remove("all", () => this.#announced(this.coordinator?.announce("CacheClear"), trip));
-    for await (const sids of this.scan()) {
+      this.#near.remove("all", () =>
+        this.#announced(this.coordinator?.announce({ type: "CacheClear" }), trip),
+      );
+    for await (const { sids } of this.pages()) {
+      if (sids.length === 0) continue;
       // In Cluster each goes out by itself, and need not make everybody forget everything.
-      if (this.#sender.routes !== undefined) await this.delete(sids);
+      if (this.#sender.routes !== undefined) await this.delete(sids, "clear");
       else {
         await clearing((announcement) =>
           this.#trip("clear", undefined, (deadline) => this.#repository.delete(deadline, sids, announcement)),
@@ -234,9 +273,9 @@ export class SharedSessions {
     });
   }
 
-  /** The ids of all sessions, in batches; one may come twice. */
-  scan(): AsyncGenerator<string[]> {
-    return this.#repository.scan((trip) => this.#trip("scan", undefined, trip));
+  /** The ids of all sessions, in batches; one may come twice. @param from the `next` of an earlier page */
+  pages(from?: string): AsyncGenerator<SidsPage> {
+    return this.#repository.pages((trip) => this.#trip("scan", undefined, trip), from);
   }
 
   ping(): Promise<void> {
@@ -261,29 +300,14 @@ export class SharedSessions {
     return this.#deadlines.settled();
   }
 
-  #coordinate(
-    client: RedisStoreClient,
-    cluster: ResolvedCluster,
-    handlers: ClusterHandlers,
-  ): ClusterCoordinator {
-    // A heartbeat that took longer than the lease would prove nothing.
-    const heartbeats = new Deadlines(cluster.leaseMs);
-    return new ClusterCoordinator({
-      ...cluster,
-      prefix: this.#sender.fullPrefix,
-      primaries: primariesOf(client, cluster.subscriber, this.#sender, heartbeats),
-      handlers: {
-        ...handlers,
-        forget: (sids, from) => {
-          for (const sid of sids) this.#near.forget(sid);
-          handlers.forget(sids, from);
-        },
-        distrust: (reason) => {
-          this.#near.forgetAll();
-          handlers.distrust(reason);
-        },
-      },
-    });
+  /** What the index wants to go with a write; a promise, where it has to go before it. */
+  #ahead(
+    deadline: Deadline,
+    sid: string,
+    ttlMs: number | undefined,
+    change: IndexChange | undefined,
+  ): Fill | undefined | Promise<undefined> {
+    return change && this.index?.ahead(deadline, sid, ttlMs, change);
   }
 
   /**

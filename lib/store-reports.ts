@@ -53,6 +53,13 @@ export type ListedSession = SessionData & { id: string };
 export interface StoreEvents {
   /** Another process, named by its label, wrote or deleted a session. */
   invalidate: [sid: string, from: string];
+  /**
+   * A session was deleted, or was gone already, by this process or another, named by its label. The reason is the method:
+   * `destroy`, `destroyWhere` or `destroyAllOf`; of `clear` tells `flush`. Told on every process that is `live`.
+   */
+  destroyed: [sid: string, by: string, reason: string];
+  /** Redis has removed a session whose time was over; only with `cluster.expiredEvents`. */
+  expired: [sid: string];
   /** The cache is in use from now on. */
   live: [];
   /** Something may have been missed: until `live`, every read goes to Redis. */

@@ -23,7 +23,10 @@ const baseOf = {
 const withSids = { ...baseOf, sids: fc.array(fc.string({ unit: "binary" })) };
 const message: fc.Arbitrary<ClusterMessage> = fc.oneof(
   fc.record({ type: fc.constant("SessionInvalidated" as const), ...withSids }, { noNullPrototype: true }),
-  fc.record({ type: fc.constant("SessionDeleted" as const), ...withSids }, { noNullPrototype: true }),
+  fc.record(
+    { type: fc.constant("SessionDeleted" as const), ...withSids, reason: fc.string() },
+    { noNullPrototype: true },
+  ),
   fc.record({ type: fc.constant("CacheClear" as const), ...baseOf }, { noNullPrototype: true }),
 );
 
@@ -32,8 +35,8 @@ const TAIL = '"instanceId":"i-1","sequence":7,"nodeId":"web-1","prefix":"sess:",
 test.each<[ClusterMessage, string]>([
   [invalidated, `{"version":1,"type":"SessionInvalidated",${TAIL},"sids":["a","b"]}`],
   [
-    { type: "SessionDeleted", ...base, sids: ["a"] },
-    `{"version":1,"type":"SessionDeleted",${TAIL},"sids":["a"]}`,
+    { type: "SessionDeleted", ...base, sids: ["a"], reason: "destroy" },
+    `{"version":1,"type":"SessionDeleted",${TAIL},"sids":["a"],"reason":"destroy"}`,
   ],
   [{ type: "CacheClear", ...base }, `{"version":1,"type":"CacheClear",${TAIL}}`],
 ])("the text of $type stays what other versions of this package read", (value, text) => {

@@ -89,6 +89,7 @@ test("a session id that no message could carry is refused before anything is wri
 test("the message of the largest batch can be read", async () => {
   const base = { instanceId: "i".repeat(36), sequence: 1, nodeId: "n".repeat(256), sentAt: 0 };
   const sids = Array.from({ length: 100 }, () => "\u0001".repeat(1024));
-  const message = { type: "SessionDeleted", ...base, prefix: "\u0001".repeat(1024), sids } as const;
+  const reason = "destroyAllOf";
+  const message = { type: "SessionDeleted", ...base, prefix: "\u0001".repeat(1024), sids, reason } as const;
   expect(decodeMessage(encodeMessage(message))).toEqual(message);
 });

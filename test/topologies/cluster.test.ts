@@ -5,7 +5,7 @@ import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { newSpace, type Space, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "../support/redis/cluster.ts";
-import { useEverything, useMerge } from "./contract.ts";
+import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
@@ -53,6 +53,15 @@ test("merging, too, is one script at the session's primary", async () => {
   await useMerge(
     (await openStore(create, space, options)).store,
     (await openStore(create, space, options)).store,
+  );
+});
+
+test("the sessions of a user are found and ended, on whatever primary they are", async () => {
+  const space = newSpace();
+  const create = versions["node-redis 6"];
+  await useIndex(
+    (await openStore(create, space, { indexBy })).store,
+    (await openStore(create, space, { indexBy })).store,
   );
 });
 

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import type { ClusteredRedisStore } from "../../lib/index.ts";
+import type { ClusteredRedisStore, IndexBy } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { loadAsRequest, sessionOf, valuesOf } from "../support/node.ts";
 
@@ -99,4 +99,33 @@ export async function useMerge(a: ClusteredRedisStore, b: ClusteredRedisStore): 
   await b.destroy("merge-0");
   await a.set("merge-0", Object.assign(gone, { late: 1 }));
   expect(await b.get("merge-0")).toBeNull();
+}
+
+/** What sessions are found by in `useIndex`. */
+export const indexBy: IndexBy = (session) => (session as { user?: string }).user;
+
+/** With `indexBy`: the sessions of a user are found and ended, wherever they are. */
+export async function useIndex(a: ClusteredRedisStore, b: ClusteredRedisStore): Promise<void> {
+  const sids = Array.from({ length: 60 }, (_, i) => `of-${i}`);
+  for (const sid of sids) await a.set(sid, sessionOf({ user: "ada" }));
+  await a.set("of-bob", sessionOf({ user: "bob" }));
+  expect((await b.sessionsOf("ada")).map(({ sid }) => sid).sort()).toEqual([...sids].sort());
+  const moved = await loadAsRequest(b, "of-0");
+  await b.set("of-0", Object.assign(moved, { user: "bob" }));
+  const touched = await loadAsRequest(b, "of-1");
+  touched.cookie.maxAge = 3_600_000;
+  await b.touch("of-1", touched);
+  await b.destroy("of-2");
+  expect(await a.countOf("ada")).toBe(58);
+  expect((await a.sessionsOf("bob")).map(({ sid }) => sid).sort()).toEqual(["of-0", "of-bob"]);
+  const running = await loadAsRequest(b, "of-3");
+  expect(await a.destroyAllOf("ada", { except: "of-1" })).toBe(57);
+  await b.set("of-3", Object.assign(running, { late: 1 }));
+  expect((await b.sessionsOf("ada")).map(({ sid }) => sid)).toEqual(["of-1"]);
+  await eventually(async () => (await b.get("of-4")) === null);
+  expect(await b.get("of-3")).toBeNull();
+  expect(await b.reindex()).toMatchObject({ cursor: undefined });
+  expect(await b.destroyAllOf("ada")).toBe(1);
+  expect(await b.destroyAllOf("bob")).toBe(2);
+  expect(await a.length()).toBe(0);
 }

@@ -3,7 +3,7 @@ import * as v5 from "redis-v5";
 import { expect, inject, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { newSpace, valuesOf } from "../support/node.ts";
-import { useEverything, useMerge } from "./contract.ts";
+import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
 import { openPast, openTwo } from "./kill.ts";
 import { Load } from "./load.ts";
 import { type AnyClient, openStore } from "./stores.ts";
@@ -51,5 +51,14 @@ test("a pool: merging, too", async () => {
   await useMerge(
     (await openStore(create, space, options)).store,
     (await openStore(create, space, options)).store,
+  );
+});
+
+test("a pool: the sessions of a user are found and ended", async () => {
+  const space = newSpace();
+  const create = pools["node-redis 6"] as () => AnyClient;
+  await useIndex(
+    (await openStore(create, space, { cluster, indexBy })).store,
+    (await openStore(create, space, { cluster, indexBy })).store,
   );
 });

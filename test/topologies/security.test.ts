@@ -7,7 +7,7 @@ import { newSpace, recordEvents, type Space, sessionOf } from "../support/node.t
 import { startCluster } from "../support/redis/cluster.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
 import { startTlsRedis, type TlsRedis } from "../support/redis/tls.ts";
-import { useEverything, useMerge } from "./contract.ts";
+import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
 import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
 
 let redis: TlsRedis;
@@ -27,6 +27,7 @@ const RULE =
   "+get +mget +pttl +set +del +scan +evalsha +eval +pexpire +multi +exec +publish +subscribe +ping".split(
     " ",
   );
+const FOR_INDEX = "+time +zadd +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist".split(" ");
 const IN_CLUSTER = ["+cluster|slots", "+cluster|info"];
 
 function placesOf(space: Space): string[] {
@@ -53,6 +54,13 @@ test("TLS with an authority of one's own, a user, a password and the smallest ru
   const user = await newUser([...RULE, ...placesOf(space)]);
   const [{ store: a }, { store: b }] = [await openWith(user, space), await openWith(user, space)];
   await useEverything(a, b);
+});
+
+test("indexBy needs its keys and the commands of sorted sets besides", async () => {
+  const space = newSpace();
+  const user = await newUser([...RULE, ...FOR_INDEX, ...placesOf(space), `~idx:{${space.prefix}*`]);
+  const options = { indexBy };
+  await useIndex((await openWith(user, space, options)).store, (await openWith(user, space, options)).store);
 });
 
 test("merging needs nothing besides", async () => {

@@ -5,7 +5,7 @@ import { ClusteredRedisStore, type ClusterOptions } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
 import { type SentinelSet, startSentinels } from "../support/redis/sentinel.ts";
-import { useEverything, useMerge } from "./contract.ts";
+import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
 import { type AnyClient, LEASE, openStore } from "./stores.ts";
 
@@ -67,6 +67,15 @@ test("merging, too", async () => {
   await useMerge(
     (await openStore(create, space, options)).store,
     (await openStore(create, space, options)).store,
+  );
+});
+
+test("the sessions of a user are found and ended", async () => {
+  const space = newSpace();
+  const create = versions["node-redis 6"];
+  await useIndex(
+    (await openStore(create, space, { indexBy })).store,
+    (await openStore(create, space, { indexBy })).store,
   );
 });
 
