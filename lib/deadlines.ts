@@ -43,7 +43,7 @@ export class Deadlines {
       };
       this.#operations.add(operation);
       this.#arm(this.#limitMs);
-      work(operation).then(
+      attempt(work, operation).then(
         (result) => {
           this.#finish(operation);
           resolve(result);
@@ -90,5 +90,14 @@ export class Deadlines {
       operation.fail();
       this.#finish(operation);
     }
+  }
+}
+
+/** What throws at once is answered like what fails later. */
+function attempt<T>(work: (deadline: Deadline) => Promise<T>, deadline: Deadline): Promise<T> {
+  try {
+    return work(deadline);
+  } catch (error) {
+    return Promise.reject(error);
   }
 }

@@ -32,6 +32,17 @@ describe("on a clock in the test's hand", () => {
     await expect(deadlines.run("get a", () => Promise.reject(error))).rejects.toBe(error);
   });
 
+  test("work that throws at once is an error like any other, and over", async () => {
+    const error = new Error("refused");
+    const deadlines = new Deadlines(100);
+    const thrown = deadlines.run("get a", () => {
+      throw error;
+    });
+    const settled = watch(deadlines.settled());
+    await expect(thrown).rejects.toBe(error);
+    expect(settled.state).toBe("resolved");
+  });
+
   test("work that takes longer than the limit is an error that names it", async () => {
     const seen = watch(new Deadlines(100).run("get sess:a", never));
     await vi.advanceTimersByTimeAsync(99);
