@@ -150,7 +150,7 @@ const missed: Record<string, { when: (store: ClusteredRedisStore) => Promise<unk
   },
   "the prefix": {
     when: (store) => store.set("s", sessionOf()),
-    says: /^SET: NOPERM .*keys.*\(needed: \+set .*~/,
+    says: /^SET: NOPERM .*key.*\(needed: \+set .*~/,
   },
   "the channel": {
     when: (store) => store.set("s", sessionOf()),
