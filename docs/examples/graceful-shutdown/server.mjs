@@ -39,5 +39,6 @@ process.once("SIGTERM", async () => {
   clearTimeout(late);
   await store.close(); // within commandTimeoutMs, even if Redis is gone
   client.destroy(); // not close(): that waits for a Redis that may not come back
+  process.disconnect?.(); // a child of node:cluster, PM2 or fork() is kept alive by the channel to its parent
   console.log("stopped"); // and the process ends by itself, because nothing is left open
 });
