@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { onTestFinished } from "vitest";
 import { eventually } from "./eventually.ts";
+import { linkPackages } from "./link-packages.ts";
 
 const ROOT = resolve(import.meta.dirname, "../..");
 const EXAMPLES = join(ROOT, "docs/examples");
@@ -69,12 +70,7 @@ function copyWith(file: string, modules: Readonly<Record<string, string>>): stri
   const folder = mkdtempSync(join(tmpdir(), "example-"));
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
   cpSync(join(EXAMPLES, dirname(file)), folder, { recursive: true });
-  const installed = join(ROOT, "node_modules");
-  mkdirSync(join(folder, "node_modules"));
-  symlinkSync(ROOT, join(folder, "node_modules/clustered-redis-store"));
-  for (const name of readdirSync(installed).filter((name) => !name.startsWith("."))) {
-    symlinkSync(join(installed, modules[name] ?? name), join(folder, "node_modules", name));
-  }
+  linkPackages(folder, modules);
   return join(folder, file.slice(dirname(file).length + 1));
 }
 
