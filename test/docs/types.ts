@@ -25,6 +25,9 @@ declare global {
   const createClientPool: typeof import("redis").createClientPool;
   const collectStoreMetrics: typeof import("clustered-redis-store/prometheus").collectStoreMetrics;
   const ClusteredRedisStore: typeof import("clustered-redis-store").ClusteredRedisStore;
+  const req: Request;
+  const rootNodes: { url: string }[];
+  const sentinelRootNodes: { host: string; port: number }[];
   const url: string;
   const sid: string;
   const secret: string;
