@@ -63,6 +63,47 @@ test("Passport lets nobody in with a wrong password", async () => {
   expect((await visitor.get(app, "/me")).status).toBe(401);
 });
 
+test("Passport: log out everywhere", async () => {
+  const [a, b] = (await startTwo("passport/server.mjs")) as [ExampleProcess, ExampleProcess];
+  const [phone, laptop] = [new Visitor(), new Visitor()];
+  await phone.post(a, "/login", ADA);
+  await laptop.post(b, "/login", ADA);
+  expect((await phone.get(b, "/me")).status).toBe(200);
+  const { cookie } = phone;
+  expect(await laptop.post(b, "/log-out-everywhere")).toEqual({ status: 200, body: { ended: 2 } });
+  for (const app of [a, b]) {
+    await eventually(async () => {
+      phone.cookie = cookie;
+      return (await phone.get(app, "/me")).status === 401;
+    });
+  }
+});
+
+test("account: devices are listed without their ids, and the others are logged out on every process", async () => {
+  const [a, b] = (await startTwo("account/server.mjs")) as [ExampleProcess, ExampleProcess];
+  const [phone, laptop, stranger] = [new Visitor(), new Visitor(), new Visitor()];
+  await phone.post(a, "/login", { user: "ada" });
+  await laptop.post(b, "/login", { user: "ada" });
+  await stranger.post(b, "/login", { user: "bob" });
+  const { devices } = (await phone.get(b, "/account/devices")).body as { devices: { isThis: boolean }[] };
+  expect(devices.map(({ isThis }) => isThis)).toEqual([false, true]);
+  const [, sid = ""] = /s%3A([^.]+)\./.exec(phone.cookie) ?? [];
+  expect(sid).not.toBe("");
+  expect(JSON.stringify(devices)).not.toContain(sid);
+
+  const { cookie } = laptop;
+  expect((await phone.post(a, "/account/log-out-others")).body).toEqual({ ended: 1 });
+  for (const app of [a, b]) {
+    await eventually(async () => {
+      laptop.cookie = cookie;
+      return (await laptop.get(app, "/account/devices")).status === 401;
+    });
+    expect((await phone.get(app, "/account/devices")).status).toBe(200);
+    expect((await stranger.get(app, "/account/devices")).status).toBe(200);
+  }
+  expect((await phone.post(b, "/account/log-out-everywhere")).body).toEqual({ ended: 1 });
+});
+
 test.each([
   ["Fastify", "fastify/server.mjs", { code: 0, signal: null }],
   // Nest sends itself the signal again when all is closed.

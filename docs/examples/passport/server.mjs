@@ -1,4 +1,4 @@
-// Passport with a password, and a logout that holds on every process.
+// Passport with a password, a logout that holds on every process, and one that holds on every device.
 // npm install clustered-redis-store express express-session redis passport passport-local
 import { ClusteredRedisStore } from "clustered-redis-store";
 import express from "express";
@@ -11,7 +11,7 @@ const client = createClient({ url: process.env.REDIS_URL }); // without REDIS_UR
 client.on("error", (error) => console.error("redis:", error.message));
 await client.connect();
 
-const store = new ClusteredRedisStore({ client });
+const store = new ClusteredRedisStore({ client, indexBy: (session) => session.passport?.user });
 const secret = process.env.SESSION_SECRET ?? "change me";
 
 // In place of this: your database, and hashed passwords.
@@ -42,6 +42,9 @@ app.post("/visit", loggedIn, (req, res) => {
 app.post("/logout", (req, res, next) => {
   // req.logout would keep the session, without the user; this ends it, whatever else is in it.
   req.session.destroy((error) => (error ? next(error) : res.json({})));
+});
+app.post("/log-out-everywhere", loggedIn, async (req, res) => {
+  res.json({ ended: await store.destroyAllOf(req.user.name) });
 });
 
 const server = app.listen(process.env.PORT ?? 3000, () => {
