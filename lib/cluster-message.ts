@@ -9,13 +9,17 @@ export type ClusterMessage = SessionInvalidated | SessionDeleted | CacheClear;
 
 /** Sessions that have been written: forget your copies. */
 export interface SessionInvalidated extends MessageBase {
+  /** Tells the kinds of message apart. */
   readonly type: "SessionInvalidated";
+  /** The ids of the sessions, without the prefix. */
   readonly sids: readonly string[];
 }
 
 /** Sessions that have been deleted: forget your copies. */
 export interface SessionDeleted extends MessageBase {
+  /** Tells the kinds of message apart. */
   readonly type: "SessionDeleted";
+  /** The ids of the sessions, without the prefix. */
   readonly sids: readonly string[];
   /** The method that deleted them: `destroy`, `destroyWhere` or `destroyAllOf`. */
   readonly reason: string;
@@ -23,6 +27,7 @@ export interface SessionDeleted extends MessageBase {
 
 /** All sessions are being deleted: forget everything. */
 export interface CacheClear extends MessageBase {
+  /** Tells the kinds of message apart. */
   readonly type: "CacheClear";
 }
 

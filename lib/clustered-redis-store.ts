@@ -240,14 +240,17 @@ export class ClusteredRedisStore extends Store {
     return redis && (subscribed || this.coordinator === undefined);
   }
 
+  /** How the memory of this process is used. Reads while it is not in use count as neither hit nor miss. */
   get cacheStats(): LocalCacheStats {
     return this.localCache.stats;
   }
 
+  /** Sets hits, misses and evictions to 0. */
   resetCacheStats(): void {
     this.localCache.resetStats();
   }
 
+  /** What this store has heard, told and refused since its start. */
   get clusterStats(): ClusterStats {
     return {
       nodeId: this.coordinator?.nodeId ?? "",
@@ -273,6 +276,7 @@ export class ClusteredRedisStore extends Store {
     return this.#sessions.close();
   }
 
+  /** The same as `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

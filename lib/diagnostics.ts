@@ -17,13 +17,19 @@ export interface StoreOperation {
   /** Stands for the session, if the operation is about a single one: see `labelOf`. */
   readonly session: string | undefined;
   /** For `get`, `set` and `touch`, from `asyncStart` on: whether there was such a session. */
-  readonly result?: { readonly found: boolean } | undefined;
+  readonly result?:
+    | {
+        /** Whether there was such a session. */
+        readonly found: boolean;
+      }
+    | undefined;
   /** From the channel `error` on. Its message is nothing but codes, because texts may name keys. */
   readonly error?: Error;
 }
 
 /** What the channels `clustered-redis-store:<name of the event>` tell: the events of the store, without session ids. */
 export interface StoreEventMessage {
+  /** Its name, as on the store. */
   readonly event: keyof StoreEvents;
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;

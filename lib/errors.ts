@@ -20,7 +20,9 @@ export type SessionStoreErrorCode =
  * takes `ENOENT`, a missing Redis socket, for "this session does not exist" and would log everybody out.
  */
 export class SessionStoreError extends Error {
+  /** The class, for logs. */
   override readonly name = "SessionStoreError";
+  /** What went wrong, for programs. */
   readonly code: SessionStoreErrorCode;
 
   constructor(code: SessionStoreErrorCode, message: string, cause?: unknown) {

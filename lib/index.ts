@@ -1,3 +1,7 @@
+/**
+ * A session store for express-session: sessions in Redis, the hot ones in the memory of each process.
+ * @module clustered-redis-store
+ */
 export type { Callback } from "./callback.ts";
 export {
   ClusterCoordinator,

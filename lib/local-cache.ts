@@ -14,7 +14,9 @@ export interface LocalCacheLimits {
 
 /** Counters of a {@link LocalCache} since its start or the last reset, and what it holds now. */
 export interface LocalCacheStats {
+  /** Reads that found a live entry. */
   readonly hits: number;
+  /** Reads that found none. */
   readonly misses: number;
   /** Live entries removed to make room for others; an entry that had expired is not counted. */
   readonly evictions: number;
@@ -39,7 +41,7 @@ const LARGEST = 2 ** 32 - 1;
  * A least-recently-used cache with a time to live and a bound on bytes.
  *
  * Reading, writing, deleting and evicting each take constant time. When it is full, an entry that has expired goes
- * before any live one, found by an {@link ExpiryWheel} instead of a scan.
+ * before any live one, found by a timing wheel instead of a scan.
  *
  * Entries stand in slots: a Map from key to slot number and typed arrays for everything else, which is half the memory
  * of an object for each entry. Slot 0 is no entry but the ends of the recency list.
@@ -96,6 +98,7 @@ export class LocalCache<V> {
     return this.#bytes;
   }
 
+  /** The counters, and what is held now. */
   get stats(): LocalCacheStats {
     const reads = this.#hits + this.#misses;
     return {
@@ -108,6 +111,7 @@ export class LocalCache<V> {
     };
   }
 
+  /** Sets hits, misses and evictions to 0. */
   resetStats(): void {
     this.#hits = 0;
     this.#misses = 0;

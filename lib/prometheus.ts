@@ -1,3 +1,7 @@
+/**
+ * Metrics of a store for prom-client.
+ * @module clustered-redis-store/prometheus
+ */
 import {
   Counter,
   Gauge,

@@ -4,13 +4,17 @@
  * either protocol and any type mapping are accepted.
  */
 export interface RedisStoreClient {
+  /** Whether it was connected and not closed since. */
   readonly isOpen: boolean;
+  /** Begins a batch of commands. */
   multi(): unknown;
 }
 
 /** A node-redis client that can be duplicated, to subscribe with: any but a pool, and a Sentinel client of node-redis 5. */
 export interface RedisSubscriberClient extends RedisStoreClient {
+  /** Makes another client with the same options. */
   duplicate(): unknown;
+  /** Listens to a channel. */
   subscribe(channel: string, listener: (message: string, channel: string) => void): Promise<unknown>;
 }
 

@@ -5,6 +5,7 @@ import type { ClusterState } from "./cluster-coordinator.ts";
 export interface ClusterStats {
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;
+  /** Whether what is in memory can be trusted; `off` with `cluster: false`. */
   readonly state: ClusterState;
   /** Messages that went out with a write that Redis acknowledged. */
   readonly messagesPublished: number;
@@ -42,12 +43,17 @@ export interface StoreHealth {
 
 /** A session and its id. */
 export interface IdentifiedSession {
+  /** The id, without the prefix. */
   readonly sid: string;
+  /** A copy of the caller's own. */
   readonly session: SessionData;
 }
 
 /** A session as `all` lists it. */
-export type ListedSession = SessionData & { id: string };
+export type ListedSession = SessionData & {
+  /** The session's id, without the prefix. */
+  id: string;
+};
 
 /** The events of a store and their arguments. They are for observers: nothing depends on anybody listening. */
 export interface StoreEvents {

@@ -26,6 +26,7 @@ export class StoredSession {
     this.#expiresAt = expiresAt;
   }
 
+  /** When its key expires, in milliseconds since 1970; undefined when it never does. */
   get expiresAt(): number | undefined {
     return this.#expiresAt;
   }
