@@ -3,14 +3,7 @@
  * @module clustered-redis-store
  */
 export type { Callback } from "./callback.ts";
-export {
-  ClusterCoordinator,
-  type ClusterCoordinatorOptions,
-  type ClusterHandlers,
-  type ClusterState,
-  type CoordinatorStats,
-  type OutgoingMessage,
-} from "./cluster-coordinator.ts";
+export { ClusterCoordinator } from "./cluster-coordinator.ts";
 export type {
   CacheClear,
   ClusterMessage,
@@ -19,6 +12,13 @@ export type {
   SessionInvalidated,
 } from "./cluster-message.ts";
 export { ClusteredRedisStore, ClusteredRedisStore as RedisStore } from "./clustered-redis-store.ts";
+export type {
+  ClusterCoordinatorOptions,
+  ClusterHandlers,
+  ClusterState,
+  CoordinatorStats,
+  OutgoingMessage,
+} from "./coordination.ts";
 export type { StoreEventMessage, StoreOperation } from "./diagnostics.ts";
 export { SessionStoreError, type SessionStoreErrorCode } from "./errors.ts";
 export type { ReindexOptions, ReindexProgress } from "./indexed-sessions.ts";

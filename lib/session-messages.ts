@@ -1,4 +1,5 @@
-import { ClusterCoordinator, type ClusterHandlers } from "./cluster-coordinator.ts";
+import { ClusterCoordinator } from "./cluster-coordinator.ts";
+import type { ClusterHandlers } from "./coordination.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { NearCache } from "./near-cache.ts";
 import type { ResolvedCluster } from "./options.ts";

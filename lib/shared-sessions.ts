@@ -1,5 +1,6 @@
 import type { SessionData } from "express-session";
-import type { ClusterCoordinator, OutgoingMessage } from "./cluster-coordinator.ts";
+import type { ClusterCoordinator } from "./cluster-coordinator.ts";
+import type { OutgoingMessage } from "./coordination.ts";
 import type { Fill } from "./cluster-routes.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { type StoreOperation, traced } from "./diagnostics.ts";

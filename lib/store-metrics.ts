@@ -1,4 +1,4 @@
-import type { ClusterState } from "./cluster-coordinator.ts";
+import type { ClusterState } from "./coordination.ts";
 import type { ClusteredRedisStore } from "./clustered-redis-store.ts";
 
 /** What metrics are made of: any `ClusteredRedisStore`, from `import` or from `require`. */

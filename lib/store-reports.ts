@@ -1,5 +1,5 @@
 import type { SessionData } from "express-session";
-import type { ClusterState } from "./cluster-coordinator.ts";
+import type { ClusterState } from "./coordination.ts";
 
 /** What a store has heard, told and refused since its start. */
 export interface ClusterStats {
