@@ -9,6 +9,8 @@ export interface PackedProject {
   readonly folder: string;
   /** What npm says of the tarball. */
   readonly packed: {
+    /** The tarball, in the folder. */
+    readonly filename: string;
     readonly size: number;
     readonly unpackedSize: number;
     readonly files: { readonly path: string }[];
@@ -28,7 +30,7 @@ export function installPacked(modules: Readonly<Record<string, string>> = {}): P
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],
   });
-  const [packed] = JSON.parse(output) as [PackedProject["packed"] & { filename: string }];
+  const [packed] = JSON.parse(output) as [PackedProject["packed"]];
   const installed = join(folder, "node_modules/clustered-redis-store");
   mkdirSync(installed, { recursive: true });
   execFileSync("tar", ["-xzf", join(folder, packed.filename), "--strip-components=1", "-C", installed]);
