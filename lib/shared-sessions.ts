@@ -1,7 +1,7 @@
 import type { SessionData } from "express-session";
 import type { ClusterCoordinator } from "./cluster-coordinator.ts";
-import type { OutgoingMessage } from "./coordination.ts";
 import type { Fill } from "./cluster-routes.ts";
+import type { OutgoingMessage } from "./coordination.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { type StoreOperation, traced } from "./diagnostics.ts";
 import { SessionStoreError } from "./errors.ts";
