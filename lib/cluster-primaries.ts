@@ -44,7 +44,7 @@ export class ClusterPrimaries implements Primaries {
   /** @throws SessionStoreError when the client does not know the same ones, to be tried again when it has looked anew */
   async survey(): Promise<readonly Primary[]> {
     const view = await this.#deadlines.run("survey", async (deadline) => {
-      const { replies } = await this.#sender.send(deadline, "CLUSTER", undefined, askAll, "as a unit");
+      const { replies } = await this.#sender.send(deadline, "CLUSTER", undefined, askAll);
       return { epoch: epochIn(replies[0]), primaries: primariesIn(replies[1]) };
     });
     if (view.primaries !== this.#known) {
@@ -70,8 +70,9 @@ export class ClusterPrimaries implements Primaries {
     if (!this.isCurrent) return "changed";
     const before = this.#surveyed;
     const asksAll = this.#isTurnToAskAll();
+    const fill: Fill = (batch) => (asksAll ? askAll : askEpoch)(batch).publish(channel, message);
     const { replies } = await this.#deadlines.run("heartbeat", (deadline: Deadline) =>
-      this.#sender.send(deadline, "CLUSTER", node, asksAll ? askAll : askEpoch, { channel, message }),
+      this.#sender.send(deadline, "heartbeat", node, fill),
     );
     const epoch = epochIn(replies[0]);
     const now = this.#surveyed;
@@ -91,6 +92,8 @@ export class ClusterPrimaries implements Primaries {
   }
 }
 
+// What is asked for in one round trip need not be true at one moment, as long as the epoch is the older: if there was an election
+// between the two, the next heartbeat finds another epoch, and all is looked at anew.
 const askEpoch: Fill = (batch) => batch.clusterInfo();
 const askAll: Fill = (batch) => batch.clusterInfo().clusterSlots();
 

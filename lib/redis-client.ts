@@ -39,14 +39,12 @@ export interface CommandBatch {
   mGet(keys: string[]): CommandBatch;
   pTTL(key: string): CommandBatch;
   set(key: string, value: string, options: SetOptions): CommandBatch;
-  pExpire(key: string, milliseconds: number): CommandBatch;
-  del(keys: string[]): CommandBatch;
   publish(channel: string, message: string): CommandBatch;
   ping(): CommandBatch;
   eval(script: string, options: ScriptArguments): CommandBatch;
   evalSha(sha1: string, options: ScriptArguments): CommandBatch;
   scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
-  zRem(key: string, members: readonly string[]): CommandBatch;
+  zRem(key: string, member: string): CommandBatch;
   clusterInfo(): CommandBatch;
   clusterSlots(): CommandBatch;
   /** In one transaction: all or nothing. */

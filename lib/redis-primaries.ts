@@ -5,6 +5,7 @@ import { SessionStoreError } from "./errors.ts";
 import type { Beat, Primaries, Primary } from "./primaries.ts";
 import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "./redis-client.ts";
 import type { RedisSender } from "./redis-sender.ts";
+import { DELETE } from "./session-scripts.ts";
 
 /**
  * The primaries behind a client.
@@ -121,10 +122,7 @@ class SentinelPrimary implements Primaries {
   async #beat(id: string, channel: string, message: string): Promise<Beat> {
     if (!this.isCurrent) return "changed";
     await this.#deadlines.run("heartbeat", (deadline) =>
-      this.#sender.send(deadline, "DEL", undefined, (batch) => batch.del([this.#nobody]), {
-        channel,
-        message,
-      }),
+      this.#sender.evaluate(deadline, DELETE, [this.#nobody], [""], { channel, message }),
     );
     return addressOf(this.#client) === id ? "proof" : "changed";
   }

@@ -91,6 +91,7 @@ export class RedisSender {
 
   /**
    * Runs a script, which is a unit by itself.
+   * @param keys all in one slot
    * @param given its arguments; channel and message, or two empty ones, come after them
    * @param also what goes with it in one transaction
    * @returns its reply
@@ -99,16 +100,16 @@ export class RedisSender {
   async evaluate(
     deadline: Deadline,
     { sha1, source, rights }: Script,
-    key: string,
+    keys: readonly string[],
     given: readonly string[],
     announcement: Announcement | undefined,
     also?: Fill,
   ): Promise<unknown> {
     const { channel = "", message = "" } = announcement ?? {};
-    const all: ScriptArguments = { keys: [key], arguments: [...given, channel, message] };
+    const all: ScriptArguments = { keys: [...keys], arguments: [...given, channel, message] };
     const exec = (run: Fill) => {
       const fill: Fill = (batch) => (also === undefined ? run(batch) : also(run(batch)));
-      return this.#exec(deadline, key, fill, also !== undefined);
+      return this.#exec(deadline, keys[0], fill, also !== undefined);
     };
     try {
       const replies = await exec((batch) => batch.evalSha(sha1, all)).catch((error: unknown) => {
@@ -184,6 +185,7 @@ const RIGHTS: Record<string, string> = {
   PUBLISH: "+publish and the channel",
   EVAL: "+eval +time +zadd +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist ~idx:{*",
   CLUSTER: "+cluster|info +cluster|slots",
+  heartbeat: "+cluster|info +cluster|slots +publish and the channel",
 };
 
 /** Of a transaction in which commands failed, what the first of them said. */

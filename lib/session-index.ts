@@ -42,8 +42,8 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
  * 2. **An end only moves to later.** Two notes may come in another order than their writes.
  * 3. **Notes go by time.** Those whose end is over are thrown out whenever a value is noted or listed, and the sets
  *    themselves end with the last of their notes.
- * 4. A note is taken out sooner only in the transaction that deletes its session or gives it another value. In Cluster there is
- *    none over both, and a note that is taken out late could be one that has just been made.
+ * 4. A note is taken out sooner only as one with what deletes its session or gives it another value. In Cluster they cannot
+ *    be one, and a note that is taken out late could be one that has just been made.
  */
 export class SessionIndex {
   readonly #sender: RedisSender;
@@ -70,18 +70,17 @@ export class SessionIndex {
     const note = to === undefined ? undefined : this.#note(to, sid, ttlMs);
     const hasLeft = from !== undefined && from !== to;
     if (note === undefined && !hasLeft) return undefined;
-    const leaving = hasLeft ? this.leaving([sid], from) : undefined;
+    const left = hasLeft ? this.#keysOf(from) : [];
     return (batch) => {
       note?.(batch);
-      leaving?.(batch);
+      for (const key of left) batch.zRem(key, sid);
       return batch;
     };
   }
 
-  /** Commands to be sent in one transaction with the deletion of sessions; undefined when there is nothing to do. */
-  leaving(sids: readonly string[], value: string | undefined): Fill | undefined {
-    if (value === undefined || this.#sender.routes !== undefined) return undefined;
-    return (batch) => this.#keysOf(value).reduce((gathered, key) => gathered.zRem(key, sids), batch);
+  /** The sets that sessions are to be taken out of, as one with their deletion. */
+  setsToLeave(value: string | undefined): readonly string[] {
+    return value === undefined || this.#sender.routes !== undefined ? [] : this.#keysOf(value);
   }
 
   /** Notes a session that there is already. */

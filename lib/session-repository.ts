@@ -2,7 +2,8 @@ import type { Fill } from "./cluster-routes.ts";
 import type { Deadline } from "./deadlines.ts";
 import { shown } from "./errors.ts";
 import { type SetOptions, textOf } from "./redis-client.ts";
-import { type Announcement, type RedisSender, script } from "./redis-sender.ts";
+import type { Announcement, RedisSender } from "./redis-sender.ts";
+import { DELETE, EXPIRE, REPLACE } from "./session-scripts.ts";
 
 /** What a key holds. */
 export interface StoredValue {
@@ -106,7 +107,7 @@ export class SessionRepository {
   ): Promise<string | null | undefined> {
     const key = this.#prefix + sid;
     const given = [expected, text, String(ttlMs ?? "")];
-    const reply = await this.#sender.evaluate(deadline, REPLACE, key, given, announcement, also);
+    const reply = await this.#sender.evaluate(deadline, REPLACE, [key], given, announcement, also);
     const [isWritten, held] = reply as [unknown, unknown];
     return Number(isWritten) === 1 ? undefined : textOf(held);
   }
@@ -123,7 +124,7 @@ export class SessionRepository {
     also?: Fill,
   ): Promise<EndChange> {
     const key = this.#prefix + sid;
-    const reply = await this.#sender.evaluate(deadline, EXPIRE, key, [String(ttlMs)], announcement, also);
+    const reply = await this.#sender.evaluate(deadline, EXPIRE, [key], [String(ttlMs)], announcement, also);
     return String(reply) as EndChange;
   }
 
@@ -146,18 +147,19 @@ export class SessionRepository {
     return groups;
   }
 
-  /** Deletes a group of sessions and announces that, as one. @returns how many there were */
+  /**
+   * Deletes a group of sessions and announces that, as one.
+   * @param sets the sorted sets that name them, to name them no more
+   * @returns how many there were
+   */
   async delete(
     deadline: Deadline,
     group: readonly string[],
     announcement: Announcement | undefined,
-    also: Fill = nothing,
+    sets: readonly string[] = [],
   ): Promise<number> {
-    const keys = group.map((sid) => this.#prefix + sid);
-    const fill: Fill = (batch) => also(batch.del(keys));
-    const together = announcement ?? (also === nothing ? undefined : "as a unit");
-    const { replies } = await this.#sender.send(deadline, "DEL", keys[0], fill, together);
-    return Number(replies[0]);
+    const keys = [...group.map((sid) => this.#prefix + sid), ...sets];
+    return Number(await this.#sender.evaluate(deadline, DELETE, keys, group, announcement));
   }
 
   async publish(deadline: Deadline, { channel, message }: Announcement): Promise<void> {
@@ -202,32 +204,6 @@ export class SessionRepository {
     }
   }
 }
-
-/**
- * KEYS: the session. ARGV: expected value, new value, milliseconds or nothing, channel or nothing, message.
- *
- * In both scripts the message comes first: what a script has done stays done if it fails, and a message without a write
- * does no harm. Nobody reads between the two.
- */
-const REPLACE = script(
-  "+get +set",
-  `local held = redis.call("GET", KEYS[1])
-if held ~= ARGV[1] then return {0, held} end
-if ARGV[4] ~= "" then redis.call("PUBLISH", ARGV[4], ARGV[5]) end
-if ARGV[3] == "" then redis.call("SET", KEYS[1], ARGV[2]) else redis.call("SET", KEYS[1], ARGV[2], "PX", ARGV[3]) end
-return {1}`,
-);
-
-/** KEYS: the session. ARGV: milliseconds, channel or nothing, message. A PTTL of -1 is one that never ended, -2 no key. */
-const EXPIRE = script(
-  "+pttl +pexpire",
-  `local was = redis.call("PTTL", KEYS[1])
-if was == -2 then return "none" end
-local earlier = was < 0 or was > tonumber(ARGV[1])
-if earlier and ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end
-redis.call("PEXPIRE", KEYS[1], ARGV[1])
-return earlier and "earlier" or "later"`,
-);
 
 /** Characters of all ids. JSON may make six of one, and the message must stay below `MAX_MESSAGE_LENGTH`. */
 const LONGEST_GROUP = 100 * 1024;

@@ -238,10 +238,10 @@ export class SharedSessions {
     const deleteGroup = (group: readonly string[]) => {
       const only = group.length === 1 ? group[0] : undefined;
       const message = this.coordinator?.announce({ type: "SessionDeleted", sids: group, reason });
-      const also = this.index?.leaving(group, from);
+      const sets = this.index?.setsToLeave(from);
       return this.#announced(message, (announcement) =>
         this.#trip("destroy", only, (deadline) =>
-          this.#repository.delete(deadline, group, announcement, also),
+          this.#repository.delete(deadline, group, announcement, sets),
         ),
       );
     };

@@ -63,6 +63,10 @@ class ScriptedCluster {
         replies.push(primaries.map((primary) => ({ master: { id: primary } })));
         return batch;
       },
+      publish: () => {
+        replies.push(0);
+        return batch;
+      },
     };
     fill(batch as unknown as Parameters<Fill>[0]);
     return replies;

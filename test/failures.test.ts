@@ -6,6 +6,7 @@ import { ClusteredRedisStore } from "../lib/index.ts";
 import { eventually, nextEvent } from "./support/eventually.ts";
 import { directClient, newSpace, SHORT_LEASE, sessionOf, startNode, valuesOf } from "./support/node.ts";
 import { startRedis } from "./support/redis-server.ts";
+import { surviveFullMemory } from "./topologies/full-memory.ts";
 
 async function ownRedis() {
   const redis = await startRedis({ own: true });
@@ -32,6 +33,14 @@ test("subscriber lost: every read is answered from Redis until it is live again"
     leaseAgeMs: null,
     cacheSize: 0,
   });
+});
+
+test("Redis is full: what takes memory fails and says why; reads, touches and logouts go on", async () => {
+  const redis = await ownRedis();
+  const space = newSpace();
+  const [a, b] = [await startNode(space, { url: redis.url }), await startNode(space, { url: redis.url })];
+  const direct = await directClient({ url: redis.url });
+  await surviveFullMemory(a.store, b.store, () => direct.configSet("maxmemory", "1"));
 });
 
 test("Redis killed: requests get errors, and after its restart the store goes on by itself", async () => {

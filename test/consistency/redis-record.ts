@@ -12,14 +12,12 @@ export interface RedisEvent {
   readonly mustExist?: boolean;
   /** Whose connection it came by; undefined for nobody's of the nodes. */
   readonly node: number | undefined;
-  /** It was done by a script, and so by a node. */
-  readonly isScript?: boolean;
   /** When, on the common clock, right to a few milliseconds. */
   readonly at: number;
 }
 
 const LINE = /^(\d+\.\d+) \[\d+ ([^\]]+)\] "([A-Za-z]+)"/;
-const WANTED = new Set(["SET", "DEL", "FLUSHDB", "HELLO", "CLIENT", "ECHO"]);
+const WANTED = new Set(["SET", "DEL", "FLUSHDB", "HELLO", "CLIENT", "ECHO", "EVAL", "EVALSHA"]);
 
 /**
  * What Redis itself says (MONITOR) that it carried out, and in which order. It is the one witness that neither the store
@@ -34,6 +32,8 @@ export class RedisRecord {
   #wallOffset: number;
   #monitor: { destroy(): void } | undefined;
   #ended: Promise<void> = Promise.resolve();
+  /** Who has begun the last script: its commands come right after it. */
+  #scripter = "";
   #lastChange = 0;
   #echoed = "";
 
@@ -83,13 +83,15 @@ export class RedisRecord {
   }
 
   #heard(line: string): void {
-    const [head, time, from, command] = LINE.exec(line) ?? [];
+    const [head, time, source, command] = LINE.exec(line) ?? [];
     const name = command?.toUpperCase() ?? "";
     if (head === undefined || !WANTED.has(name)) return;
     const args = argumentsOf(line.slice(head.length));
     const at = Number(time) * 1000 + this.#wallOffset;
-    const origin = { node: this.#nodes.get(from as string), isScript: from === "lua", at };
-    if (name === "HELLO" || name === "CLIENT") this.#introduced(from as string, args);
+    const from = source === "lua" ? this.#scripter : (source as string);
+    const origin = { node: this.#nodes.get(from), at };
+    if (name === "HELLO" || name === "CLIENT") this.#introduced(from, args);
+    else if (name === "EVAL" || name === "EVALSHA") this.#scripter = from;
     else if (name === "ECHO") this.#echoed = args[0] ?? "";
     else if (name === "FLUSHDB") this.#push({ kind: "flush", sid: "", ...origin });
     else if (name === "DEL") {

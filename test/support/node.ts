@@ -125,6 +125,11 @@ export async function watchCommands(space: Space, url = inject("redisUrl")): Pro
   return commands;
 }
 
+/** Whether it is one of the commands by which a store destroys a session. */
+export function isOfDestroy(command: string): boolean {
+  return ["EVALSHA", "EVAL", "DEL", "PUBLISH"].includes(command);
+}
+
 /** Notes all events of a store. */
 export function recordEvents(
   store: EventEmitter,

@@ -6,6 +6,7 @@ import { eventually, nextEvent } from "../support/eventually.ts";
 import { newSpace, type Space, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "../support/redis/cluster.ts";
 import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
+import { surviveFullMemory } from "./full-memory.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
@@ -44,6 +45,15 @@ describe.each(Object.entries(clients))("a Cluster client: %s", (name, create) =>
     await useEverything(a, b);
     expect(name).toBeTruthy();
   });
+});
+
+test("full memory: reads, touches, logouts and heartbeats go on", async () => {
+  const { a, b } = await openTwo(versions["node-redis 6"], newSpace());
+  const limit = async (bytes: string) => {
+    for (const primary of await redis.primaries()) await primary.run("CONFIG", "SET", "maxmemory", bytes);
+  };
+  onTestFinished(() => limit("0"));
+  await surviveFullMemory(a, b, () => limit("1"));
 });
 
 test("merging, too, is one script at the session's primary", async () => {

@@ -130,15 +130,18 @@ const missed: Record<string, { when: (store: ClusteredRedisStore) => Promise<unk
     when: (store) => store.touch("s", sessionOf({}, 900_000)),
     says: /^EVALSHA: NOPERM .*'eval'.*\(needed: \+evalsha \+eval/,
   },
-  "+del": { when: (store) => store.destroy("s"), says: /^DEL: NOPERM .*\(needed: \+del/ },
+  "+del": {
+    when: (store) => store.destroy("s"),
+    says: /^EVALSHA: .*\(needed: \+evalsha \+eval \+del, with indexBy \+zrem, ~/,
+  },
   "+scan": { when: (store) => store.ids(), says: /^SCAN: NOPERM .*\(needed: \+scan/ },
   "+multi": {
-    when: (store) => store.destroy("s"),
-    says: /^DEL: NOPERM .*\(needed: \+del \+multi \+exec ~/,
+    when: (store) => store.set("s", sessionOf()),
+    says: /^SET: NOPERM .*\(needed: \+set \+multi \+exec ~/,
   },
   "+exec": {
-    when: (store) => store.destroy("s"),
-    says: /^DEL: .*NOPERM .*'exec'.*\(needed: \+del \+multi \+exec ~/,
+    when: (store) => store.set("s", sessionOf()),
+    says: /^SET: .*NOPERM .*'exec'.*\(needed: \+set \+multi \+exec ~/,
   },
   "+publish": {
     when: (store) => store.set("s", sessionOf()),

@@ -6,6 +6,7 @@ import { eventually, nextEvent } from "../support/eventually.ts";
 import { newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
 import { type SentinelSet, startSentinels } from "../support/redis/sentinel.ts";
 import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
+import { surviveFullMemory } from "./full-memory.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
 import { type AnyClient, LEASE, openStore } from "./stores.ts";
 
@@ -58,6 +59,16 @@ describe.each(Object.entries(clients))("a Sentinel client: %s", (name, create) =
     ];
     await useEverything(a, b);
   });
+});
+
+test("full memory: reads, touches, logouts and heartbeats go on", async () => {
+  const { a, b } = await openTwo(versions["node-redis 6"], newSpace());
+  const primary = await redis.primary();
+  const limit = (bytes: string) => redis.run(primary, "CONFIG", "SET", "maxmemory", bytes);
+  onTestFinished(async () => {
+    await limit("0");
+  });
+  await surviveFullMemory(a, b, () => limit("1"));
 });
 
 test("merging, too", async () => {
