@@ -13,8 +13,8 @@ type Way = (typeof WAYS)[number];
  * A Redis, found in this order: `REDIS_URL` (unless it must be our own); `redis-server` or `valkey-server` on the PATH;
  * Docker; Debian's package, where we may install it. TEST_REDIS=url, process or docker takes that way and no other.
  */
-export async function startRedis({ own = false, args = [] }: StartOptions = {}): Promise<RedisServer> {
-  const isOwn = own || args.length > 0;
+export async function startRedis({ own = false, ...spec }: StartOptions = {}): Promise<RedisServer> {
+  const isOwn = own || Object.keys(spec).length > 0;
   const only = chosenWay();
   // The user's server must not be the one that a test stops, even where no other is wanted.
   const may = (way: Way) => only === undefined || only === way || (only === "url" && isOwn && way !== "url");
@@ -23,23 +23,31 @@ export async function startRedis({ own = false, args = [] }: StartOptions = {}):
   if (url && may("url") && !isOwn) return useUrl(url);
 
   const program = may("process") ? serverOnPath() : undefined;
-  if (program !== undefined) return startProcess(program, args);
+  if (program !== undefined) return startProcess(program, spec);
 
   let failure: unknown;
   if (may("docker") && (only === "docker" || (await dockerAnswers()))) {
     try {
-      return await startContainer(args);
+      return await startContainer(spec);
     } catch (error) {
       failure = error;
     }
   }
 
   if (may("process") && canInstall()) {
-    console.log("No Redis found: installing the package redis-server with apt-get (no service is started).");
-    await install("redis-server");
-    return startProcess("redis-server", args);
+    installation ??= installServer();
+    await installation;
+    return startProcess("redis-server", spec);
   }
   throw new Error(nothingFound(only, failure), { cause: failure });
+}
+
+/** Once, though a Cluster asks for all its servers at a time. */
+let installation: Promise<void> | undefined;
+
+function installServer(): Promise<void> {
+  console.log("No Redis found: installing the package redis-server with apt-get (no service is started).");
+  return install("redis-server");
 }
 
 function chosenWay(): Way | undefined {

@@ -1,13 +1,12 @@
 import { createClient } from "redis";
-import { install } from "../apt.ts";
 import { eventually } from "../eventually.ts";
 import { type FaultProxy, startProxy } from "../fault-proxy.ts";
-import { serverOnPath, startProcess } from "./process.ts";
+import { startRedis } from "../redis-server.ts";
 import type { RedisServer } from "./server.ts";
 
 type Admin = ReturnType<typeof createClient>;
 
-/** One process of a Redis Cluster. */
+/** One server of a Redis Cluster. */
 export interface ClusterNode {
   readonly url: string;
   readonly port: number;
@@ -17,7 +16,7 @@ export interface ClusterNode {
   run(...args: string[]): Promise<unknown>;
 }
 
-/** A Redis Cluster of processes of ours, with as many replicas as primaries. */
+/** A Redis Cluster of servers of ours, with as many replicas as primaries. */
 export interface RedisCluster {
   readonly nodes: readonly ClusterNode[];
   /** As a user would list them. */
@@ -53,17 +52,8 @@ const SLOTS = 16_384;
 const GENEROUS = { timeoutMs: 60_000 };
 const BUS = 10_000;
 
-/** The server program; installed if need be, as it must be processes that can be killed one by one. */
-export async function serverProgram(): Promise<string> {
-  const found = serverOnPath();
-  if (found !== undefined) return found;
-  await install("redis-server");
-  return "redis-server";
-}
-
-/** Starts the processes, joins them, and gives each primary its slots and its replica. */
+/** Starts the servers, joins them, and gives each primary its slots and its replica. */
 export async function startCluster(options: ClusterStartOptions = {}): Promise<RedisCluster> {
-  const program = await serverProgram();
   const size = options.primaries ?? 3;
   const args = [
     ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"],
@@ -80,12 +70,14 @@ export async function startCluster(options: ClusterStartOptions = {}): Promise<R
     ...(options.args ?? []),
   ];
   const started = await Promise.allSettled(
-    Array.from({ length: size * 2 + (options.spares ?? 0) }, () => startProcess(program, args)),
+    Array.from({ length: size * 2 + (options.spares ?? 0) }, () =>
+      startRedis({ own: true, atLoopback: true, args }),
+    ),
   );
   const nodes = started.flatMap((result) =>
-    result.status === "fulfilled" ? [new ProcessNode(result.value)] : [],
+    result.status === "fulfilled" ? [new StartedNode(result.value)] : [],
   );
-  const cluster = new ProcessCluster(nodes, size * 2);
+  const cluster = new StartedCluster(nodes, size * 2);
   try {
     for (const result of started) if (result.status === "rejected") throw result.reason;
     await cluster.form(size, options.busProxies ?? false);
@@ -96,7 +88,7 @@ export async function startCluster(options: ClusterStartOptions = {}): Promise<R
   }
 }
 
-class ProcessNode implements ClusterNode {
+class StartedNode implements ClusterNode {
   readonly server: RedisServer;
   readonly url: string;
   readonly port: number;
@@ -136,13 +128,13 @@ interface SlotRange {
   readonly ports: readonly number[];
 }
 
-class ProcessCluster implements RedisCluster {
-  readonly nodes: readonly ProcessNode[];
+class StartedCluster implements RedisCluster {
+  readonly nodes: readonly StartedNode[];
   readonly buses: FaultProxy[] = [];
   /** How many nodes serve slots, or replicate those who do, at least. */
   readonly #members: number;
 
-  constructor(nodes: readonly ProcessNode[], members: number) {
+  constructor(nodes: readonly StartedNode[], members: number) {
     this.nodes = nodes;
     this.#members = members;
   }
@@ -152,7 +144,7 @@ class ProcessCluster implements RedisCluster {
   }
 
   async form(size: number, busProxies: boolean): Promise<void> {
-    const [first] = this.nodes as [ProcessNode];
+    const [first] = this.nodes as [StartedNode];
     for (const [i, node] of this.nodes.entries()) {
       node.id = String(await node.run("CLUSTER", "MYID"));
       await node.run("CLUSTER", "SET-CONFIG-EPOCH", String(i + 1));
@@ -174,7 +166,7 @@ class ProcessCluster implements RedisCluster {
     await this.settled();
   }
 
-  async #putProxyBefore(node: ProcessNode): Promise<void> {
+  async #putProxyBefore(node: StartedNode): Promise<void> {
     const bus = await startProxy(`redis://127.0.0.1:${node.busPort}`);
     this.buses.push(bus);
     node.busPort = bus.port;
@@ -227,8 +219,8 @@ class ProcessCluster implements RedisCluster {
     await Promise.all(this.buses.map((bus) => bus.close()));
   }
 
-  #node(i: number): ProcessNode {
-    return this.nodes[i] as ProcessNode;
+  #node(i: number): StartedNode {
+    return this.nodes[i] as StartedNode;
   }
 
   async #anyAlive(): Promise<ClusterNode> {

@@ -1,13 +1,15 @@
 import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createRequire } from "node:module";
-import type { StartedTestContainer } from "testcontainers";
+import type { GenericContainer, StartedTestContainer } from "testcontainers";
 import { atExit } from "./at-exit.ts";
 import { onFreePort } from "./free-port.ts";
 import { whenAnswering } from "./ping.ts";
-import { PASSING_ARGS, type RedisServer } from "./server.ts";
+import { commandLine, type RedisServer, type ServerSpec } from "./server.ts";
 
-const PORT_INSIDE = 6379;
+const FOLDER = "/redis-for-tests";
+/** What a server says when it has its port, and a Sentinel. An answer alone could be that of another with the same port. */
+const READY = /Ready to accept connections|Sentinel ID is/;
 /** Tells our containers from all others, also one whose start has failed halfway. */
 const LABEL = "clustered-redis-store.tests";
 
@@ -24,30 +26,51 @@ export async function dockerAnswers(): Promise<boolean> {
 }
 
 /** A server in a container of ours. The image can be chosen with TEST_REDIS_IMAGE. */
-export async function startContainer(args: readonly string[] = []): Promise<RedisServer> {
+export async function startContainer(spec: ServerSpec): Promise<RedisServer> {
   const { GenericContainer, Wait } = await testcontainers();
   const image = process.env["TEST_REDIS_IMAGE"] || "redis:7-alpine";
   return onFreePort(async (port) => {
     const id = randomUUID();
     const forgetExit = atExit(() => removeNow(id));
+    let output = "";
     try {
-      // A port of our choice, for one that Docker chooses changes when the container is started again.
-      const container = await new GenericContainer(image)
-        .withExposedPorts({ container: PORT_INSIDE, host: port })
+      const container = await reachable(new GenericContainer(image), port, spec)
         .withLabels({ [LABEL]: id })
-        .withCommand(["redis-server", "--protected-mode", "no", ...PASSING_ARGS, ...args])
-        .withWaitStrategy(Wait.forListeningPorts())
+        // The image's own way would run it as somebody who may not write here.
+        .withUser("root")
+        .withEntrypoint(["redis-server", ...commandLine(port, spec)])
+        .withWorkingDir(FOLDER)
+        .withCopyContentToContainer(filesOf(spec))
+        .withLogConsumer((stream) => {
+          stream.on("data", (chunk: string) => {
+            output = (output + chunk).slice(-2_000);
+          });
+        })
+        .withWaitStrategy(Wait.forLogMessage(READY))
         .start();
-      const url = `redis://${container.getHost().replace("localhost", "127.0.0.1")}:${port}`;
+      const host = spec.atLoopback ? "127.0.0.1" : container.getHost().replace("localhost", "127.0.0.1");
+      const url = `redis://${host}:${port}`;
       const { version } = await whenAnswering(url);
       return new ContainerServer(container, url, version, forgetExit);
     } catch (error) {
       // What cannot be removed now is tried again at the end; this error is the one to tell.
       await remove(id).then(forgetExit, () => {});
       const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`No Redis in Docker (image ${image}): ${reason}`, { cause: error });
+      throw new Error(`No Redis in Docker (image ${image}): ${reason}\n${output}`, { cause: error });
     }
   });
+}
+
+/** Only those who must are in the machine's own network, as not every Docker gives it. */
+function reachable(container: GenericContainer, port: number, { atLoopback }: ServerSpec): GenericContainer {
+  if (atLoopback) return container.withNetworkMode("host").withCommand(["--bind", "127.0.0.1"]);
+  // A port of our choice, for one that Docker chooses changes when the container is started again.
+  const published = { container: port, host: port };
+  return container.withExposedPorts(published).withCommand(["--protected-mode", "no"]);
+}
+
+function filesOf({ files = {} }: ServerSpec): { content: string; target: string }[] {
+  return Object.entries(files).map(([name, content]) => ({ content, target: `${FOLDER}/${name}` }));
 }
 
 class ContainerServer implements RedisServer {

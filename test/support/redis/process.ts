@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { atExit } from "./at-exit.ts";
 import { onFreePort } from "./free-port.ts";
 import { type Identity, whenAnswering } from "./ping.ts";
-import { PASSING_ARGS, type RedisServer } from "./server.ts";
+import { commandLine, type RedisServer, type ServerSpec } from "./server.ts";
 
 /** The server program on the PATH, if there is one. */
 export function serverOnPath(): string | undefined {
@@ -15,9 +15,9 @@ export function serverOnPath(): string | undefined {
 }
 
 /** A server as a process of ours, on a free port, with a folder of its own. */
-export function startProcess(program: string, args: readonly string[] = []): Promise<RedisServer> {
+export function startProcess(program: string, spec: ServerSpec): Promise<RedisServer> {
   return onFreePort(async (port) => {
-    const server = new ProcessServer(program, port, args);
+    const server = new ProcessServer(program, port, spec);
     try {
       await server.restart();
       return server;
@@ -39,18 +39,20 @@ class ProcessServer implements RedisServer {
   #child: Child | undefined;
   #isStopped = false;
 
-  constructor(program: string, port: number, args: readonly string[]) {
+  constructor(program: string, port: number, spec: ServerSpec) {
     this.#program = program;
     this.url = `redis://127.0.0.1:${port}`;
-    const own = ["--bind", "127.0.0.1", "--port", String(port), "--dir", this.#folder];
-    this.#args = [...own, ...PASSING_ARGS, ...args];
+    this.#args = [...commandLine(port, spec), "--bind", "127.0.0.1"];
     this.#forgetExit = atExit(() => this.#end());
+    for (const [name, content] of Object.entries(spec.files ?? {})) {
+      writeFileSync(join(this.#folder, name), content);
+    }
   }
 
   async restart(): Promise<void> {
     if (this.#isStopped) throw new Error("This Redis has been stopped for good");
     await this.kill();
-    const child = new Child(this.#program, this.#args);
+    const child = new Child(this.#program, this.#args, this.#folder);
     this.#child = child;
     this.version = (await child.whenReady(this.url)).version;
   }
@@ -88,9 +90,9 @@ class Child {
   #output = "";
   #death: Error | undefined;
 
-  constructor(program: string, args: readonly string[]) {
+  constructor(program: string, args: readonly string[], cwd: string) {
     // In a process group of its own: a Ctrl-C in the terminal is for us, and Redis is still needed while we tidy up.
-    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const child = spawn(program, args, { cwd, stdio: ["ignore", "pipe", "pipe"], detached: true });
     this.#process = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (chunk: Buffer) => {

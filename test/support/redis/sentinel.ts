@@ -1,13 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createClient } from "redis";
 import { eventually } from "../eventually.ts";
-import { serverProgram } from "./cluster.ts";
-import { startProcess } from "./process.ts";
-import type { RedisServer } from "./server.ts";
+import { startRedis } from "../redis-server.ts";
+import type { RedisServer, ServerSpec } from "./server.ts";
 
-/** A primary and its replica, watched by three Sentinels: processes of ours. */
+/** A primary and its replica, watched by three Sentinels: servers of ours. */
 export interface SentinelSet {
   readonly name: string;
   /** As a user would list them. */
@@ -28,27 +24,23 @@ const SENTINELS = 3;
 const GENEROUS = { timeoutMs: 60_000 };
 
 export async function startSentinels(): Promise<SentinelSet> {
-  const program = await serverProgram();
-  const folder = mkdtempSync(join(tmpdir(), "sentinels-"));
   const all: RedisServer[] = [];
   const stop = async () => {
     await Promise.all(all.map((server) => server.stop()));
-    rmSync(folder, { recursive: true, force: true });
   };
-  const start = async (run: string, ...args: string[]) => {
-    const server = await startProcess(run, args);
+  const start = async (spec: ServerSpec) => {
+    const server = await startRedis({ own: true, atLoopback: true, ...spec });
     all.push(server);
     return server;
   };
   try {
     const fast = ["--repl-ping-replica-period", "1", "--repl-diskless-sync-delay", "0"];
-    const primary = await start(program, ...fast);
-    const replica = await start(program, ...fast, "--replicaof", "127.0.0.1", String(portOf(primary)));
+    const primary = await start({ args: fast });
+    const replicaOf = ["--replicaof", "127.0.0.1", String(portOf(primary))];
+    const replica = await start({ args: [...fast, ...replicaOf] });
     const sentinels: RedisServer[] = [];
-    for (let i = 0; i < SENTINELS; i++) {
-      sentinels.push(await start(sentinelProgram(program, join(folder, String(i)), portOf(primary))));
-    }
-    const set = new ProcessSentinels([primary, replica], sentinels, stop);
+    for (let i = 0; i < SENTINELS; i++) sentinels.push(await start(sentinelOf(portOf(primary))));
+    const set = new StartedSentinels([primary, replica], sentinels, stop);
     await set.settled();
     return set;
   } catch (error) {
@@ -57,23 +49,19 @@ export async function startSentinels(): Promise<SentinelSet> {
   }
 }
 
-/**
- * A program that runs one Sentinel. It writes what it learns into its configuration, so that must be a file, and the first
- * argument.
- */
-function sentinelProgram(server: string, path: string, primaryPort: number): string {
+/** It writes what it learns into its configuration, so that must be a file. */
+function sentinelOf(primaryPort: number): ServerSpec {
   const settings = [
     `sentinel monitor ${NAME} 127.0.0.1 ${primaryPort} 2`,
     `sentinel down-after-milliseconds ${NAME} 1000`,
     `sentinel failover-timeout ${NAME} 2000`,
     `sentinel parallel-syncs ${NAME} 1`,
   ];
-  writeFileSync(`${path}.conf`, `${settings.join("\n")}\n`);
-  writeFileSync(`${path}.sh`, `#!/bin/sh\nexec ${server} ${path}.conf --sentinel "$@"\n`, { mode: 0o755 });
-  return `${path}.sh`;
+  const files = { "sentinel.conf": `${settings.join("\n")}\n` };
+  return { files, args: ["sentinel.conf", "--sentinel"] };
 }
 
-class ProcessSentinels implements SentinelSet {
+class StartedSentinels implements SentinelSet {
   readonly name = NAME;
   readonly servers: readonly RedisServer[];
   readonly sentinels: readonly RedisServer[];

@@ -15,11 +15,22 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-export interface StartOptions {
-  /** It must be ours alone, because it will be paused or killed. @default false */
-  readonly own?: boolean;
-  /** More arguments for the server. */
+/** What a server of ours is to be, whoever runs it. */
+export interface ServerSpec {
+  /** More arguments for the server. They are the first, as the name of a configuration file must be. */
   readonly args?: readonly string[];
+  /** What is in the folder in which it runs, by name. It may write there. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** Whether it must be at 127.0.0.1, because its peers or its certificate know it by that address. @default false */
+  readonly atLoopback?: boolean;
 }
 
-export const PASSING_ARGS: readonly string[] = ["--save", "", "--appendonly", "no"];
+export interface StartOptions extends ServerSpec {
+  /** It must be ours alone, because it will be paused or killed. @default false */
+  readonly own?: boolean;
+}
+
+/** The command line of a server that keeps nothing on disk. */
+export function commandLine(port: number, { args = [] }: ServerSpec): string[] {
+  return [...args, "--port", String(port), "--save", "", "--appendonly", "no"];
+}
