@@ -1,7 +1,7 @@
 import { canInstall, install } from "./apt.ts";
 import { dockerAnswers, startContainer } from "./redis/docker.ts";
 import { serverOnPath, startProcess } from "./redis/process.ts";
-import type { RedisServer, StartOptions } from "./redis/server.ts";
+import type { RedisServer, ServerSpec, StartOptions } from "./redis/server.ts";
 import { useUrl } from "./redis/url.ts";
 
 export type { RedisServer, StartOptions } from "./redis/server.ts";
@@ -39,7 +39,7 @@ export async function startRedis({ own = false, ...spec }: StartOptions = {}): P
     await installation;
     return startProcess("redis-server", spec);
   }
-  throw new Error(nothingFound(only, failure), { cause: failure });
+  throw new Error(nothingFound(only, spec, failure), { cause: failure });
 }
 
 /** Once, though a Cluster asks for all its servers at a time. */
@@ -59,7 +59,7 @@ function chosenWay(): Way | undefined {
   return way;
 }
 
-function nothingFound(only: Way | undefined, failure: unknown): string {
+function nothingFound(only: Way | undefined, { atLoopback }: ServerSpec, failure: unknown): string {
   const lines = ["No Redis to test against. One of these helps:"];
   if (only === undefined || only === "url") lines.push("- set REDIS_URL to a server that tests may write to");
   if (only !== "docker") lines.push("- install redis-server or valkey-server, so that it is on the PATH");
@@ -67,6 +67,9 @@ function nothingFound(only: Way | undefined, failure: unknown): string {
     "- start Docker; TEST_REDIS_IMAGE names the image (by default redis:7-alpine), and where Docker cannot pull " +
       "the image of Ryuk, testcontainers needs TESTCONTAINERS_RYUK_DISABLED=true",
   );
+  if (atLoopback) {
+    lines.push("- for this one, Docker Desktop needs Settings, Resources, Network, Enable host networking");
+  }
   if (only !== undefined) lines.push(`- unset TEST_REDIS, as "${only}" rules out all other ways`);
   if (failure instanceof Error) lines.push(failure.message);
   return lines.join("\n");

@@ -6,7 +6,8 @@ import { createClient } from "redis";
 import { describe, expect, inject, onTestFinished, test, vi } from "vitest";
 import { eventually, nextEvent } from "./eventually.ts";
 import { type FaultProxy, startProxy } from "./fault-proxy.ts";
-import { type RedisServer, startRedis } from "./redis-server.ts";
+import type { RedisServer, ServerSpec } from "./redis/server.ts";
+import { startRedis } from "./redis-server.ts";
 
 async function connected(url: string) {
   const client = createClient({ url, RESP: 2, socket: { reconnectStrategy: 20 } });
@@ -17,8 +18,8 @@ async function connected(url: string) {
 }
 
 describe("a Redis of our own", () => {
-  async function ownRedis(...args: string[]): Promise<RedisServer> {
-    const redis = await startRedis({ own: true, args });
+  async function ownRedis(spec: ServerSpec = {}): Promise<RedisServer> {
+    const redis = await startRedis({ own: true, ...spec });
     onTestFinished(() => redis.stop());
     return redis;
   }
@@ -27,16 +28,30 @@ describe("a Redis of our own", () => {
     vi.stubEnv("REDIS_URL", inject("redisUrl"));
     onTestFinished(() => void vi.unstubAllEnvs());
     const redis = await ownRedis();
-    expect(redis.url).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
+    expect(redis.url).toMatch(/^redis:\/\/[^/:]+:\d+$/);
     expect(redis.url).not.toBe(inject("redisUrl"));
     expect(redis.provider).toMatch(/^(process|docker)$/);
     expect(redis.version).toMatch(/^(redis|valkey) \d+\.\d+\.\d+/);
   });
 
   test("takes more arguments, and keeps nothing on disk", async () => {
-    const client = await connected((await ownRedis("--maxmemory", "7mb")).url);
+    const client = await connected((await ownRedis({ args: ["--maxmemory", "7mb"] })).url);
     expect(await client.configGet("*m*")).toMatchObject({ maxmemory: String(7 * 1024 * 1024) });
     expect(await client.configGet(["save", "appendonly"])).toEqual({ save: "", appendonly: "no" });
+  });
+
+  test("is configured by a file that it is given, and may write to", async () => {
+    const files = { "own.conf": "maxmemory 7mb\n" };
+    const client = await connected((await ownRedis({ files, args: ["own.conf"] })).url);
+    expect(await client.configGet("maxmemory")).toEqual({ maxmemory: String(7 * 1024 * 1024) });
+    expect(await client.configRewrite()).toBe("OK");
+  });
+
+  test("is at 127.0.0.1 if it must be, also when it comes back", async () => {
+    const redis = await ownRedis({ atLoopback: true });
+    expect(redis.url).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
+    await redis.restart();
+    expect(await (await connected(redis.url)).ping()).toBe("PONG");
   });
 
   test("several are started at once, each on its own port", async () => {
@@ -105,7 +120,7 @@ describe("a Redis of our own", () => {
   }
 
   test("says why it did not start", async () => {
-    await expect(ownRedis("--no-such-option", "1")).rejects.toThrow(
+    await expect(ownRedis({ args: ["--no-such-option", "1"] })).rejects.toThrow(
       /no-such-option|ended|No Redis in Docker/,
     );
   });

@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { atExit } from "../support/redis/at-exit.ts";
 
 /**
- * Runs the tests of the guarantees against each server it is given, one after the other, and prints a table.
+ * Runs the tests of the guarantees and topologies against each server it is given, one after the other, and prints a table.
  *
  * A server is the path of a redis-server or valkey-server, or else the name of an image for Docker.
  */
@@ -14,7 +14,6 @@ const USAGE = `npm run test:matrix -- [--only <path of tests> …] [--workers <n
 
   npm run test:matrix -- /usr/bin/redis-server /opt/valkey-8.1/valkey-server redis:8-alpine valkey/valkey:9`;
 
-/** What runs anywhere. */
 const SUITE = [
   "test/guarantees",
   "test/failures.test.ts",
@@ -22,9 +21,8 @@ const SUITE = [
   "test/connect-redis.test.ts",
   "test/merge.test.ts",
   "test/node-redis-clients.test.ts",
+  "test/topologies",
 ];
-/** What needs programs, to be killed one by one. */
-const TOPOLOGIES = ["test/topologies"];
 
 interface Outcome {
   readonly server: string;
@@ -61,11 +59,10 @@ print(outcomes);
 process.exitCode = outcomes.every(({ passed, failed }) => passed > 0 && failed.length === 0) ? 0 : 1;
 
 async function run(server: string, i: number): Promise<Outcome> {
-  const isProgram = canRun(server);
-  const env = isProgram
+  const env = canRun(server)
     ? { ...process.env, TEST_REDIS: "process", PATH: firstOnPath(server, i) }
     : { ...process.env, TEST_REDIS: "docker", TEST_REDIS_IMAGE: server };
-  const tests = values.only ?? (isProgram ? [...SUITE, ...TOPOLOGIES] : SUITE);
+  const tests = values.only ?? SUITE;
   const file = join(folder, `${i}.json`);
   console.log(`\n${server}`);
   const workers = values.workers === undefined ? [] : [`--maxWorkers=${values.workers}`];

@@ -31,7 +31,7 @@ export async function startContainer(spec: ServerSpec): Promise<RedisServer> {
   const image = process.env["TEST_REDIS_IMAGE"] || "redis:7-alpine";
   return onFreePort(async (port) => {
     const id = randomUUID();
-    const forgetExit = atExit(() => removeNow(id));
+    remember(id);
     let output = "";
     try {
       const container = await reachable(new GenericContainer(image), port, spec)
@@ -51,12 +51,14 @@ export async function startContainer(spec: ServerSpec): Promise<RedisServer> {
       const host = spec.atLoopback ? "127.0.0.1" : container.getHost().replace("localhost", "127.0.0.1");
       const url = `redis://${host}:${port}`;
       const { version } = await whenAnswering(url);
-      return new ContainerServer(container, url, version, forgetExit);
+      return new ContainerServer(container, url, version, () => forget(id));
     } catch (error) {
       // What cannot be removed now is tried again at the end; this error is the one to tell.
-      await remove(id).then(forgetExit, () => {});
+      await remove(id).catch(() => {});
       const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`No Redis in Docker (image ${image}): ${reason}\n${output}`, { cause: error });
+      throw new Error(`No Redis in Docker (image ${image}): ${reason}\n${output}`.trimEnd(), {
+        cause: error,
+      });
     }
   });
 }
@@ -78,14 +80,14 @@ class ContainerServer implements RedisServer {
   readonly url: string;
   readonly version: string;
   readonly #container: StartedTestContainer;
-  readonly #forgetExit: () => void;
+  readonly #forget: () => void;
   #stopped: Promise<void> | undefined;
 
-  constructor(container: StartedTestContainer, url: string, version: string, forgetExit: () => void) {
+  constructor(container: StartedTestContainer, url: string, version: string, forget: () => void) {
     this.#container = container;
     this.url = url;
     this.version = version;
-    this.#forgetExit = forgetExit;
+    this.#forget = forget;
   }
 
   async pause(): Promise<void> {
@@ -118,7 +120,7 @@ class ContainerServer implements RedisServer {
   async #remove(): Promise<void> {
     // Not the container's own stop(), which refuses one that has been killed.
     await (await this.#handle()).remove({ force: true, v: true });
-    this.#forgetExit();
+    this.#forget();
   }
 
   async #state(): Promise<string> {
@@ -135,10 +137,25 @@ async function remove(id: string): Promise<void> {
   const client = await engine();
   const container = await client.fetchByLabel(LABEL, id, { status: ["created", "running", "exited"] });
   await container?.remove({ force: true, v: true });
+  forget(id);
+}
+
+/** The labels of those of this process that are still there. */
+const present = new Set<string>();
+let forgetExit = () => {};
+
+function remember(id: string): void {
+  // For all together: one by one, a Cluster would take longer than a test runner waits for its worker.
+  if (present.size === 0) forgetExit = atExit(removeNow);
+  present.add(id);
+}
+
+function forget(id: string): void {
+  if (present.delete(id) && present.size === 0) forgetExit();
 }
 
 /** The engine can only be asked asynchronously, which a process at its end cannot do: another does it. */
-function removeNow(id: string): void {
+function removeNow(): void {
   const library = createRequire(import.meta.url).resolve("testcontainers");
   const script = `
     // A second Ctrl-C, from somebody impatient, would reach it, too.
@@ -146,8 +163,9 @@ function removeNow(id: string): void {
     const { getContainerRuntimeClient } = require(${JSON.stringify(library)});
     (async () => {
       const { container: { dockerode } } = await getContainerRuntimeClient();
-      const found = await dockerode.listContainers({ all: true, filters: { label: ["${LABEL}=${id}"] } });
-      await Promise.all(found.map(({ Id }) => dockerode.getContainer(Id).remove({ force: true, v: true })));
+      const found = await dockerode.listContainers({ all: true, filters: { label: ["${LABEL}"] } });
+      const ours = found.filter(({ Labels }) => ${JSON.stringify([...present])}.includes(Labels["${LABEL}"]));
+      await Promise.all(ours.map(({ Id }) => dockerode.getContainer(Id).remove({ force: true, v: true })));
     })()`;
   spawnSync(process.execPath, ["-e", script], { stdio: "ignore", timeout: 20_000 });
 }
