@@ -43,7 +43,7 @@ export function checkReads(
     }
     if (result === undefined) continue;
     if (result === null && isShort(history.sid)) continue;
-    const index = result === null ? history.lastNull(answeredAt + CLOCK_SLACK_MS) : history.indexOf(result);
+    const index = result === null ? history.lastNull(answeredAt + CLOCK_SLACK_MS) : history.lastOf(result, answeredAt + CLOCK_SLACK_MS);
     if (index === undefined) {
       // What was carried out at the very moment of a restart, the record may not have heard.
       const isExcused = restarts.some((at) => at < invokedAt + 1_000) && result !== null;
@@ -60,7 +60,7 @@ export function checkReads(
       report({ guarantee: "monotonic", text, ...about, from: (history.states[index] as State).at });
       continue;
     }
-    const proven = result === null ? history.firstNull(Math.max(floor, 0)) : index;
+    const proven = result === null ? history.firstNull(floor) : history.firstOf(result, floor);
     if (proven !== undefined && proven <= index) floors.saw(node, answeredAt, proven);
   }
 }
@@ -105,7 +105,8 @@ function checkStaleness(
   let worst: { behind: number; state: State } | undefined;
   for (let i = index + 1; i < states.length; i++) {
     const state = states[i] as State;
-    if (state.at > invokedAt + CLOCK_SLACK_MS) break;
+    // States are in the order of what followed what, which after a failover need not be that of the times.
+    if (state.at > invokedAt + CLOCK_SLACK_MS) continue;
     const behind = invokedAt - state.knownAt;
     if (behind <= 0) continue;
     if (!state.isSilent) staleness.set(state, Math.max(staleness.get(state) ?? 0, behind));

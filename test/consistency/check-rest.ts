@@ -1,6 +1,6 @@
 import { acknowledgedAt, type Histories, keysIn } from "./histories.ts";
 import type { Rest } from "./protocol.ts";
-import type { DirectClient, Rig } from "./rig.ts";
+import type { Rig } from "./rig.ts";
 import { isShort } from "./schedule.ts";
 import type { SessionHistory, State } from "./session-history.ts";
 import type { Report } from "./violation.ts";
@@ -13,13 +13,8 @@ export interface Held {
 }
 
 export async function readAll(rig: Rig, sids: readonly string[]): Promise<Map<string, Held>> {
-  const held = await Promise.all(sids.map((sid) => read(rig.direct, rig.prefix + sid)));
+  const held = await Promise.all(sids.map((sid) => rig.read(sid)));
   return new Map(sids.map((sid, i) => [sid, held[i] as Held]));
-}
-
-async function read(client: DirectClient, key: string): Promise<Held> {
-  const [text, ttl] = await Promise.all([client.get(key), client.pTTL(key)]);
-  return { text, endsAt: Number(ttl) >= 0 ? Date.now() + Number(ttl) : undefined };
 }
 
 /** The wall clock has whole milliseconds, on both sides, and the reply takes its time. */
@@ -88,7 +83,8 @@ function checkKeys(
   report: Report,
 ): void {
   const kept = new Set(keysIn(text));
-  const made = history.states.findLast(({ by }) => by?.kind !== "save") as State;
+  const isMadeAnew = ({ by, cause }: State) => by?.kind !== "save" || cause === "failover";
+  const made = history.states.findLast(isMadeAnew) as State;
   for (const operation of operations.get(history.sid) ?? []) {
     if (operation.kind !== "save" || acknowledgedAt(operation) === undefined) continue;
     const isLater = (indexOf.get(operation) ?? -1) > made.index;

@@ -23,7 +23,7 @@ export function checkWrites(
     report({ guarantee: "lost", text, sid, from: invokedAt - 500, to: answeredAt });
   }
   for (const state of states) {
-    if (state.by?.kind !== "save") continue;
+    if (state.by?.kind !== "save" || state.cause === "failover") continue;
     const before = states[state.index - 1] as State;
     if (before.value === null) checkResurrection(history, state, before, report);
     else if (merge) checkMerge(sid, state, before, report);

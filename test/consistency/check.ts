@@ -1,10 +1,13 @@
 import { type Options, replayCommand } from "./options.ts";
 import { LEASE } from "./protocol.ts";
 import { Reporter, type Summary } from "./report.ts";
-import { Rig } from "./rig.ts";
+import type { Rig } from "./rig.ts";
 import { type RoundResult, runRound } from "./round.ts";
+import { SingleRig } from "./single-rig.ts";
+import { TopologyRig } from "./topology/rig.ts";
 
-const ROUND_MS = 20_000;
+/** With several servers a failover takes several seconds, and is to be one of several things that happen. */
+const ROUND_MS = { single: 20_000, cluster: 50_000, sentinel: 50_000 } as const;
 
 export interface CheckResult {
   readonly summary: Summary;
@@ -17,11 +20,11 @@ export async function check(
   options: Options,
   progress: (line: string) => void = () => {},
 ): Promise<CheckResult> {
-  const rig = await Rig.start(options);
-  const reporter = new Reporter(options, LEASE.leaseMs);
+  const rig = await start(options);
+  const reporter = new Reporter(options, LEASE[options.topology].leaseMs);
   const violations: string[] = [];
   try {
-    const rounds = Math.max(1, Math.round((options.seconds * 1_000) / ROUND_MS));
+    const rounds = Math.max(1, Math.round((options.seconds * 1_000) / ROUND_MS[options.topology]));
     const ms = (options.seconds * 1_000) / rounds;
     for (let i = 0; i < rounds; i++) {
       const round = await runRound(rig, options, options.seed + i, ms);
@@ -38,6 +41,11 @@ export async function check(
     await rig.stop();
   }
   return { summary: reporter.summary, violations };
+}
+
+function start(options: Options): Promise<Rig> {
+  const { topology } = options;
+  return topology === "single" ? SingleRig.start(options) : TopologyRig.start(topology, options);
 }
 
 function told(round: RoundResult, options: Options): string[] {

@@ -34,11 +34,26 @@ const REDIS_FAULTS = {
 export type NodeFault = keyof typeof NODE_FAULTS;
 export type RedisFault = keyof typeof REDIS_FAULTS;
 
+/** Faults of a primary and its replica, or of a Cluster. One at a time, with the recovery. */
+export type ServerFault = "pauseClients" | "pauseWrites" | "killPrimary" | "failover" | "moveSlots";
+
+/** What may happen, how often compared to the others. */
+export interface FaultKinds {
+  readonly node: Partial<Record<NodeFault, number>>;
+  readonly redis: Partial<Record<RedisFault | ServerFault, number>>;
+  /** How long one takes until all is well again, besides the time that it is given. */
+  readonly recoveryMs: Partial<Record<RedisFault | ServerFault, number>>;
+}
+
+const SINGLE: FaultKinds = { node: NODE_FAULTS, redis: REDIS_FAULTS, recoveryMs: {} };
+
+type Kind = NodeFault | RedisFault | ServerFault;
+
 export interface PlannedFault {
   /** Milliseconds since the beginning of the round. */
   readonly at: number;
   readonly ms: number;
-  readonly kind: NodeFault | RedisFault;
+  readonly kind: Kind;
   /** Undefined for Redis's. */
   readonly node: number | undefined;
   /** From 0 to 1: what else there is to choose. */
@@ -46,25 +61,29 @@ export interface PlannedFault {
 }
 
 /** The round's first fifth and last tenth are calm. One list for each node, and one for Redis. */
-export function planFaults(options: Options, seed: number, ms: number): readonly (readonly PlannedFault[])[] {
+export function planFaults(
+  options: Options,
+  seed: number,
+  ms: number,
+  { node: ofNodes, redis: ofRedis, recoveryMs }: FaultKinds = SINGLE,
+): readonly (readonly PlannedFault[])[] {
   if (!options.faults) return [];
   const random = new Random(seed ^ 0x5eed);
   const from = ms * 0.2;
   const to = ms * 0.9;
-  const lane = (node: number | undefined, mean: number, kind: () => NodeFault | RedisFault) => {
+  const lane = (node: number | undefined, mean: number, kinds: Partial<Record<Kind, number>>) => {
     const faults: PlannedFault[] = [];
     let at = from + random.gap(mean);
     while (at < to) {
-      const fault = { at, kind: kind(), node, ms: durationOf(random), chance: random.next() };
+      const fault = { at, kind: random.pick(kinds as Record<Kind, number>), node, ms: durationOf(random), chance: random.next() };
       faults.push(fault);
-      at += fault.ms + random.gap(mean);
+      const recovery = recoveryMs[fault.kind as keyof typeof recoveryMs] ?? 0;
+      at += fault.ms + recovery + random.gap(mean);
     }
     return faults;
   };
-  const lanes = Array.from({ length: options.nodes }, (_, node) =>
-    lane(node, 2_000, () => random.pick(NODE_FAULTS)),
-  );
-  return [...lanes, lane(undefined, 1_000, () => random.pick(REDIS_FAULTS))];
+  const lanes = Array.from({ length: options.nodes }, (_, node) => lane(node, 2_000, ofNodes));
+  return [...lanes, lane(undefined, 1_000, ofRedis)];
 }
 
 /** Mostly within a lease or a little more, now and then far beyond it. */

@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import type { NodeFault, PlannedFault, RedisFault } from "./fault-schedule.ts";
 import type { Node, Rig } from "./rig.ts";
+import type { SingleRig, Ways } from "./single-rig.ts";
 
 /** A span of time in which something was wrong. */
 export interface FaultSpan {
@@ -22,32 +23,40 @@ export async function makeFaults(
   for (const fault of faults) {
     await pause(Math.max(0, startedAt + fault.at - rig.clock.now()));
     const from = rig.clock.now();
-    const node = fault.node === undefined ? undefined : rig.nodes[fault.node];
     rig.note(fault.node ?? -1, "fault", `${fault.kind} for ${fault.ms} ms`);
-    if (node !== undefined) await NODE[fault.kind as NodeFault](rig, node, fault);
-    else await REDIS[fault.kind as RedisFault](rig, fault, sids);
+    await rig.makeFault(fault, sids);
     rig.note(fault.node ?? -1, "fault over", fault.kind);
     made({ kind: fault.kind, node: fault.node, from, to: rig.clock.now() });
   }
 }
 
+/** Makes one fault of those that there are with one Redis and proxies, until it is over. */
+export async function makeFault(rig: SingleRig, fault: PlannedFault, sids: readonly string[]): Promise<void> {
+  const node = fault.node === undefined ? undefined : (rig.nodes[fault.node] as Node);
+  if (node !== undefined) {
+    await NODE[fault.kind as NodeFault](rig, { ...rig.waysOf(node.index), node }, fault);
+  } else await REDIS[fault.kind as RedisFault](rig, fault, sids);
+}
+
 /** What was swallowed leaves a hole, which TCP never does: such a connection must end. */
-async function cutAndHeal(rig: Rig, ...proxies: readonly FaultProxy[]): Promise<void> {
+async function cutAndHeal(rig: SingleRig, ...proxies: readonly FaultProxy[]): Promise<void> {
   for (const proxy of proxies) {
     proxy.cut();
     await rig.heal(proxy);
   }
 }
 
-async function delay(rig: Rig, proxy: FaultProxy, ms: number, by: number): Promise<void> {
+async function delay(rig: SingleRig, proxy: FaultProxy, ms: number, by: number): Promise<void> {
   proxy.delay("toClient", by);
   await pause(ms);
   await rig.heal(proxy);
 }
 
-const NODE: Record<NodeFault, (rig: Rig, node: Node, fault: PlannedFault) => Promise<void>> = {
-  killSubscriber: (rig, node) => killClients(rig, `${node.settings.name}:subscriber`),
-  killData: (rig, node) => killClients(rig, node.settings.name),
+type Target = Ways & { readonly node: Node };
+
+const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFault) => Promise<void>> = {
+  killSubscriber: (rig, { node }) => killClients(rig, `${node.settings.name}:subscriber`),
+  killData: (rig, { node }) => killClients(rig, node.settings.name),
 
   muteMessages: async (rig, { bus }, { ms }) => {
     bus.swallow("toClient");
@@ -103,15 +112,18 @@ const NODE: Record<NodeFault, (rig: Rig, node: Node, fault: PlannedFault) => Pro
     if (chance < 0.5) await cutAndHeal(rig, data, bus);
     else await Promise.all([rig.heal(data), rig.heal(bus)]);
   },
-  stopNode: async (_rig, node, { ms }) => {
+  stopNode: async (_rig, { node }, { ms }) => {
     node.process.stop();
     await pause(ms);
     node.process.resume();
   },
-  killNode: (rig, node) => rig.replace(node),
+  killNode: (rig, { node }) => rig.replace(node),
 };
 
-const REDIS: Record<RedisFault, (rig: Rig, fault: PlannedFault, sids: readonly string[]) => Promise<void>> = {
+const REDIS: Record<
+  RedisFault,
+  (rig: SingleRig, fault: PlannedFault, sids: readonly string[]) => Promise<void>
+> = {
   stopRedis: async (rig, { ms }) => {
     await rig.redis.pause();
     await pause(ms);
@@ -166,7 +178,7 @@ const REDIS: Record<RedisFault, (rig: Rig, fault: PlannedFault, sids: readonly s
 };
 
 /** Redis may be about to be restarted, which kills them just as well. */
-async function killClients(rig: Rig, name: string): Promise<void> {
+async function killClients(rig: SingleRig, name: string): Promise<void> {
   try {
     const list = String(await rig.direct.sendCommand(["CLIENT", "LIST"]));
     for (const line of list.split("\n")) {

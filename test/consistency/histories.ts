@@ -33,7 +33,8 @@ export function buildHistories(
   const restarts: number[] = [];
 
   for (const event of events) {
-    if (event.kind === "restart") restarts.push(event.at);
+    if (event.kind === "restart" || event.kind === "killed") restarts.push(event.at);
+    if (event.kind === "killed") continue;
     if (event.kind === "restart" || event.kind === "flush") {
       for (const history of sessions.values()) {
         const isSilent = event.kind === "flush";
@@ -43,6 +44,13 @@ export function buildHistories(
     }
     const history = sessions.get(event.sid);
     if (history === undefined) continue;
+    if (event.kind === "failover") {
+      const value = event.text === undefined ? null : versionIn(event.text);
+      const by = value === null ? undefined : byVersion.get(value);
+      const knownAt = event.seenAt ?? event.at;
+      history.push({ value, text: event.text, at: event.at, knownAt, by, cause: "failover", isSilent: false });
+      continue;
+    }
     if (event.kind === "set") {
       if (event.mustExist && history.last.value === null) continue;
       const value = versionIn(event.text as string);

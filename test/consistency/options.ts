@@ -1,6 +1,10 @@
 import { parseArgs } from "node:util";
 
+export const TOPOLOGIES = ["single", "cluster", "sentinel"] as const;
+export type Topology = (typeof TOPOLOGIES)[number];
+
 export interface Options {
+  readonly topology: Topology;
   readonly seed: number;
   readonly seconds: number;
   readonly nodes: number;
@@ -22,6 +26,7 @@ const USAGE = `npm run check:consistency -- [options]
   --seed <n>         the schedule of operations and faults (default: a random one, which is printed)
   --seconds <n>      how long (default 60)
   --operations <n>   how long, in operations, instead of --seconds
+  --topology <name>  single (default), cluster or sentinel
   --nodes <n>        processes (default 4)
   --rate <n>         operations a second of each process (default 200)
   --merge            with onConflict: "merge"
@@ -39,6 +44,7 @@ export function parseOptions(args: readonly string[]): Options {
       seed: { type: "string" },
       seconds: { type: "string" },
       operations: { type: "string" },
+      topology: { type: "string" },
       nodes: { type: "string" },
       rate: { type: "string" },
       "no-faults": { type: "boolean" },
@@ -56,10 +62,15 @@ export function parseOptions(args: readonly string[]): Options {
     if (Number.isFinite(value) && value >= least) return value;
     throw new Error(`--${name}: expected a number from ${least}, got ${given}\n\n${USAGE}`);
   };
+  const topology = TOPOLOGIES.find((known) => known === (values.topology ?? "single"));
+  if (topology === undefined) {
+    throw new Error(`--topology: expected ${TOPOLOGIES.join(", ")}, got ${values.topology}\n\n${USAGE}`);
+  }
   const nodes = number("nodes", values.nodes, 4, 2);
   const rate = number("rate", values.rate, 200, 1);
   const operations = number("operations", values.operations, 0, 0);
   return {
+    topology,
     seed: number("seed", values.seed, Math.floor(Math.random() * 1e9), 0),
     seconds: operations > 0 ? operations / (nodes * rate) : number("seconds", values.seconds, 60, 1),
     nodes,
@@ -75,8 +86,9 @@ export function parseOptions(args: readonly string[]): Options {
 
 /** The command that plays one round again. */
 export function replayCommand(options: Options, seed: number, seconds: number): string {
-  const { nodes, rate, merge, faults, cacheTtlMs } = options;
-  const more = [merge ? " --merge" : "", faults ? "" : " --no-faults"].join("");
+  const { topology, nodes, rate, merge, faults, cacheTtlMs } = options;
+  const on = topology === "single" ? "" : ` --topology ${topology}`;
+  const more = [on, merge ? " --merge" : "", faults ? "" : " --no-faults"].join("");
   const ttl = cacheTtlMs === 30_000 ? "" : ` --cache-ttl ${cacheTtlMs}`;
   return `npm run check:consistency -- --seed ${seed} --seconds ${seconds} --nodes ${nodes} --rate ${rate}${more}${ttl}`;
 }

@@ -4,7 +4,11 @@ import type { Clock } from "./clock.ts";
 
 /** Something that Redis carried out, and that may have changed what sessions there are. */
 export interface RedisEvent {
-  readonly kind: "set" | "del" | "flush" | "restart";
+  /**
+   * "failover": another server took over, and this is what it holds, which is less than its predecessor held.
+   * "killed": a server was, and its last words may not have been heard.
+   */
+  readonly kind: "set" | "del" | "flush" | "restart" | "failover" | "killed";
   /** Empty when it concerns all. */
   readonly sid: string;
   /** Of a set: the value, and whether it needed the key to exist. */
@@ -14,6 +18,8 @@ export interface RedisEvent {
   readonly node: number | undefined;
   /** When, on the common clock, right to a few milliseconds. */
   readonly at: number;
+  /** Of a failover: since when it was certain. */
+  readonly seenAt?: number;
 }
 
 const LINE = /^(\d+\.\d+) \[\d+ ([^\]]+)\] "([A-Za-z]+)"/;
@@ -120,7 +126,7 @@ export class RedisRecord {
   }
 }
 
-function argumentsOf(line: string): string[] {
+export function argumentsOf(line: string): string[] {
   // All that the checker writes is ASCII, and what MONITOR escapes of that, JSON escapes alike.
   return (line.match(/"(?:[^"\\]|\\.)*"/g) ?? []).map((quoted) => {
     try {

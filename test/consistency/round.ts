@@ -2,7 +2,6 @@ import { setTimeout as pause } from "node:timers/promises";
 import { checkReads, type Staleness } from "./check-reads.ts";
 import { checkRecord, checkRest, readAll } from "./check-rest.ts";
 import { checkWrites } from "./check-writes.ts";
-import { planFaults } from "./fault-schedule.ts";
 import { type FaultSpan, makeFaults } from "./faults.ts";
 import { buildHistories, type Histories } from "./histories.ts";
 import type { Options } from "./options.ts";
@@ -35,8 +34,10 @@ const FIRST_VERSION_STEP = 1_000_000;
  * 4. What was seen is judged by what Redis carried out.
  */
 export async function runRound(rig: Rig, options: Options, seed: number, ms: number): Promise<RoundResult> {
+  const { leaseMs } = LEASE[options.topology];
   const violations: (Violation & { history?: string })[] = [];
   const { operations: plans, sids } = planRound(options, seed, ms, (seed % 1_000) * FIRST_VERSION_STEP);
+  await rig.begin(sids);
   const startedAt = rig.clock.now() + 50;
   for (const node of rig.nodes) {
     const operations = plans[node.index] ?? [];
@@ -44,26 +45,26 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
     node.process.play(startedAt, 0, operations);
   }
   const spans: FaultSpan[] = [];
-  const lanes = planFaults(options, seed, ms);
+  const lanes = rig.planFaults(options, seed, ms);
   await Promise.all(lanes.map((lane) => makeFaults(rig, startedAt, lane, sids, (span) => spans.push(span))));
   await pause(Math.max(0, startedAt + ms - rig.clock.now()));
 
-  for (const { data, bus } of rig.nodes) await Promise.all([rig.heal(data), rig.heal(bus)]);
+  await rig.calm();
   const settled = await Promise.all(rig.nodes.map(({ process }) => process.settle()));
   settled.forEach(({ isLive }, node) => {
     if (!isLive)
       violations.push({ guarantee: "rest", text: `node-${node} was not live again 12 s after the faults` });
   });
-  await rig.record.quiet(300);
+  await rig.quiet(300);
   // The last messages have been heard when another heartbeat has come back; a lease is time enough for several.
-  await pause(LEASE.leaseMs);
+  await pause(leaseMs);
   const held = await readAll(rig, sids);
   const rests = await Promise.all(rig.nodes.map(({ process }) => process.rest(sids)));
-  await rig.record.caughtUp(rig.direct);
+  const carriedOut = await rig.takeEvents();
 
   const operations = rig.operations;
   const events: readonly EventRecord[] = rig.events;
-  const histories = buildHistories(sids, operations, rig.record.events);
+  const histories = buildHistories(sids, operations, carriedOut);
   const staleness: Staleness = new Map();
   const report = (violation: Violation) => {
     const history = violation.sid === undefined ? undefined : histories.sessions.get(violation.sid);
@@ -75,7 +76,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
       violations.push({ ...violation, history: printHistory(violation, history, shown, events) });
     }
   };
-  const boundMs = LEASE.leaseMs + options.allowanceMs;
+  const boundMs = leaseMs + options.allowanceMs;
   const limits = { boundMs, silentBoundMs: options.cacheTtlMs + boundMs };
   for (const history of histories.sessions.values()) {
     checkReads(history, histories, limits, staleness, report);
@@ -88,6 +89,5 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   rig.operations = [];
   rig.events = [];
   rig.complaints = [];
-  rig.record.events.length = 0;
   return { seed, ms, startedAt, operations, histories, staleness, faults: spans, rests, violations };
 }

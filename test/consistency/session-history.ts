@@ -19,7 +19,7 @@ export interface State {
 /** A session's states in the order in which Redis went through them. */
 export class SessionHistory {
   readonly states: State[] = [];
-  readonly #indexes = new Map<number, number>();
+  readonly #indexes = new Map<number, number[]>();
 
   readonly sid: string;
 
@@ -43,12 +43,26 @@ export class SessionHistory {
   push(state: Omit<State, "index">): void {
     const index = this.states.length;
     this.states.push({ ...state, index });
-    if (state.value !== null) this.#indexes.set(state.value, index);
+    if (state.value === null) return;
+    const indexes = this.#indexes.get(state.value);
+    if (indexes === undefined) this.#indexes.set(state.value, [index]);
+    else indexes.push(index);
   }
 
-  /** The index of the state in which the session was of that version. */
+  /** The index of the first state in which the session was of that version. */
   indexOf(version: number): number | undefined {
-    return this.#indexes.get(version);
+    return this.#indexes.get(version)?.[0];
+  }
+
+  /** The latest state of that version that there was by then: a failover may have brought it back. */
+  lastOf(version: number, by: number): number | undefined {
+    const indexes = this.#indexes.get(version);
+    return indexes?.findLast((index) => (this.states[index] as State).at <= by) ?? indexes?.[0];
+  }
+
+  /** The first state of that version from that index on. */
+  firstOf(version: number, from: number): number | undefined {
+    return this.#indexes.get(version)?.find((index) => index >= from);
   }
 
   /** The latest state without a session that there was by then. */

@@ -1,7 +1,7 @@
 import type { SessionData } from "express-session";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import type { Clock } from "./clock.ts";
-import { LEASE, type NodeSettings, type OperationRecord, type PlannedOperation } from "./protocol.ts";
+import type { NodeSettings, OperationRecord, PlannedOperation } from "./protocol.ts";
 
 type Values = Record<string, unknown>;
 type Open = { -readonly [K in keyof OperationRecord]: OperationRecord[K] };
@@ -72,7 +72,7 @@ export class Operations {
     );
     if (this.#store.cacheStats.hits === hits) return;
     record.isHit = true;
-    if (state !== "live" || leaseAgeMs === null || leaseAgeMs >= LEASE.leaseMs) {
+    if (state !== "live" || leaseAgeMs === null || leaseAgeMs >= this.#settings.lease.leaseMs) {
       record.complaint = `a hit while ${state}, the lease ${leaseAgeMs} ms old`;
     }
   }

@@ -1,18 +1,17 @@
 /** A node: a process with a store of its own, which plays its part of the schedule and tells the checker what it saw. */
 import { setTimeout as pause } from "node:timers/promises";
-import { createClient, createClientPool } from "redis";
-import type { ClusteredRedisStore, ClusteredRedisStoreOptions } from "../../lib/index.ts";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { Clock } from "./clock.ts";
 import {
   type EventRecord,
   type FromNode,
-  LEASE,
   type NodeSettings,
   type OperationRecord,
   type PlannedOperation,
   type Rest,
   type ToNode,
 } from "./protocol.ts";
+import { connectionsFor } from "./worker-clients.ts";
 import { Operations } from "./worker-operations.ts";
 
 const REPORT_MS = 100;
@@ -115,18 +114,13 @@ async function run(settings: NodeSettings): Promise<void> {
 
 async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
   const library = (await import(settings.library)) as typeof import("../../lib/index.ts");
-  const options = { url: settings.dataUrl, name: settings.name };
-  // With a pool, reads go on while a write hangs: what it then writes late meets a cache that has been filled since.
-  const client = settings.pool ? createClientPool(options, { minimum: 3 }) : createClient(options);
-  client.on("error", () => {});
-  const connecting = client.connect();
-  connecting.catch(() => {});
+  const { client, subscriber } = connectionsFor(settings);
   const parse = async (text: string) => {
     await pause(text.length % 3 === 0 ? 15 : 1);
     return JSON.parse(text);
   };
   return new library.ClusteredRedisStore({
-    client: client as ClusteredRedisStoreOptions["client"],
+    client,
     prefix: settings.prefix,
     onConflict: settings.merge ? "merge" : "overwrite",
     commandTimeoutMs: settings.commandTimeoutMs,
@@ -134,10 +128,10 @@ async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
     localCache: { ttlMs: settings.cacheTtlMs },
     ...(settings.asyncParse && { serializer: { parse, stringify: JSON.stringify } }),
     cluster: {
-      ...LEASE,
+      ...settings.lease,
       channel: settings.channel,
       nodeId: settings.label,
-      subscriber: createClient({ url: settings.busUrl, name: settings.name }) as never,
+      ...(subscriber !== undefined && { subscriber }),
     },
   });
 }

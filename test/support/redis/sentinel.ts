@@ -23,7 +23,8 @@ const NAME = "mymaster";
 const SENTINELS = 3;
 const GENEROUS = { timeoutMs: 60_000 };
 
-export async function startSentinels(): Promise<SentinelSet> {
+/** @param args more arguments for the primary and its replica */
+export async function startSentinels(args: readonly string[] = []): Promise<SentinelSet> {
   const all: RedisServer[] = [];
   const stop = async () => {
     await Promise.all(all.map((server) => server.stop()));
@@ -34,7 +35,7 @@ export async function startSentinels(): Promise<SentinelSet> {
     return server;
   };
   try {
-    const fast = ["--repl-ping-replica-period", "1", "--repl-diskless-sync-delay", "0"];
+    const fast = ["--repl-ping-replica-period", "1", "--repl-diskless-sync-delay", "0", ...args];
     const primary = await start({ args: fast });
     const replicaOf = ["--replicaof", "127.0.0.1", String(portOf(primary))];
     const replica = await start({ args: [...fast, ...replicaOf] });

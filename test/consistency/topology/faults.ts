@@ -1,0 +1,91 @@
+import { setTimeout as pause } from "node:timers/promises";
+import type { NodeFault, PlannedFault, ServerFault } from "../fault-schedule.ts";
+import type { Node } from "../rig.ts";
+import type { TopologyRig } from "./rig.ts";
+import type { Server } from "./server.ts";
+
+/** Makes one fault of those that there are with several servers, until all have recovered from it. */
+export async function makeFault(
+  rig: TopologyRig,
+  fault: PlannedFault,
+  sids: readonly string[],
+): Promise<void> {
+  const key = rig.prefix + sids[Math.floor(fault.chance * sids.length)];
+  if (fault.node !== undefined) {
+    const node = rig.nodes[fault.node] as Node;
+    return NODE[fault.kind as NodeFault]?.(rig, node, fault);
+  }
+  const kind = fault.kind as ServerFault;
+  await SERVERS[kind](rig, fault, key, sids);
+  await rig.recovered();
+}
+
+type OfNode = (rig: TopologyRig, node: Node, fault: PlannedFault) => Promise<void>;
+
+const NODE: Partial<Record<NodeFault, OfNode>> = {
+  killSubscriber: (rig, node, fault) => killClients(rig, node, fault, true),
+  killData: (rig, node, fault) => killClients(rig, node, fault, false),
+  stopNode: async (_rig, node, { ms }) => {
+    node.process.stop();
+    await pause(ms);
+    node.process.resume();
+  },
+  killNode: (rig, node) => rig.replace(node),
+};
+
+type OfServers = (
+  rig: TopologyRig,
+  fault: PlannedFault,
+  key: string,
+  sids: readonly string[],
+) => Promise<void>;
+
+/** Sentinels that get no answer for a second have another take over, which is another fault. */
+const LONGEST_PAUSE_MS = 700;
+
+const SERVERS: Record<ServerFault, OfServers> = {
+  pauseClients: async (rig, { ms }, key) => {
+    const [server, forMs] = [await rig.primaryOf(key), Math.min(ms, LONGEST_PAUSE_MS)];
+    await server.run("CLIENT", "PAUSE", String(forMs), "ALL");
+    await pause(forMs);
+  },
+  pauseWrites: async (rig, { ms }, key) => {
+    const [server, forMs] = [await rig.primaryOf(key), Math.min(ms, LONGEST_PAUSE_MS)];
+    await server.run("CLIENT", "PAUSE", String(forMs), "WRITE");
+    await pause(forMs);
+  },
+  killPrimary: async (rig, { ms }, key) => {
+    const server = await rig.primaryOf(key);
+    await rig.kill(server);
+    await rig.servers.tookOver(server.process);
+    await pause(ms);
+    await rig.restart(server);
+  },
+  failover: (rig, _fault, key) => rig.servers.failover(key),
+  moveSlots: async (rig, { ms, chance }, key, sids) => {
+    const another = rig.prefix + sids[Math.floor(((chance * 7) % 1) * sids.length)];
+    for (const one of [key, another]) await rig.servers.moveSlot(one, ms / 2);
+  },
+};
+
+/** The node's connections of that kind: to all servers, or to one. */
+async function killClients(
+  rig: TopologyRig,
+  node: Node,
+  { chance }: PlannedFault,
+  isSubscriber: boolean,
+): Promise<void> {
+  const { name } = node.settings;
+  const one = Math.floor(chance * 2 * rig.all.length);
+  const isMine = (client: { name: string }) => client.name === name || client.name === `${name}:subscriber`;
+  const kill = async (server: Server) => {
+    for (const client of await server.clients()) {
+      if (isMine(client) && client.isSubscriber === isSubscriber)
+        await server.run("CLIENT", "KILL", "ID", client.id);
+    }
+  };
+  for (const [i, server] of rig.all.entries()) {
+    // One may be dead, which kills them just as well.
+    if (one >= rig.all.length || one === i) await kill(server).catch((error: unknown) => rig.note(-1, "not killed", String(error)));
+  }
+}

@@ -1,0 +1,150 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { eventually } from "../../support/eventually.ts";
+import { type ClusterNode, type RedisCluster, startCluster } from "../../support/redis/cluster.ts";
+import { type SentinelSet, startSentinels } from "../../support/redis/sentinel.ts";
+import type { RedisServer } from "../../support/redis-server.ts";
+import type { FaultKinds } from "../fault-schedule.ts";
+import type { Access } from "../protocol.ts";
+
+/** What can be done to several servers that make one Redis. */
+export interface Servers {
+  readonly access: Access;
+  readonly processes: readonly RedisServer[];
+  readonly kinds: FaultKinds;
+  /** The primary that a key belongs to. */
+  primaryOf(key: string): Promise<RedisServer>;
+  /** Resolves when another has taken over from a primary that was killed. */
+  tookOver(killed: RedisServer): Promise<void>;
+  /** After a killed one has been started again. */
+  rejoin(server: RedisServer): Promise<void>;
+  /** Has another take over in peace. */
+  failover(key: string): Promise<void>;
+  /** Moves a key's slot to another primary, with time for reads and writes halfway. */
+  moveSlot(key: string, ms: number): Promise<void>;
+  /** Resolves when all are there, and agree. */
+  settled(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const NODE_FAULTS = { killSubscriber: 3, killData: 3, stopNode: 2, killNode: 1 } as const;
+const PATIENT = { timeoutMs: 90_000 };
+
+export async function startServers(kind: "cluster" | "sentinel"): Promise<Servers> {
+  return kind === "cluster"
+    ? new ClusterServers(await startCluster())
+    : new SentinelServers(await startSentinels(CUT_OFF));
+}
+
+class ClusterServers implements Servers {
+  readonly access: Access;
+  readonly kinds: FaultKinds = {
+    node: NODE_FAULTS,
+    redis: { pauseClients: 2, pauseWrites: 2, killPrimary: 2, failover: 2, moveSlots: 3 },
+    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: 1_500 },
+  };
+  readonly #cluster: RedisCluster;
+
+  constructor(cluster: RedisCluster) {
+    this.#cluster = cluster;
+    this.access = { kind: "cluster", rootNodes: cluster.rootNodes };
+  }
+
+  get processes(): readonly RedisServer[] {
+    return this.#cluster.nodes.map(({ server }) => server);
+  }
+
+  async primaryOf(key: string): Promise<RedisServer> {
+    return (await this.#cluster.ownersOf(key)).primary.server;
+  }
+
+  async tookOver(killed: RedisServer): Promise<void> {
+    const alive = this.#cluster.nodes.find(({ server }) => server !== killed) as ClusterNode;
+    const isGone = async () =>
+      (await this.#cluster.primaries(alive)).every(({ server }) => server !== killed);
+    await eventually(isGone, PATIENT);
+  }
+
+  async rejoin(): Promise<void> {}
+
+  async failover(key: string): Promise<void> {
+    const { replica, primary } = await this.#cluster.ownersOf(key);
+    await replica.run("CLUSTER", "FAILOVER");
+    await this.tookOver(primary.server);
+  }
+
+  async moveSlot(key: string, ms: number): Promise<void> {
+    const { primary: from } = await this.#cluster.ownersOf(key);
+    const to = (await this.#cluster.primaries()).find((node) => node !== from) as ClusterNode;
+    await this.#cluster.moveSlot(await this.#cluster.slotOf(key), from, to, () => pause(ms));
+  }
+
+  settled(): Promise<void> {
+    return this.#cluster.settled();
+  }
+
+  stop(): Promise<void> {
+    return this.#cluster.stop();
+  }
+}
+
+/** As the guide advises: an old primary without its replica then ends by itself. */
+const CUT_OFF = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"];
+
+class SentinelServers implements Servers {
+  readonly access: Access;
+  readonly kinds: FaultKinds = {
+    node: NODE_FAULTS,
+    redis: { pauseClients: 1, pauseWrites: 2, killPrimary: 2, failover: 2 },
+    recoveryMs: { killPrimary: 14_000, failover: 8_000 },
+  };
+  readonly #set: SentinelSet;
+
+  constructor(set: SentinelSet) {
+    this.#set = set;
+    this.access = { kind: "sentinel", name: set.name, sentinelRootNodes: set.sentinelRootNodes };
+  }
+
+  get processes(): readonly RedisServer[] {
+    return this.#set.servers;
+  }
+
+  primaryOf(): Promise<RedisServer> {
+    return this.#set.primary();
+  }
+
+  async tookOver(killed: RedisServer): Promise<void> {
+    const port = new URL(killed.url).port;
+    await eventually(async () => {
+      for (const sentinel of this.#set.sentinels) {
+        const reply = await this.#set.run(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", this.#set.name);
+        if ((reply as unknown[]).map(String).includes(port)) return false;
+      }
+      return true;
+    }, PATIENT);
+  }
+
+  /** A server that was a primary when it was first started comes back as an empty one, until the Sentinels get round to it. */
+  async rejoin(server: RedisServer): Promise<void> {
+    const { port } = new URL((await this.#set.primary()).url);
+    await this.#set.run(server, "REPLICAOF", "127.0.0.1", port);
+  }
+
+  async failover(): Promise<void> {
+    const before = await this.#set.primary();
+    const [sentinel] = this.#set.sentinels as [RedisServer];
+    const ask = () => this.#set.run(sentinel, "SENTINEL", "FAILOVER", this.#set.name);
+    // It takes its time from one failover to the next.
+    await eventually(async () => String(await ask()) === "OK", PATIENT);
+    await this.tookOver(before);
+  }
+
+  async moveSlot(): Promise<void> {}
+
+  async settled(): Promise<void> {
+    await this.#set.settled();
+  }
+
+  stop(): Promise<void> {
+    return this.#set.stop();
+  }
+}

@@ -1,0 +1,41 @@
+import { createClient, createClientPool, createCluster, createSentinel } from "redis";
+import type { ClusterOptions, RedisStoreClient } from "../../lib/index.ts";
+import type { NodeSettings } from "./protocol.ts";
+
+export interface Connections {
+  readonly client: RedisStoreClient;
+  /** Undefined where the store makes one itself. */
+  readonly subscriber: NonNullable<ClusterOptions["subscriber"]> | undefined;
+}
+
+/** The clients of a node, connecting in the background: what they connect to may be under a fault. */
+export function connectionsFor({ access, name }: NodeSettings): Connections {
+  if (access.kind === "cluster") {
+    const client = createCluster({ rootNodes: [...access.rootNodes], defaults: { name } });
+    return { client: begun(client), subscriber: undefined };
+  }
+  if (access.kind === "sentinel") {
+    const { sentinelRootNodes } = access;
+    const client = createSentinel({
+      name: access.name,
+      sentinelRootNodes: [...sentinelRootNodes],
+      nodeClientOptions: { name },
+    });
+    return { client: begun(client), subscriber: undefined };
+  }
+  const options = { url: access.dataUrl, name };
+  // With a pool, reads go on while a write hangs: what it then writes late meets a cache that has been filled since.
+  const client = access.pool ? createClientPool(options, { minimum: 3 }) : createClient(options);
+  return { client: begun(client), subscriber: createClient({ url: access.busUrl, name }) as never };
+}
+
+interface Connectable {
+  on(event: "error", listener: () => void): unknown;
+  connect(): Promise<unknown>;
+}
+
+function begun<C extends Connectable>(client: C): RedisStoreClient {
+  client.on("error", () => {});
+  client.connect().catch(() => {});
+  return client as unknown as RedisStoreClient;
+}
