@@ -43,7 +43,10 @@ export function checkReads(
     }
     if (result === undefined) continue;
     if (result === null && isShort(history.sid)) continue;
-    const index = result === null ? history.lastNull(answeredAt + CLOCK_SLACK_MS) : history.lastOf(result, answeredAt + CLOCK_SLACK_MS);
+    const index =
+      result === null
+        ? history.lastNull(answeredAt + CLOCK_SLACK_MS)
+        : history.lastOf(result, answeredAt + CLOCK_SLACK_MS);
     if (index === undefined) {
       // What was carried out at the very moment of a restart, the record may not have heard.
       const isExcused = restarts.some((at) => at < invokedAt + 1_000) && result !== null;

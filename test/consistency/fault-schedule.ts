@@ -75,7 +75,13 @@ export function planFaults(
     const faults: PlannedFault[] = [];
     let at = from + random.gap(mean);
     while (at < to) {
-      const fault = { at, kind: random.pick(kinds as Record<Kind, number>), node, ms: durationOf(random), chance: random.next() };
+      const fault = {
+        at,
+        kind: random.pick(kinds as Record<Kind, number>),
+        node,
+        ms: durationOf(random),
+        chance: random.next(),
+      };
       faults.push(fault);
       const recovery = recoveryMs[fault.kind as keyof typeof recoveryMs] ?? 0;
       at += fault.ms + recovery + random.gap(mean);

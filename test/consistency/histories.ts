@@ -48,7 +48,15 @@ export function buildHistories(
       const value = event.text === undefined ? null : versionIn(event.text);
       const by = value === null ? undefined : byVersion.get(value);
       const knownAt = event.seenAt ?? event.at;
-      history.push({ value, text: event.text, at: event.at, knownAt, by, cause: "failover", isSilent: false });
+      history.push({
+        value,
+        text: event.text,
+        at: event.at,
+        knownAt,
+        by,
+        cause: "failover",
+        isSilent: false,
+      });
       continue;
     }
     if (event.kind === "set") {

@@ -48,11 +48,7 @@ export abstract class Rig {
   }
 
   /** One list of faults for each that follow one another. */
-  abstract planFaults(
-    options: Options,
-    seed: number,
-    ms: number,
-  ): readonly (readonly PlannedFault[])[];
+  abstract planFaults(options: Options, seed: number, ms: number): readonly (readonly PlannedFault[])[];
   /** Sessions that there will be in this round. */
   abstract begin(sids: readonly string[]): Promise<void>;
   abstract makeFault(fault: PlannedFault, sids: readonly string[]): Promise<void>;

@@ -2,14 +2,14 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { Clock } from "./clock.ts";
-import {
-  type EventRecord,
-  type FromNode,
-  type NodeSettings,
-  type OperationRecord,
-  type PlannedOperation,
-  type Rest,
-  type ToNode,
+import type {
+  EventRecord,
+  FromNode,
+  NodeSettings,
+  OperationRecord,
+  PlannedOperation,
+  Rest,
+  ToNode,
 } from "./protocol.ts";
 import { connectionsFor } from "./worker-clients.ts";
 import { Operations } from "./worker-operations.ts";

@@ -86,6 +86,7 @@ async function killClients(
   };
   for (const [i, server] of rig.all.entries()) {
     // One may be dead, which kills them just as well.
-    if (one >= rig.all.length || one === i) await kill(server).catch((error: unknown) => rig.note(-1, "not killed", String(error)));
+    if (one >= rig.all.length || one === i)
+      await kill(server).catch((error: unknown) => rig.note(-1, "not killed", String(error)));
   }
 }

@@ -127,7 +127,11 @@ export class TopologyRig extends Rig {
         if (role.primaryPort !== before?.primaryPort || before === undefined) {
           const { primaryPort } = role;
           server.record.add({ kind: "role", sid: "", at, primaryPort, notBefore: before?.at ?? at });
-          this.note(-1, `${server.port} is`, primaryPort === undefined ? "primary" : `${primaryPort}'s replica`);
+          this.note(
+            -1,
+            `${server.port} is`,
+            primaryPort === undefined ? "primary" : `${primaryPort}'s replica`,
+          );
         }
         const isNew = role.primaryPort !== before?.primaryPort || !before?.isInSync;
         if (role.isInSync && (this.#unknown.delete(server) || isNew))

@@ -140,7 +140,7 @@ export class ServerRecord {
     } else if (name === "DEL" || name === "UNLINK") {
       for (const one of args) this.#change({ kind: "del", sid: one.slice(this.#prefix.length), ...origin });
     } else if (name === "MIGRATE") {
-      const keys = args.slice(args.findIndex((arg) => arg === "KEYS") + 1);
+      const keys = args.slice(args.indexOf("KEYS") + 1);
       for (const one of keys) this.#change({ kind: "left", sid: one.slice(this.#prefix.length), ...origin });
     } else this.#change({ kind: "arrived", sid, ...origin });
   }

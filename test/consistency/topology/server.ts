@@ -71,7 +71,9 @@ export class Server {
   /** Notes what the server holds of each session, at its place among all that it carries out. */
   async snapshot(sids: readonly string[], prefix: string): Promise<void> {
     await Promise.all(
-      sids.map((sid) => this.record.snapshot(sid, () => this.run("GET", prefix + sid) as Promise<string | null>)),
+      sids.map((sid) =>
+        this.record.snapshot(sid, () => this.run("GET", prefix + sid) as Promise<string | null>),
+      ),
     );
   }
 
