@@ -63,7 +63,10 @@ export function buildHistories(
       if (event.mustExist && history.last.value === null) continue;
       const value = versionIn(event.text as string);
       const by = byVersion.get(value);
-      history.push({ ...stateOf(event, value, by), isSilent: event.node === undefined });
+      history.push({
+        ...stateOf(event, value, by),
+        isSilent: by === undefined && event.node === undefined,
+      });
       if (by !== undefined) indexOf.set(by, history.last.index);
       continue;
     }

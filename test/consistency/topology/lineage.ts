@@ -61,7 +61,11 @@ export class Lineage {
       const session = sessions.get(sid);
       if (session === undefined) continue;
       if (kind === "held") {
-        if (record.answer?.text !== undefined) heldBy(port).set(sid, record.answer.text);
+        if (record.answer?.text !== undefined) {
+          heldBy(port).set(sid, record.answer.text);
+          if (session.home === port && this.#primaryOf.get(port) === undefined)
+            found(session, record, record.answer.text);
+        }
       } else if (kind === "left") heldBy(port).set(sid, null);
       else if (kind === "arrived") {
         heldBy(port).set(sid, session.text);
@@ -139,6 +143,15 @@ function carriedOut(session: Followed, record: Recorded, held: Map<string, strin
   session.events.push(eventOf(record));
 }
 
+/** A primary is only asked after nobody had listened to it: what it did meanwhile is seen by what it holds. */
+function found(session: Followed, record: Recorded, text: string | null): void {
+  if (text === session.text || (text === null && isShort(record.sid))) return;
+  session.text = text;
+  const { sid, at } = record;
+  const kind = text === null ? "del" : "set";
+  session.events.push({ kind, sid, ...(text !== null && { text }), node: undefined, at });
+}
+
 /** Carried out by a primary that had been superseded already. */
 function undone(session: Followed, record: Recorded): void {
   if (session.failover === undefined) return;
@@ -147,13 +160,12 @@ function undone(session: Followed, record: Recorded): void {
   session.failover = { ...session.failover, index: session.failover.index + 1 };
 }
 
-function eventOf({ kind, sid, text, node, isScript, at }: Recorded): RedisEvent {
+function eventOf({ kind, sid, text, node, at }: Recorded): RedisEvent {
   return {
     kind: kind === "set" ? "set" : "del",
     sid,
     ...(text !== undefined && { text }),
     node,
-    ...(isScript !== undefined && { isScript }),
     at,
   };
 }

@@ -18,7 +18,7 @@ export class TopologyRig extends Rig {
   readonly #lineage = new Lineage();
   readonly #roles = new Map<Server, Role & { readonly at: number }>();
   #sids: readonly string[] = [];
-  /** Those that were started again, and of which it is not known what they hold. */
+  /** Those that were started again, or not listened to for a moment: it is not known what they hold. */
   readonly #unknown = new Set<Server>();
   #isStopped = false;
   #watching: Promise<unknown> = Promise.resolve();
@@ -94,16 +94,14 @@ export class TopologyRig extends Rig {
   }
 
   async kill(server: Server): Promise<void> {
-    server.record.add({ kind: "killed", sid: "", at: this.clock.now() });
     await server.process.kill();
   }
 
   /** Starts a server again that was killed, and that is a replica now. */
   async restart(server: Server): Promise<void> {
+    this.#unknown.add(server);
     await server.process.restart();
     await this.servers.rejoin(server.process);
-    await server.listen();
-    this.#unknown.add(server);
   }
 
   /** Resolves when all servers agree, and each replica is known to hold what its primary does. */
@@ -122,6 +120,10 @@ export class TopologyRig extends Rig {
     for (; !this.#isStopped; await pause(LOOK_MS)) {
       const before = this.#roles.get(server);
       try {
+        if (!server.record.isListening) {
+          this.#unknown.add(server);
+          await server.listen();
+        }
         const role = await server.role();
         const at = this.clock.now();
         if (role.primaryPort !== before?.primaryPort || before === undefined) {
@@ -134,8 +136,11 @@ export class TopologyRig extends Rig {
           );
         }
         const isNew = role.primaryPort !== before?.primaryPort || !before?.isInSync;
-        if (role.isInSync && (this.#unknown.delete(server) || isNew))
+        const isPrimary = role.primaryPort === undefined;
+        if ((role.isInSync && isNew) || ((role.isInSync || isPrimary) && this.#unknown.has(server))) {
           await server.snapshot(this.#sids, this.prefix);
+          this.#unknown.delete(server);
+        }
         this.#roles.set(server, { ...role, at });
       } catch {
         // It is dead, or about to be.

@@ -10,7 +10,7 @@ export interface ServerEvent {
    * - `arrived`, `left`: its slot moves, and it with it.
    * - `held`: what the server was found to hold of it.
    * - `role`: it is a primary, or a replica, from now on at the latest.
-   * - `killed`: its last words may be missing.
+   * - `killed`: it was, or nobody listened to it for a moment: some of its words may be missing.
    */
   readonly kind: "set" | "del" | "arrived" | "left" | "held" | "role" | "killed";
   readonly sid: string;
@@ -23,7 +23,6 @@ export interface ServerEvent {
   /** It came from the server's own primary. */
   readonly isReplicated?: boolean;
   readonly node?: number | undefined;
-  readonly isScript?: boolean;
   /** Of a role: the port of its primary; undefined if it is one. And when it was last seen in another. */
   readonly primaryPort?: number | undefined;
   readonly notBefore?: number;
@@ -32,7 +31,7 @@ export interface ServerEvent {
 const LINE = /^(\d+\.\d+) \[\d+ ([^\]]+)\] "([A-Za-z-]+)"/;
 const WANTED = new Set([
   ...["SET", "DEL", "UNLINK", "GET", "MIGRATE", "RESTORE", "RESTORE-ASKING"],
-  ...["HELLO", "CLIENT", "ECHO"],
+  ...["HELLO", "CLIENT", "ECHO", "EVAL", "EVALSHA"],
 ]);
 
 /** What one server itself says (MONITOR) that it carries out, be it for a client or after its primary. */
@@ -48,6 +47,8 @@ export class ServerRecord {
   #sids: ReadonlySet<string> = new Set();
   #wallOffset = 0;
   #monitor: { destroy(): void } | undefined;
+  /** Who has begun the last script: its commands come right after it. */
+  #scripter = "";
   #lastChange = 0;
   #echoed = "";
 
@@ -65,10 +66,21 @@ export class ServerRecord {
     this.#asked.clear();
     this.#wallOffset = this.#clock.wallOffset();
     const client = createClient({ url: this.#url, socket: { reconnectStrategy: false } });
-    client.on("error", () => {});
+    client.on("error", () => this.#lost(client));
     await client.connect();
     await client.monitor((line) => this.#heard(String(line)));
     this.#monitor = client;
+  }
+
+  /** Not so when the server has died, or has been given another role by a Sentinel, which ends all connections. */
+  get isListening(): boolean {
+    return this.#monitor !== undefined;
+  }
+
+  #lost(client: { destroy(): void }): void {
+    if (this.#monitor !== client) return;
+    this.#monitor = undefined;
+    this.add({ kind: "killed", sid: "", at: this.#clock.now() });
   }
 
   /** Whose connection it is: `node-2`, `node-2:subscriber`, or the checker's. */
@@ -103,8 +115,11 @@ export class ServerRecord {
   /** Resolves when all that was carried out before has been heard. */
   async caughtUp(run: (...args: string[]) => Promise<unknown>): Promise<void> {
     const mark = `mark-${Math.random()}`;
-    await run("ECHO", mark);
-    while (this.#echoed !== mark) await pause(2);
+    while (this.#echoed !== mark) {
+      // What was sent while nobody listened is not heard.
+      await run("ECHO", mark).catch(() => {});
+      await pause(20);
+    }
   }
 
   /** How long ago a session last changed here. */
@@ -118,20 +133,22 @@ export class ServerRecord {
   }
 
   #heard(line: string): void {
-    const [head, time, from = "", command = ""] = LINE.exec(line) ?? [];
+    const [head, time, source = "", command = ""] = LINE.exec(line) ?? [];
     const name = command.toUpperCase();
     if (head === undefined || !WANTED.has(name)) return;
+    const from = source === "lua" ? this.#scripter : source;
     if (name === "GET" && !this.#checkers.has(from)) return;
     const args = argumentsOf(line.slice(head.length));
     const at = Number(time) * 1000 + this.#wallOffset;
     const isReplicated = this.#serverPorts.has(Number(from.slice(from.lastIndexOf(":") + 1)));
-    const origin = { at, isReplicated, node: this.#nodes.get(from), isScript: from === "lua" };
+    const origin = { at, isReplicated, node: this.#nodes.get(from) };
     const [key = "", text = "", ...rest] = args;
     const sid = key.slice(this.#prefix.length);
     if (name === "HELLO" || name === "CLIENT") {
       const at = args.findIndex((arg) => arg.toUpperCase() === "SETNAME");
       if (at >= 0) this.introduced(from, args[at + 1] ?? "");
-    } else if (name === "ECHO") this.#echoed = key;
+    } else if (name === "EVAL" || name === "EVALSHA") this.#scripter = from;
+    else if (name === "ECHO") this.#echoed = key;
     else if (name === "GET") {
       const answer = this.#asked.get(sid)?.shift();
       if (answer !== undefined) this.add({ kind: "held", sid, answer, ...origin });

@@ -33,10 +33,10 @@ export class Server {
     await this.listen();
   }
 
-  /** Begins to record; anew, after the process was started again. */
+  /** Begins to record; anew, after its connections have ended. */
   async listen(): Promise<void> {
-    await eventually(() => this.#admin.isReady, { timeoutMs: 60_000 });
     await this.record.listen();
+    await eventually(() => this.#admin.isReady, { timeoutMs: 60_000 });
     // Those who were connected before were not heard to introduce themselves.
     for (const { address, name } of await this.clients()) this.record.introduced(address, name);
     // Of a replica of a Cluster one may read only so; any other server takes it for nothing.
