@@ -35,28 +35,29 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cluster-coordinator.ts",
-        from: "    this.#lease.void();\n    this.#options.handlers.distrust(reason);\n",
-        to: "    this.#lease.void();\n",
+        from: "    this.#options.handlers.distrust(reason);\n    this.#options.handlers.suspect(reason);\n",
+        to: "    this.#options.handlers.suspect(reason);\n",
       },
     ],
   },
   {
     name: "the lease never lapses",
-    edits: [{ file: "lease.ts", from: " && now - this.#provenAt < this.#leaseMs", to: "" }],
+    edits: [
+      {
+        file: "cluster-coordinator.ts",
+        from: " && now - this.#provenAt < this.#options.leaseMs",
+        to: "",
+      },
+    ],
   },
   {
     name: "a write and its message are two commands, the message first",
     edits: [
       {
         file: "session-repository.ts",
-        from: '    const { replies } = await this.#send(deadline, "SET", (batch) => {',
+        from: '    const { replies } = await this.#sender.send(deadline, "SET", key, fill, together);',
         to: `    if (announcement !== undefined) await this.publish(deadline, announcement);
-    const { replies } = await this.#send(deadline, "SET", (batch) => {`,
-      },
-      {
-        file: "session-repository.ts",
-        from: "      return execWith(batch, announcement);\n    });\n    return replies[0] !== null;",
-        to: "      return execWith(batch, undefined);\n    });\n    return replies[0] !== null;",
+    const { replies } = await this.#sender.send(deadline, "SET", key, fill);`,
       },
     ],
   },
@@ -73,8 +74,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "near-cache.ts",
-        from: "this.#cache.set(sid, session, session.bytes, leftMs)",
-        to: "this.#cache.set(sid, session, session.bytes)",
+        from: "this.#cache.set(sid, session, session.bytes, leftMs, now)",
+        to: "this.#cache.set(sid, session, session.bytes, undefined, now)",
       },
     ],
   },
@@ -108,8 +109,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "session-repository.ts",
-        from: 'if ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end\nreturn "earlier"',
-        to: 'return "earlier"',
+        from: 'if earlier and ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end\n',
+        to: "",
       },
     ],
   },
@@ -145,8 +146,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "shared-sessions.ts",
-        from: "          this.#repository.delete(deadline, sids, announcement),",
-        to: "          this.#repository.delete(deadline, sids, announcement && undefined),",
+        from: "this.#repository.delete(deadline, group, announcement, also),",
+        to: "this.#repository.delete(deadline, group, announcement && undefined, also),",
       },
     ],
   },

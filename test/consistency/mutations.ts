@@ -8,6 +8,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { MUTATIONS, type Mutation } from "./mutation-list.ts";
 import type { Summary } from "./report.ts";
 
@@ -16,10 +17,14 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const LIBRARY = process.env["CONSISTENCY_LIBRARY"] ?? pathToFileURL(join(ROOT, "lib/index.ts")).href;
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
 
-/** Five rounds at the most: what faults show, they show in one of these. */
+/** Five rounds at the most, with Cluster and Sentinel two: what faults show, they show in one of these. */
 const LONGEST = ["--seconds", "100", "--fail-fast", "--json"];
 
-const only = process.argv[2];
+const { values, positionals } = parseArgs({
+  options: { topology: { type: "string", default: "single" } },
+  allowPositionals: true,
+});
+const [only] = positionals;
 
 function broken({ name, edits }: Mutation): string {
   const folder = mkdtempSync(join(tmpdir(), "mutation-"));
@@ -51,6 +56,8 @@ function run(folder: string, { merge = false, seed = 100 }: Mutation): Promise<S
     "--seed",
     String(seed),
     ...LONGEST,
+    "--topology",
+    values.topology,
     ...(merge ? ["--merge"] : []),
   ];
   return new Promise((resolve, reject) => {
