@@ -21,6 +21,8 @@ function check(...args: string[]): Promise<{ status: number; output: string }> {
 for (const args of [
   ["--seed", "11"],
   ["--seed", "12", "--merge"],
+  ["--seed", "13", "--topology", "cluster"],
+  ["--seed", "14", "--topology", "sentinel"],
 ]) {
   test(`four processes under faults keep every guarantee: ${args.join(" ")}`, {
     timeout: 180_000,
