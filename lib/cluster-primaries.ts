@@ -53,11 +53,12 @@ export class ClusterPrimaries implements Primaries {
       throw new SessionStoreError("ERR_SUBSCRIPTION", message);
     }
     this.#surveyed = view;
-    return this.#routes.primaries.map((node) => ({
-      id: node.id,
-      subscriber: () => this.#deadlines.run("subscription", () => this.#routes.clientOf(node)),
+    return this.#routes.primaries.map(({ id }) => ({
+      id,
+      subscriber: () =>
+        this.#deadlines.run("subscription", async () => this.#routes.clientOf(this.#nodeNamed(id))),
       isHeardBy: () => true,
-      beat: (channel, message) => this.#beat(node, channel, message),
+      beat: (channel, message) => this.#beat(id, channel, message),
     }));
   }
 
@@ -66,13 +67,20 @@ export class ClusterPrimaries implements Primaries {
     return this.#known === this.#surveyed.primaries;
   }
 
-  async #beat(node: ClusterNode, channel: string, message: string): Promise<Beat> {
+  /** Looked up each time: a node that the client has lost sight of for a moment is another object when it is back. */
+  #nodeNamed(id: string): ClusterNode {
+    const node = this.#routes.primaries.find((primary) => primary.id === id);
+    if (node === undefined) throw new Error("The node is no primary any more");
+    return node;
+  }
+
+  async #beat(id: string, channel: string, message: string): Promise<Beat> {
     if (!this.isCurrent) return "changed";
     const before = this.#surveyed;
     const asksAll = this.#isTurnToAskAll();
     const fill: Fill = (batch) => (asksAll ? askAll : askEpoch)(batch).publish(channel, message);
-    const { replies } = await this.#deadlines.run("heartbeat", (deadline: Deadline) =>
-      this.#sender.send(deadline, "heartbeat", node, fill),
+    const { replies } = await this.#deadlines.run("heartbeat", async (deadline: Deadline) =>
+      this.#sender.send(deadline, "heartbeat", this.#nodeNamed(id), fill),
     );
     const epoch = epochIn(replies[0]);
     const now = this.#surveyed;

@@ -12,8 +12,8 @@ interface View {
 
 /** A Cluster of which each node knows what it is told to. */
 class ScriptedCluster {
-  /** What the client knows. */
-  known: string[];
+  /** What the client knows, as objects that are others whenever it has looked anew. */
+  #nodes: readonly ClusterNode[] = [];
   readonly views: Record<string, View>;
   /** Whom the next survey asks. */
   surveyed: string;
@@ -31,13 +31,18 @@ class ScriptedCluster {
     const cluster = this;
     const routes = {
       get primaries() {
-        return cluster.known.map((id) => ({ id }));
+        return cluster.#nodes;
+      },
+      clientOf: async (node: ClusterNode) => {
+        if (!cluster.#nodes.includes(node)) throw new Error("The node has left the Cluster");
+        return node.id;
       },
       refresh: async () => {
         this.refreshes++;
       },
     };
     const send = async (_deadline: unknown, _what: string, node: ClusterNode | undefined, fill: Fill) => {
+      if (node !== undefined && !this.#nodes.includes(node)) throw new Error("no primary any more");
       const replies = this.#replies(node, fill);
       await this.answering;
       return { replies };
@@ -47,6 +52,10 @@ class ScriptedCluster {
       { send } as unknown as RedisSender,
       new Deadlines(60_000),
     );
+  }
+
+  set known(ids: readonly string[]) {
+    this.#nodes = ids.map((id) => ({ id, address: id }));
   }
 
   #replies(node: ClusterNode | undefined, fill: Fill): unknown[] {
@@ -80,6 +89,16 @@ test("heartbeats prove while all primaries tell the epoch of the survey", async 
   const surveyed = await primaries.survey();
   expect(surveyed.map(({ id }) => id)).toEqual(["a", "b", "c"]);
   for (const primary of surveyed) expect(await beat(primary)).toBe("proof");
+});
+
+test("a node that the client has lost sight of for a moment is still that primary", async () => {
+  const cluster = new ScriptedCluster(["a", "b"], 7);
+  const [a] = await cluster.primaries.survey();
+  cluster.known = ["b"];
+  cluster.known = ["a", "b"];
+  expect(cluster.primaries.isCurrent).toBe(true);
+  expect(await beat(a)).toBe("proof");
+  expect(await (a as Primary).subscriber()).toBe("a");
 });
 
 test("a survey fails, and the client looks anew, while the client knows others than the Cluster names", async () => {

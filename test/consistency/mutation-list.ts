@@ -108,7 +108,7 @@ export const MUTATIONS: readonly Mutation[] = [
     seed: 503,
     edits: [
       {
-        file: "session-repository.ts",
+        file: "session-scripts.ts",
         from: 'if earlier and ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end\n',
         to: "",
       },
@@ -135,7 +135,7 @@ export const MUTATIONS: readonly Mutation[] = [
     merge: true,
     edits: [
       {
-        file: "session-repository.ts",
+        file: "session-scripts.ts",
         from: "if held ~= ARGV[1] then return {0, held} end",
         to: "if not held then return {0, held} end",
       },
@@ -146,8 +146,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "shared-sessions.ts",
-        from: "this.#repository.delete(deadline, group, announcement, also),",
-        to: "this.#repository.delete(deadline, group, announcement && undefined, also),",
+        from: "this.#repository.delete(deadline, group, announcement, sets),",
+        to: "this.#repository.delete(deadline, group, announcement && undefined, sets),",
       },
     ],
   },

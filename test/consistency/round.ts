@@ -52,8 +52,10 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   await rig.calm();
   const settled = await Promise.all(rig.nodes.map(({ process }) => process.settle()));
   settled.forEach(({ isLive }, node) => {
-    if (!isLive)
-      violations.push({ guarantee: "rest", text: `node-${node} was not live again 12 s after the faults` });
+    if (isLive) return;
+    const why = rig.events.findLast((event) => event.node === node && event.name === "clusterError")?.detail;
+    const text = `node-${node} was not live again 12 s after the faults: ${why}`;
+    violations.push({ guarantee: "rest", text });
   });
   await rig.quiet(300);
   // The last messages have been heard when another heartbeat has come back; a lease is time enough for several.

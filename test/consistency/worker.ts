@@ -70,7 +70,8 @@ async function run(settings: NodeSettings): Promise<void> {
     const isDone = () =>
       upcoming.length === 0 && operations.pending === 0 && store.coordinator?.state === "live";
     while (!isDone() && clock.now() < end) await pause(20);
-    say({ type: "settled", pending: operations.pending, isLive: store.coordinator?.state === "live" });
+    const isLive = store.coordinator?.state === "live";
+    say({ type: "settled", pending: operations.pending, isLive });
   }
 
   async function rest(sids: readonly string[]): Promise<void> {
@@ -150,4 +151,5 @@ function watch(store: ClusteredRedisStore, node: number, clock: Clock): void {
   store.on("live", () => note("live"));
   store.on("suspect", (reason: string) => note("suspect", reason));
   store.on("flush", (reason: string) => note("flush", reason));
+  store.on("clusterError", (error: Error) => note("clusterError", error.message));
 }
