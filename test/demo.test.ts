@@ -50,12 +50,18 @@ describe("the demo", () => {
     const exitCode = await demo.exitCode();
     const { output } = demo;
     expect(exitCode, output).toBe(0);
-    expect(output).toMatch(/ 1 +POST \/login\?user=ada +1 +– +[1-9]\d* +[\d.]+ ms +ada +✓/);
-    expect(output).toMatch(/ 2 +GET {2}\/me +2 +miss +[1-9]\d* +[\d.]+ ms +ada +✓/);
-    expect(output).toMatch(/ 3 +GET {2}\/me +2 +hit +0 +[\d.]+ ms +ada +✓/);
-    expect(output).toMatch(/ 8 +GET {2}\/me +1 +miss +[1-9]\d* +[\d.]+ ms +ada, dark theme +✓/);
-    expect(output).toMatch(/ 24 +GET {2}\/me +3 +miss +[1-9]\d* +[\d.]+ ms +nobody +✓/);
-    expect(output).toContain("14 of 21 reads (67 %) never reached Redis.");
+    expect(output).toMatch(/ 1 +laptop +POST \/login\?user=ada +1 +– +[1-9]\d* +[\d.]+ ms +ada +✓/);
+    expect(output).toMatch(/ 2 +laptop +GET {2}\/me +2 +miss +[1-9]\d* +[\d.]+ ms +ada +✓/);
+    expect(output).toMatch(/ 3 +laptop +GET {2}\/me +2 +hit +0 +[\d.]+ ms +ada +✓/);
+    expect(output).toMatch(/ 8 +laptop +GET {2}\/me +1 +miss +[1-9]\d* +[\d.]+ ms +ada, dark theme +✓/);
+    expect(output).toMatch(
+      / 23 +laptop +GET {2}\/devices +1 +hit +[1-9]\d* +[\d.]+ ms +tablet, phone, this +✓/,
+    );
+    expect(output).toMatch(/ 24 +laptop +POST \/logout-others +1 +hit +[1-9]\d* +[\d.]+ ms +2 logged out +✓/);
+    expect(output).toMatch(/ 30 +tablet +GET {2}\/me +3 +miss +[1-9]\d* +[\d.]+ ms +nobody +✓/);
+    expect(output).toMatch(/ 33 +laptop +GET {2}\/me +3 +hit +0 +[\d.]+ ms +ada, dark theme +✓/);
+    expect(output).toMatch(/ 38 +laptop +GET {2}\/me +3 +miss +[1-9]\d* +[\d.]+ ms +nobody +✓/);
+    expect(output).toContain("17 of 30 reads (57 %) never reached Redis.");
     expect(output).not.toContain("✗");
     expect(output).not.toContain("\u001b");
     for (const line of output.split("\n")) expect(line.length, line).toBeLessThanOrEqual(100);

@@ -1,6 +1,7 @@
 import type { ClusteredRedisStore } from "clustered-redis-store";
 import express, { type ErrorRequestHandler, type Express, type Request } from "express";
 import session from "express-session";
+import { accountRoutes, deviceOf } from "./account.ts";
 import { measured, type Observer } from "./measured.ts";
 
 /** What a session says of whose it is. */
@@ -19,7 +20,7 @@ declare module "express-session" {
 const ONE_HOUR_MS = 3_600_000;
 const NOBODY = { user: null, theme: null } as const;
 
-/** An application like any other: the store is one option of express-session, and no route knows of it. */
+/** An application like any other: the store is one option of express-session, and only the account knows of it. */
 export function createApp(
   node: number,
   store: ClusteredRedisStore,
@@ -52,6 +53,7 @@ export function createApp(
     req.session.regenerate((error: unknown) => {
       if (error) return next(error);
       req.session.visitor = visitor;
+      req.session.device = deviceOf(req, node);
       res.json(visitor);
     });
   });
@@ -79,6 +81,8 @@ export function createApp(
       res.json(NOBODY);
     });
   });
+
+  app.use(accountRoutes(store));
 
   app.use(((error, _req, res, next) => {
     if (res.headersSent) return next(error);

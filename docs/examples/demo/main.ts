@@ -57,7 +57,7 @@ async function run(once: boolean): Promise<void> {
   if (!once) console.log(`  page   ${bold(`${origin}/`)}  ${dim("the nodes and their memories, live")}`);
   console.log();
 
-  const failures = await show(new Visitor(origin, "script"));
+  const failures = await show(origin);
   if (failures === 0) process.exitCode = 0;
   if (once) return;
   console.log(suggestions(origin));
@@ -65,7 +65,7 @@ async function run(once: boolean): Promise<void> {
 }
 
 function nodesOf(redisUrl: string): ClusterNode[] {
-  const shared = { redisUrl, channel: `demo:invalidate:${randomUUID()}`, secret: randomUUID() };
+  const shared = { redisUrl, run: randomUUID(), secret: randomUUID() };
   return NODES.map((node) => new ClusterNode({ node, ...shared }));
 }
 
@@ -74,11 +74,11 @@ async function startNodes(nodes: readonly ClusterNode[]): Promise<void> {
   await Promise.all(nodes.map((node) => node.start()));
 }
 
-async function show(visitor: Visitor): Promise<number> {
+async function show(origin: string): Promise<number> {
   const table = new Table();
   const tally = new Tally();
   console.log(table.head());
-  for await (const happening of play(SCRIPT, visitor)) {
+  for await (const happening of play(SCRIPT, (device) => new Visitor(origin, "script", device))) {
     tally.add(happening);
     console.log(table.line(happening));
   }

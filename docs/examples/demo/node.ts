@@ -12,7 +12,7 @@ const TIMES: Times = { leaseMs: 10_000, cacheTtlMs: 30_000 };
 /** The default of 5 s is long to look at a button. */
 const COMMAND_TIMEOUT_MS = 3_000;
 
-const { node, redisUrl, subscriberUrl, channel, secret } = settingsFromEnvironment();
+const { node, redisUrl, subscriberUrl, run, secret } = settingsFromEnvironment();
 const name = `node ${node}`;
 let isStopping = false;
 
@@ -34,10 +34,12 @@ const client = createClient({ url: redisUrl }).on("error", (error: NodeJS.ErrnoE
 });
 await client.connect();
 
+const channel = `demo:${run}:invalidate`;
 countRedisCommands(`${channel}:`);
 const store = new ClusteredRedisStore({
   client,
-  prefix: "demo:sess:",
+  prefix: `demo:${run}:sess:`,
+  indexBy: ({ visitor }) => visitor?.user,
   localCache: { ttlMs: TIMES.cacheTtlMs },
   // The duplicate is given the listeners that it needs; this one never connects.
   cluster: {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { NODES, type Scene, type Step } from "./script.ts";
+import { type DeviceName, NODES, type Scene, type Step } from "./script.ts";
 import type { Answer, Visitor } from "./visitor.ts";
 
 /** What happens while a script is played, for whoever shows it. */
@@ -17,10 +17,16 @@ const HEARING_LIMIT_MS = 30_000;
 const POLL_MS = 2;
 
 /** Plays a script and tells what happens. Each write is followed by a wait until all other nodes have heard of it. */
-export async function* play(script: readonly Scene[], visitor: Visitor): AsyncGenerator<Happening> {
+export async function* play(
+  script: readonly Scene[],
+  newVisitor: (device: DeviceName) => Visitor,
+): AsyncGenerator<Happening> {
+  const visitors = new Map<DeviceName, Visitor>();
   for (const { title, steps } of script) {
     yield { type: "scene", title };
     for (const step of steps) {
+      const visitor = visitors.get(step.from) ?? newVisitor(step.from);
+      visitors.set(step.from, visitor);
       const before = step.method === "POST" ? await messages(visitor) : undefined;
       const answer = await visitor.request(step.method, step.path, step.node);
       yield { type: "answer", step, answer, isAsExpected: isAsExpected(step, answer) };
@@ -30,12 +36,11 @@ export async function* play(script: readonly Scene[], visitor: Visitor): AsyncGe
 }
 
 function isAsExpected(step: Step, answer: Answer): boolean {
-  const needsRedis = step.method === "POST" || step.read === "miss";
   return (
     (step.node === undefined || answer.node === step.node) &&
     answer.read === step.read &&
     answer.seen === step.seen &&
-    (needsRedis ? answer.commands > 0 : answer.commands === 0)
+    (step.needsRedis ? answer.commands > 0 : answer.commands === 0)
   );
 }
 

@@ -1,12 +1,18 @@
 import type { Read } from "./measured.ts";
 
+/** Ada's. Each has a cookie of its own. */
+export type DeviceName = "laptop" | "phone" | "tablet";
+
 /** A request, and what must come of it. */
 export interface Step {
+  readonly from: DeviceName;
   readonly method: "GET" | "POST";
   readonly path: string;
   /** Undefined: the proxy's turn decides. */
   readonly node: number | undefined;
   readonly read: Read;
+  /** Whether it must send Redis commands; if not, it may send none. */
+  readonly needsRedis: boolean;
   readonly seen: string;
 }
 
@@ -17,7 +23,7 @@ export interface Scene {
 
 export const NODES = [1, 2, 3] as const;
 
-/** The life of a session on three nodes. */
+/** The life of a session on three nodes, and how it outlives two others of the same user. */
 export const SCRIPT: readonly Scene[] = [
   {
     title: "Ada logs in on node 1: the id she came with is deleted, a new one written, both are announced.",
@@ -51,6 +57,32 @@ export const SCRIPT: readonly Scene[] = [
     steps: Array.from({ length: 9 }, () => me(undefined, "hit", "ada, dark theme")),
   },
   {
+    title: "She logs in on a phone and a tablet, too: other cookies, on other nodes.",
+    steps: [
+      post("/login?user=ada", 2, "none", "ada", "phone"),
+      post("/login?user=ada", 3, "none", "ada", "tablet"),
+    ],
+  },
+  {
+    title: "Her account lists all three, the newest first, by an index in Redis.",
+    steps: [list(1, "tablet, phone, this")],
+  },
+  {
+    title: "On the laptop she logs out the others: one transaction deletes them and tells all nodes.",
+    steps: [post("/logout-others", 1, "hit", "2 logged out")],
+  },
+  {
+    title: "No node knows the phone and the tablet any more, not even those that they logged in on.",
+    steps: [
+      ...NODES.map((node) => me(node, "miss", "nobody", "phone")),
+      ...NODES.map((node) => me(node, "miss", "nobody", "tablet")),
+    ],
+  },
+  {
+    title: "The laptop is still logged in everywhere, and in every memory.",
+    steps: [...NODES.map((node) => me(node, "hit", "ada, dark theme")), list(2, "this")],
+  },
+  {
     title: "She logs out on node 3.",
     steps: [post("/logout", 3, "hit", "nobody")],
   },
@@ -60,10 +92,15 @@ export const SCRIPT: readonly Scene[] = [
   },
 ];
 
-function me(node: number | undefined, read: Read, seen: string): Step {
-  return { method: "GET", path: "/me", node, read, seen };
+function me(node: number | undefined, read: Read, seen: string, from: DeviceName = "laptop"): Step {
+  return { from, method: "GET", path: "/me", node, read, needsRedis: read === "miss", seen };
 }
 
-function post(path: string, node: number, read: Read, seen: string): Step {
-  return { method: "POST", path, node, read, seen };
+/** The index is in Redis alone, so this asks Redis even if the session was in memory. */
+function list(node: number, seen: string): Step {
+  return { from: "laptop", method: "GET", path: "/devices", node, read: "hit", needsRedis: true, seen };
+}
+
+function post(path: string, node: number, read: Read, seen: string, from: DeviceName = "laptop"): Step {
+  return { from, method: "POST", path, node, read, needsRedis: true, seen };
 }

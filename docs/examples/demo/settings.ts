@@ -4,18 +4,18 @@ export interface NodeSettings {
   readonly redisUrl: string;
   /** Another way to the same Redis, for the subscriber alone. */
   readonly subscriberUrl: string;
-  /** Its own for each run: another demo on the same Redis must not be heard in this one. */
-  readonly channel: string;
+  /** Another one each time: another demo on the same Redis must not be heard in this one, nor its sessions be found. */
+  readonly run: string;
   readonly secret: string;
 }
 
 export function asEnvironment(settings: NodeSettings): NodeJS.ProcessEnv {
-  const { node, redisUrl, subscriberUrl, channel, secret } = settings;
+  const { node, redisUrl, subscriberUrl, run, secret } = settings;
   return {
     DEMO_NODE: String(node),
     DEMO_REDIS_URL: redisUrl,
     DEMO_SUBSCRIBER_URL: subscriberUrl,
-    DEMO_CHANNEL: channel,
+    DEMO_RUN: run,
     DEMO_SECRET: secret,
   };
 }
@@ -25,7 +25,7 @@ export function settingsFromEnvironment(): NodeSettings {
     node: Number(variable("DEMO_NODE")),
     redisUrl: variable("DEMO_REDIS_URL"),
     subscriberUrl: variable("DEMO_SUBSCRIBER_URL"),
-    channel: variable("DEMO_CHANNEL"),
+    run: variable("DEMO_RUN"),
     secret: variable("DEMO_SECRET"),
   };
 }

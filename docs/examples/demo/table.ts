@@ -9,7 +9,7 @@ export class Table {
   #step = 0;
 
   head(): string {
-    return dim(row("step", "request", "node", "session", "Redis commands", "time", "seen").trimEnd());
+    return dim(row("step", "from", "request", "node", "session", "Redis commands", "time", "seen").trimEnd());
   }
 
   line(happening: Happening): string {
@@ -27,15 +27,16 @@ export class Table {
     const { node, read, commands, ms, seen } = answer;
     const request = `${step.method.padEnd(4)} ${step.path}`;
     const session = read === "none" ? "–" : read;
-    const cells = row(`${++this.#step}`, request, `${node}`, session, `${commands}`, milliseconds(ms), seen);
+    const number = `${++this.#step}`;
+    const cells = row(number, step.from, request, `${node}`, session, `${commands}`, milliseconds(ms), seen);
     const line = cells.replace(/ (hit|miss|bypass) /, (cell) => (read === "hit" ? green : yellow)(cell));
     return isAsExpected ? `${line}${green("✓")}` : `${line}${red("✗")}\n${red(expectedLine(step))}`;
   }
 }
 
-function expectedLine({ node, read, seen, method }: Step): string {
+function expectedLine({ node, read, seen, needsRedis }: Step): string {
   const where = node === undefined ? "any node" : `node ${node}`;
-  const commands = method === "POST" || read === "miss" ? "some Redis commands" : "no Redis command";
+  const commands = needsRedis ? "some Redis commands" : "no Redis command";
   return `        expected: ${where}, session: ${read}, ${commands}, seen: ${seen}`;
 }
 
@@ -58,6 +59,7 @@ export function summary({ reads, readsFromMemory, steps, failures }: Tally): str
 
 function row(
   step: string,
+  from: string,
   request: string,
   node: string,
   session: string,
@@ -65,7 +67,8 @@ function row(
   time: string,
   seen: string,
 ): string {
-  return `  ${step.padStart(4)}  ${request.padEnd(23)}${node.padEnd(6)}${session.padEnd(9)}${commands.padStart(14)}${time.padStart(11)}   ${seen.padEnd(18)}`;
+  const whence = `  ${step.padStart(4)}  ${from.padEnd(7)}${request.padEnd(22)}${node.padEnd(5)}`;
+  return `${whence}${session.padEnd(9)}${commands.padStart(14)}${time.padStart(10)}   ${seen.padEnd(20)}`;
 }
 
 function milliseconds(ms: number): string {

@@ -7,11 +7,12 @@ export class Tally {
   #steps = 0;
   #failures = 0;
 
+  /** How often a node was asked who the visitor is. */
   get reads(): number {
     return this.#reads;
   }
 
-  /** Reads for which not one command was sent to Redis. */
+  /** Of these, those for which not one command was sent to Redis. */
   get readsFromMemory(): number {
     return this.#readsFromMemory;
   }
@@ -29,7 +30,7 @@ export class Tally {
     if (happening.type !== "answer") return;
     this.#steps++;
     if (!happening.isAsExpected) this.#failures++;
-    if (happening.step.method !== "GET") return;
+    if (happening.step.path !== "/me") return;
     this.#reads++;
     if (happening.answer.commands === 0) this.#readsFromMemory++;
   }

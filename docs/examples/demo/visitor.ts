@@ -1,13 +1,22 @@
 import type { ClusterStats, LocalCacheStats } from "clustered-redis-store";
+import type { Devices } from "./live/device-views.ts";
 
 /** What came back, and what the demo's headers say it took. */
 export interface Answer {
+  readonly status: number;
   readonly node: number;
   readonly read: string;
   readonly commands: number;
   readonly ms: number;
-  /** Who the application takes the visitor for. */
+  /** Of the id of the session that the visitor has now. */
+  readonly digest: string;
+  /** Who the application takes the visitor for, or what it says of that visitor's devices. */
   readonly seen: string;
+}
+
+interface Whose {
+  readonly user: string | null;
+  readonly theme: string | null;
 }
 
 export interface NodeStats {
@@ -19,17 +28,22 @@ export interface NodeStats {
 export class Visitor {
   readonly #origin: string;
   readonly #kind: string;
+  readonly #agent: string;
   #cookie: string | undefined;
 
-  /** @param kind what the header `x-demo-visitor` says of it */
-  constructor(origin: string, kind: "script" | "traffic") {
+  /**
+   * @param kind what the header `x-demo-visitor` says of it
+   * @param agent what the header `user-agent` says of it
+   */
+  constructor(origin: string, kind: "script" | "traffic", agent: string) {
     this.#origin = origin;
     this.#kind = kind;
+    this.#agent = agent;
   }
 
   /** @param node undefined to let the proxy choose */
   async request(method: string, path: string, node: number | undefined): Promise<Answer> {
-    const headers = new Headers({ "x-demo-visitor": this.#kind });
+    const headers = new Headers({ "x-demo-visitor": this.#kind, "user-agent": this.#agent });
     if (this.#cookie !== undefined) headers.set("cookie", this.#cookie);
     if (node !== undefined) headers.set("x-demo-node", String(node));
     const start = performance.now();
@@ -38,11 +52,13 @@ export class Visitor {
     const ms = performance.now() - start;
     this.#cookie = response.headers.getSetCookie()[0]?.split(";")[0] ?? this.#cookie;
     return {
+      status: response.status,
       node: Number(response.headers.get("x-demo-node")),
       read: response.headers.get("x-demo-session") ?? "?",
       commands: Number(response.headers.get("x-demo-redis-commands") ?? Number.NaN),
       ms,
-      seen: response.ok || response.status === 401 ? whoIs(text) : `${response.status}: ${text.trim()}`,
+      digest: response.headers.get("x-demo-digest") ?? "",
+      seen: response.ok || response.status === 401 ? seenIn(text) : `${response.status}: ${text.trim()}`,
     };
   }
 
@@ -53,8 +69,10 @@ export class Visitor {
   }
 }
 
-function whoIs(json: string): string {
-  const { user, theme } = JSON.parse(json) as { user: string | null; theme: string | null };
-  if (user === null) return "nobody";
-  return theme === null ? user : `${user}, ${theme} theme`;
+function seenIn(json: string): string {
+  const { user, theme, devices, ended } = JSON.parse(json) as Partial<Whose & Devices & { ended: number }>;
+  if (ended !== undefined) return `${ended} logged out`;
+  if (!user) return "nobody";
+  if (devices !== undefined) return devices.map(({ isThis, name }) => (isThis ? "this" : name)).join(", ");
+  return theme ? `${user}, ${theme} theme` : user;
 }

@@ -13,9 +13,15 @@ const FILES: Readonly<Record<string, string>> = {
   "nodes.css": "text/css; charset=utf-8",
   "flights.css": "text/css; charset=utf-8",
   "icon.svg": "image/svg+xml",
+  "account.html": "text/html; charset=utf-8",
+  "account.css": "text/css; charset=utf-8",
   "page.js": "text/javascript; charset=utf-8",
   "cards.js": "text/javascript; charset=utf-8",
   "flights.js": "text/javascript; charset=utf-8",
+  "news.js": "text/javascript; charset=utf-8",
+  "account.js": "text/javascript; charset=utf-8",
+  "devices.js": "text/javascript; charset=utf-8",
+  "rows.js": "text/javascript; charset=utf-8",
 };
 
 /**

@@ -20,7 +20,7 @@ export class Traffic {
     if (this.isOn) return;
     const stopping = new AbortController();
     this.#stopping = stopping;
-    for (const name of NAMES) void visit(new Visitor(origin, "traffic"), name, stopping.signal);
+    for (const name of NAMES) void visit(new Visitor(origin, "traffic", "made up"), name, stopping.signal);
   }
 
   stop(): void {
