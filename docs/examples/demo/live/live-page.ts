@@ -4,12 +4,17 @@ import type { RedisServer } from "../../../../test/support/redis-server.ts";
 import type { ClusterNode } from "../cluster-node.ts";
 import { type Aside, answer } from "../proxy.ts";
 import { Controls, Refusal } from "./controls.ts";
+import type { MadeUpDevice } from "./device-views.ts";
 import { Hub } from "./hub.ts";
+import { MadeUpDevices } from "./made-up-devices.ts";
 
 const FOLDER = new URL("../page/", import.meta.url);
+/** The pages proper; all that belongs to them is under `/page/`. */
+const PAGES: Readonly<Record<string, string>> = { "/": "index.html", "/account": "account.html" };
 const FILES: Readonly<Record<string, string>> = {
   "index.html": "text/html; charset=utf-8",
   "style.css": "text/css; charset=utf-8",
+  "saved.css": "text/css; charset=utf-8",
   "nodes.css": "text/css; charset=utf-8",
   "flights.css": "text/css; charset=utf-8",
   "icon.svg": "image/svg+xml",
@@ -20,12 +25,11 @@ const FILES: Readonly<Record<string, string>> = {
   "flights.js": "text/javascript; charset=utf-8",
   "news.js": "text/javascript; charset=utf-8",
   "account.js": "text/javascript; charset=utf-8",
-  "devices.js": "text/javascript; charset=utf-8",
   "rows.js": "text/javascript; charset=utf-8",
 };
 
 /**
- * The page at `/`: its files, its stream of events, and its buttons.
+ * The pages at `/` and `/account`: their files, their stream of events, and their buttons.
  *
  * A web page from elsewhere must not kill processes here. So only what was asked for by an address of this machine is
  * answered, which no foreign name can pretend to be, and no order is taken that a foreign page makes the browser send.
@@ -34,19 +38,24 @@ export class LivePage {
   readonly #nodes: readonly ClusterNode[];
   readonly #controls: Controls;
   readonly #hub: Hub;
+  readonly #devices: MadeUpDevices;
 
   constructor(nodes: readonly ClusterNode[], redis: RedisServer) {
     this.#nodes = nodes;
     this.#controls = new Controls(redis);
     this.#hub = new Hub(nodes, () => this.#controls.surroundings);
+    this.#devices = new MadeUpDevices(nodes);
   }
 
   readonly answer: Aside = (req, res) => {
-    const { pathname } = new URL(req.url ?? "/", "http://localhost");
-    const [first, ...path] = pathname === "/" ? ["page", "index.html"] : pathname.slice(1).split("/");
+    const { pathname, searchParams } = new URL(req.url ?? "/", "http://localhost");
+    const name = Object.hasOwn(PAGES, pathname) ? `/page/${PAGES[pathname]}` : pathname;
+    const [first, ...path] = name.slice(1).split("/");
     if (first !== "page") return false;
+    const user = searchParams.get("user") ?? "";
     if (!isFromHere(req)) answer(res, 403, "The page is for this machine only: open it as http://127.0.0.1");
-    else if (req.method === "POST") void this.#obey(path, req, res);
+    else if (req.method === "POST") void this.#obey(path, user, req, res);
+    else if (path[0] === "devices") void this.#tellDevices(user, res);
     else if (path[0] === "events") this.#hub.join(res);
     else void sendFile(path.join("/"), res);
     return true;
@@ -57,9 +66,14 @@ export class LivePage {
     await this.#controls.close();
   }
 
-  async #obey(path: readonly string[], req: IncomingMessage, res: ServerResponse): Promise<void> {
+  async #obey(
+    path: readonly string[],
+    user: string,
+    req: IncomingMessage,
+    res: ServerResponse,
+  ): Promise<void> {
     try {
-      await this.#order(path, `http://127.0.0.1:${req.socket.localPort}`);
+      await this.#order(path, user, `http://127.0.0.1:${req.socket.localPort}`);
       res.writeHead(204).end();
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
@@ -69,14 +83,26 @@ export class LivePage {
     }
   }
 
-  async #order([whom, ...rest]: readonly string[], origin: string): Promise<void> {
+  async #order([whom, ...rest]: readonly string[], user: string, origin: string): Promise<void> {
     const hub = this.#hub;
+    if (whom === "devices" && rest[0] === "log-in") return this.#logIn(user, origin);
     if (whom === "commands" && rest[0] === "count-anew") return hub.countAnew();
     if (whom === "redis") return this.#controls.ofRedis(rest[0], hub);
     if (whom === "traffic") return this.#controls.ofTraffic(rest[0], hub, origin);
     const node = this.#nodes.find(({ number }) => whom === "nodes" && String(number) === rest[0]);
     if (node === undefined) throw new Refusal("There is no such button.");
     await this.#controls.ofNode(node, rest[1], hub);
+  }
+
+  async #logIn(user: string, origin: string): Promise<void> {
+    const { name, node } = await this.#devices.logIn(origin, user);
+    this.#hub.say(`${user} logs in from another device, ${name}`, "plain", node);
+  }
+
+  async #tellDevices(user: string, res: ServerResponse): Promise<void> {
+    const devices: readonly MadeUpDevice[] = await this.#devices.of(user);
+    res.writeHead(200, { "content-type": "application/json", "cache-control": "no-store" });
+    res.end(JSON.stringify(devices));
   }
 }
 

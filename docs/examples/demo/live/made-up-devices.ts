@@ -27,6 +27,7 @@ export class MadeUpDevices {
    * @throws Refusal when there is none
    */
   async logIn(origin: string, user: string): Promise<Device> {
+    if (user === "") throw new Refusal("Nobody is named who could log in.");
     const devices = this.#devicesOf.get(user) ?? new Map<string, LoggedIn>();
     const agent = await this.#unused(devices);
     if (agent === undefined) throw new Refusal("No other device is left that is logged out.");

@@ -1,26 +1,34 @@
 // @ts-check
-/** @import { LogLine, PageEvents, PageState } from "../live/news.ts" */
+/** @import { LogLine, PageState } from "../live/news.ts" */
 
 import { newCard, showFailure, showNode } from "./cards.js";
 import { fly } from "./flights.js";
+import { listen } from "./news.js";
 
 const USERS = ["ada", "grace", "alan", "edsger", "barbara", "linus"];
 const THEMES = ["amber", "teal", "violet", "rose", "sky"];
 const MOST_LINES = 60;
-const RETRY_MS = 2_000;
 
 /** @type {Map<number, HTMLElement>} */
 const cards = new Map();
 /** @type {PageState | undefined} */
 let state;
-/** @type {string | undefined} */
-let run;
 /** The digest of this browser's session, as far as this page knows. */
 let mine = "";
 let lastLine = 0;
 let turn = 0;
 
-listen();
+listen({
+  hello: ({ log: lines }) => {
+    const log = byId("log");
+    log.ariaBusy = "true";
+    for (const line of lines) showLine(line);
+    log.ariaBusy = "false";
+  },
+  state: showState,
+  log: showLine,
+  flight: (flight) => fly(flight, cards),
+});
 
 byId("traffic").addEventListener("click", () => order(`traffic/${state?.hasTraffic ? "stop" : "start"}`));
 byId("count-anew").addEventListener("click", () => order("commands/count-anew"));
@@ -34,36 +42,6 @@ byId("nodes").addEventListener("click", ({ target }) => {
   if (what !== undefined) void request(number, what);
   else void order(`nodes/${number}/${command}`);
 });
-
-function listen() {
-  const events = new EventSource("page/events");
-  /**
-   * @template {keyof PageEvents} Name
-   * @param {Name} name
-   * @param {(data: PageEvents[Name]) => void} listener
-   */
-  const on = (name, listener) => {
-    events.addEventListener(name, (event) => listener(JSON.parse(/** @type {MessageEvent} */ (event).data)));
-  };
-  events.onopen = () => showLink("open", "connected");
-  events.onerror = () => {
-    showLink("lost", "The demo does not answer; trying again…");
-    // An answer that is no stream ends an EventSource for good.
-    if (events.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS);
-  };
-  on("hello", (hello) => {
-    // Another demo, perhaps with another page.
-    if (run !== undefined && run !== hello.run) location.reload();
-    run = hello.run;
-    const log = byId("log");
-    log.ariaBusy = "true";
-    for (const line of hello.log) showLine(line);
-    log.ariaBusy = "false";
-  });
-  on("state", showState);
-  on("log", showLine);
-  on("flight", (flight) => fly(flight, cards));
-}
 
 /**
  * A request as any browser sends it, with this one's cookie, but to a node of one's choice.
@@ -176,15 +154,6 @@ function fail(node, text) {
   const card = cards.get(node);
   if (card !== undefined) showFailure(card, text);
   showText(text, "bad", node);
-}
-
-/**
- * @param {"open" | "lost"} how
- * @param {string} text
- */
-function showLink(how, text) {
-  byId("link").dataset["state"] = how;
-  byId("link").textContent = text;
 }
 
 /** @param {string} id */
