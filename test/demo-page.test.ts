@@ -1,9 +1,10 @@
 import { once } from "node:events";
 import { request } from "node:http";
 import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startChromium } from "./support/chromium.ts";
 import { Demo, PATIENCE } from "./support/demo.ts";
+import { coloursOf, DARK, LIGHT, openPage, press, see, widthOf } from "./support/demo-pages.ts";
 
 const INSTALLING_MS = 600_000;
 const NODES = [1, 2, 3] as const;
@@ -26,33 +27,10 @@ afterAll(async () => {
   await demo?.exitCode();
 });
 
-/** What the browser complained of. That a request of ours failed is for the page to show, so Chromium's own note is left out. */
-const complaints: string[] = [];
-afterEach(() => expect(complaints.splice(0)).toEqual([]));
-
-/** The page in a browser window of its own, with cookies of its own. */
 async function open(options: BrowserContextOptions = {}, at = origin): Promise<Page> {
-  const context = await browser.newContext(options);
-  onTestFinished(() => context.close());
-  const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE.timeout);
-  page.on("pageerror", (error) => complaints.push(String(error)));
-  page.on("console", (message) => {
-    const isFailedRequest = message.text().startsWith("Failed to load resource");
-    if (["error", "warning"].includes(message.type()) && !isFailedRequest) complaints.push(message.text());
-  });
-  await page.goto(at);
-  await see(page.locator("#link")).toBe("connected");
+  const page = await openPage(browser, at, options);
   for (const number of NODES) await see(badge(page, number)).toBe("live");
   return page;
-}
-
-function see(locator: Locator) {
-  return expect.poll(() => locator.innerText(), PATIENCE);
-}
-
-function press(where: Page | Locator, name: string): Promise<void> {
-  return where.getByRole("button", { name, exact: true }).click();
 }
 
 function node(page: Page, number: NodeNumber): Locator {
@@ -254,8 +232,7 @@ describe("the page of the demo", () => {
     async ({ width }) => {
       const page = await open({ viewport: { width, height: 800 } });
       await logIn(page, 2);
-      const wide = await page.evaluate("document.documentElement.scrollWidth");
-      expect(wide).toBeLessThanOrEqual(width);
+      expect(await widthOf(page)).toBeLessThanOrEqual(width);
     },
   );
 
@@ -263,15 +240,10 @@ describe("the page of the demo", () => {
     const colours = await Promise.all(
       (["light", "dark"] as const).map(async (colorScheme) => {
         const page = await open({ colorScheme });
-        return page.evaluate(
-          "['backgroundColor', 'color'].map((name) => getComputedStyle(document.body)[name])",
-        );
+        return coloursOf(page);
       }),
     );
-    expect(colours).toEqual([
-      ["rgb(246, 244, 239)", "rgb(29, 36, 38)"],
-      ["rgb(16, 21, 23)", "rgb(232, 235, 234)"],
-    ]);
+    expect(colours).toEqual([LIGHT, DARK]);
   });
 
   test("lets nothing fly for those who want less motion", async () => {

@@ -14,6 +14,7 @@ export function suggestions(origin: string): string {
   ];
   return [
     `  ${bold("The nodes stay up. Open the page:")} ${origin}/\n`,
+    `  ${bold('A user\'s devices, and "log out the others":')} ${origin}/account\n`,
     `  ${bold("Or try in another terminal:")}\n`,
     ...tries.map(([command, what]) => `    ${dim(`# ${what}`)}\n    ${command}\n`),
     "  Each answer says in its headers which node gave it, whether the session was a hit, and how many",

@@ -56,6 +56,7 @@ export class Telling {
       digest,
       seen: res.statusCode >= 500 ? `error ${res.statusCode}` : seen,
       isTraffic: req.get("x-demo-visitor") === "traffic",
+      isLook: req.get("x-demo-visitor") === "look",
     } satisfies RequestNews);
   };
 

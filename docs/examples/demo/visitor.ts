@@ -32,7 +32,7 @@ export class Visitor {
   #cookie: string | undefined;
 
   /**
-   * @param kind what the header `x-demo-visitor` says of it
+   * @param kind what the header `x-demo-visitor` says of its requests
    * @param agent what the header `user-agent` says of it
    */
   constructor(origin: string, kind: "script" | "traffic", agent: string) {
@@ -41,9 +41,12 @@ export class Visitor {
     this.#agent = agent;
   }
 
-  /** @param node undefined to let the proxy choose */
-  async request(method: string, path: string, node: number | undefined): Promise<Answer> {
-    const headers = new Headers({ "x-demo-visitor": this.#kind, "user-agent": this.#agent });
+  /**
+   * @param node undefined to let the proxy choose
+   * @param kind "look": this one is to show a page how things are, and nobody's visit
+   */
+  async request(method: string, path: string, node: number | undefined, kind?: "look"): Promise<Answer> {
+    const headers = new Headers({ "x-demo-visitor": kind ?? this.#kind, "user-agent": this.#agent });
     if (this.#cookie !== undefined) headers.set("cookie", this.#cookie);
     if (node !== undefined) headers.set("x-demo-node", String(node));
     const start = performance.now();

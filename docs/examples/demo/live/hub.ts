@@ -62,6 +62,8 @@ export class Hub {
   }
 
   #hear(node: number, news: NodeNews): void {
+    // Else that somebody looks would change what he sees.
+    if (news.type === "request" && news.isLook) return;
     if (news.type === "snapshot") {
       this.#snapshots.set(node, news.snapshot);
       this.#count({ background: news.background });

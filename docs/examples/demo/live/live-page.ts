@@ -61,6 +61,11 @@ export class LivePage {
     return true;
   };
 
+  /** What has been sent until now was to show, not to save anything. */
+  countAnew(): void {
+    this.#hub.countAnew();
+  }
+
   async close(): Promise<void> {
     this.#hub.close();
     await this.#controls.close();

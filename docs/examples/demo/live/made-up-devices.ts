@@ -68,7 +68,7 @@ export class MadeUpDevices {
 
 async function answerTo(visitor: Visitor, node: number | undefined): Promise<NodeAnswer["says"]> {
   try {
-    const { status } = await visitor.request("GET", "/me", node);
+    const { status } = await visitor.request("GET", "/me", node, "look");
     return status === 200 ? "logged in" : status === 401 ? "logged out" : "no answer";
   } catch {
     return "no answer";

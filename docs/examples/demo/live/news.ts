@@ -45,6 +45,8 @@ export interface RequestNews {
   readonly seen: string;
   /** One of the visitors that the demo makes up, so that nobody wants to read of it. */
   readonly isTraffic: boolean;
+  /** Sent by the account page itself, to show what a node answers. */
+  readonly isLook: boolean;
 }
 
 /** What a node's store has told. */

@@ -7,8 +7,8 @@ import { rowsOf, showRows } from "./rows.js";
 
 /** Whoever opens this page first. */
 const FIRST_USER = "ada";
-/** What this page asks by itself is not for the log of the other one. */
-const QUIET = { "x-demo-visitor": "traffic" };
+/** What this page asks by itself is neither told nor counted on the other one. */
+const LOOK = { "x-demo-visitor": "look" };
 /** One write is heard by several nodes, and each tells. */
 const SOON_MS = 50;
 
@@ -95,7 +95,7 @@ async function look() {
 
 /** @returns {Promise<boolean>} false when no node could: then the former list stands */
 async function list() {
-  const response = await fetch("devices", { headers: QUIET });
+  const response = await fetch("devices", { headers: LOOK });
   if (!response.ok && response.status !== 401) return false;
   const found = /** @type {Devices} */ (await response.json());
   listed = found.devices;
@@ -119,7 +119,7 @@ async function madeUpDevices(whose) {
  * @returns {Promise<NodeAnswer>}
  */
 async function answerOf(node) {
-  const { status } = await fetch("me", { headers: { ...QUIET, "x-demo-node": String(node) } });
+  const { status } = await fetch("me", { headers: { ...LOOK, "x-demo-node": String(node) } });
   return { node, says: status === 200 ? "logged in" : status === 401 ? "logged out" : "no answer" };
 }
 
@@ -131,13 +131,15 @@ function showHead(count, isListed) {
   const isIn = listed.length > 0;
   byId("user").textContent =
     isIn || user === undefined ? (user ?? "Nobody is logged in") : `${user}, logged out here`;
-  const devices = count === 1 ? "1 device is" : `${count} devices are`;
-  const how = isListed ? "" : ", as far as is known: Redis does not answer";
+  const devices = count === 1 ? "1 device is" : `${count || "No"} devices are`;
+  const how = isListed ? "" : ", as far as is known: the list cannot be read now";
   byId("count").textContent =
-    user === undefined ? "This browser has no session yet." : `${devices} logged in${how}`;
+    user === undefined
+      ? "Log in here, then from other devices: each has a cookie of its own."
+      : `${devices} logged in${how}`;
   byId("log-in").textContent = `Log in as ${user ?? FIRST_USER}`;
   byId("log-in").hidden = isIn;
-  button("another").disabled = user === undefined;
+  for (const id of ["another", "others", "everywhere"]) byId(id).hidden = user === undefined;
   button("others").disabled = !isIn || count < 2;
   button("everywhere").disabled = !isIn;
 }

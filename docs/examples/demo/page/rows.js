@@ -56,7 +56,7 @@ function newItem({ digest, name, node, since, isThis }) {
   const item = /** @type {HTMLElement} */ (copy.firstElementChild);
   item.dataset["digest"] = digest;
   part(item, "name").textContent = name;
-  part(item, "this").hidden = !isThis;
+  if (!isThis) part(item, "this").remove();
   part(item, "where").textContent = `node ${node}`;
   part(item, "since").textContent = new Date(since).toLocaleTimeString("en-GB");
   part(item, "digest").textContent = digest;
