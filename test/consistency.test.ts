@@ -1,6 +1,8 @@
 import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { MUTATIONS } from "./consistency/mutation-list.ts";
 
 const ROOT = fileURLToPath(new URL("../", import.meta.url));
 const MAIN = "test/consistency/main.ts";
@@ -39,4 +41,13 @@ test("options that cannot be understood are refused, and the usage is told", asy
   expect(status).toBe(2);
   expect(output).toContain("--nodes: expected a number from 2, got one");
   expect(output).toContain("--seed <n>");
+});
+
+test("what the list of mutations breaks is there, each once", () => {
+  const misses = MUTATIONS.flatMap(({ name, edits }) =>
+    edits
+      .filter(({ file, from }) => readFileSync(`${ROOT}lib/${file}`, "utf8").split(from).length !== 2)
+      .map(({ file }) => `${name}: lib/${file}`),
+  );
+  expect(misses).toEqual([]);
 });
