@@ -3,7 +3,10 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { pathToFileURL } from "node:url";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { startChromium } from "../support/chromium.ts";
+import { PATIENCE } from "../support/demo.ts";
 import { ROOT } from "./markdown.ts";
 
 /** The site that `npm run docs` makes; undocumented exports and links that it cannot follow are errors there. */
@@ -44,6 +47,29 @@ test("no link within it is broken", () => {
       return within.filter((link) => !leadsSomewhere(file, link)).map((link) => `${file}: ${link}`);
     });
   expect(broken).toEqual([]);
+});
+
+test("its diagrams are drawn, and drawn anew in the colours of the dark", { timeout: 600_000 }, async () => {
+  const pages = files().filter(
+    (file) => file.endsWith(".html") && textOf(file).includes('<code class="mermaid">'),
+  );
+  expect(pages.length).toBeGreaterThan(0);
+  const browser = await startChromium();
+  onTestFinished(() => browser.close());
+  for (const file of pages) {
+    const page = await browser.newPage({ colorScheme: "light" });
+    const errors: unknown[] = [];
+    page.on("pageerror", (error) => errors.push(error));
+    await page.goto(pathToFileURL(join(site, file)).href);
+    const drawings = page.locator("figure.diagram > svg");
+    const blocks = textOf(file).split('<code class="mermaid">').length - 1;
+    await expect.poll(() => drawings.count(), PATIENCE).toBe(blocks);
+    await expect.poll(() => page.locator("code.mermaid:visible").count(), PATIENCE).toBe(0);
+    const inTheLight = await drawings.last().innerHTML();
+    await page.emulateMedia({ colorScheme: "dark" });
+    await expect.poll(() => drawings.last().innerHTML(), PATIENCE).not.toBe(inTheLight);
+    expect(errors).toEqual([]);
+  }
 });
 
 function leadsSomewhere(from: string, link: string): boolean {

@@ -204,14 +204,21 @@ class StartedCluster implements RedisCluster {
       await from.run("MIGRATE", "127.0.0.1", String(to.port), "", "0", "5000", "KEYS", ...keys.map(String));
       if (first) await halfway();
     }
-    for (const node of [to, from]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+    // The others could learn it from the new owner alone, but a failover meanwhile may keep it from them for good.
+    const others = (await this.primaries()).filter((node) => node !== to && node !== from);
+    for (const node of [to, from, ...others])
+      await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
   }
 
   async settled(): Promise<void> {
-    await eventually(async () => {
-      const views = await Promise.all(this.nodes.map((node) => this.#viewOf(node)));
-      return views.every((view) => view !== undefined && view === views[0]);
-    }, GENEROUS);
+    await eventually(
+      async () => {
+        const views = await Promise.all(this.nodes.map((node) => this.#viewOf(node)));
+        if (views.every((view) => view !== undefined && view === views[0])) return true;
+        throw new Error(views.map((view, i) => `${this.#node(i).port}: ${view ?? "not well"}`).join("\n"));
+      },
+      { ...GENEROUS, what: "the servers of the Cluster agree on who serves what" },
+    );
   }
 
   async stop(): Promise<void> {
