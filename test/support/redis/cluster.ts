@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { createClient } from "redis";
 import { eventually } from "../eventually.ts";
 import { type FaultProxy, startProxy } from "../fault-proxy.ts";
@@ -179,9 +180,7 @@ class StartedCluster implements RedisCluster {
   }
 
   async ownersOf(key: string): Promise<{ primary: ClusterNode; replica: ClusterNode }> {
-    const slot = await this.slotOf(key);
-    const ranges = await this.#ranges(await this.#anyAlive());
-    const [primary, replica] = ranges.find(({ from, to }) => from <= slot && slot <= to)?.ports ?? [];
+    const [primary, replica] = await this.#portsOf(await this.slotOf(key), await this.#anyAlive());
     const nodeAt = (port: number | undefined) => this.nodes.find((node) => node.port === port) as ClusterNode;
     return { primary: nodeAt(primary), replica: nodeAt(replica) };
   }
@@ -204,10 +203,18 @@ class StartedCluster implements RedisCluster {
       await from.run("MIGRATE", "127.0.0.1", String(to.port), "", "0", "5000", "KEYS", ...keys.map(String));
       if (first) await halfway();
     }
-    // The others could learn it from the new owner alone, but a failover meanwhile may keep it from them for good.
+    // Of two moves in quick succession, the servers may give both the same epoch, and then the old owner may take the
+    // slot back from the new one. So they are told until they agree, as `redis-cli --cluster fix` would.
     const others = (await this.primaries()).filter((node) => node !== to && node !== from);
-    for (const node of [to, from, ...others])
-      await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+    const agreed = async () => {
+      for (const node of [to, from, ...others])
+        await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+      await to.run("CLUSTER", "BUMPEPOCH");
+      await pause(100);
+      const views = await Promise.all(this.nodes.map((node) => this.#portsOf(slot, node)));
+      return views.every(([owner]) => owner === to.port);
+    };
+    await eventually(agreed, { ...GENEROUS, what: `slot ${slot} belongs to ${to.port}` });
   }
 
   async settled(): Promise<void> {
@@ -253,6 +260,12 @@ class StartedCluster implements RedisCluster {
     const ranges = await this.#ranges(node);
     const all = new Set(ranges.flatMap(({ ports }) => ports));
     return all.size >= this.#members ? JSON.stringify(ranges) : undefined;
+  }
+
+  /** The ports of the slot's primary and of its replicas, as the node sees it. */
+  async #portsOf(slot: number, node: ClusterNode): Promise<readonly number[]> {
+    const ranges = await this.#ranges(node);
+    return ranges.find(({ from, to }) => from <= slot && slot <= to)?.ports ?? [];
   }
 
   async #ranges(node: ClusterNode): Promise<SlotRange[]> {
