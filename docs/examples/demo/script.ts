@@ -68,7 +68,7 @@ export const SCRIPT: readonly Scene[] = [
     steps: [list(1, "tablet, phone, this")],
   },
   {
-    title: "On the laptop she logs out the others: one transaction deletes them and tells all nodes.",
+    title: "On the laptop she logs out the others: one script deletes them and tells all nodes.",
     steps: [post("/logout-others", 1, "hit", "2 logged out")],
   },
   {
