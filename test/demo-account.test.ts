@@ -34,6 +34,8 @@ function newUser(): string {
 async function open(user: string, options: BrowserContextOptions = {}): Promise<Page> {
   const page = await openPage(browser, `${origin}/account`, options);
   expect((await page.request.post(`${origin}/login?user=${user}`)).status()).toBe(200);
+  // The page may have heard of it, and looked, before the browser had the cookie.
+  await page.reload();
   await see(page.getByRole("heading", { level: 2 })).toBe(user);
   return page;
 }
