@@ -1,23 +1,23 @@
 import { type Session, type SessionData, Store } from "express-session";
-import { AllSessions } from "./all-sessions.ts";
-import { checkSid } from "./arguments.ts";
+import type { LocalCache, LocalCacheStats } from "./cache/local-cache.ts";
 import { type Callback, deliver } from "./callback.ts";
-import type { ClusterCoordinator } from "./cluster-coordinator.ts";
-import { tellEvent } from "./diagnostics.ts";
-import { IndexedSessions, type ReindexOptions, type ReindexProgress } from "./indexed-sessions.ts";
-import type { LocalCache, LocalCacheStats } from "./local-cache.ts";
-import { type ClusteredRedisStoreOptions, resolveOptions } from "./options.ts";
-import type { IndexBy } from "./session-index.ts";
-import { SessionsInHand } from "./sessions-in-hand.ts";
-import { SharedSessions } from "./shared-sessions.ts";
+import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
+import { type ClusteredRedisStoreOptions, resolveOptions } from "./options/options.ts";
+import type { IndexBy } from "./options/types.ts";
+import { tellEvent } from "./reporting/diagnostics.ts";
 import type {
   ClusterStats,
   IdentifiedSession,
   ListedSession,
   StoreEvents,
   StoreHealth,
-} from "./store-reports.ts";
-import type { StoredSession } from "./stored-session.ts";
+} from "./reporting/store-reports.ts";
+import { IndexedSessions, type ReindexOptions, type ReindexProgress } from "./sessions/secondary-index.ts";
+import { SharedSessions } from "./sessions/session-operations.ts";
+import { AllSessions } from "./sessions/session-scan.ts";
+import { SessionsInHand } from "./sessions/session-tracker.ts";
+import type { StoredSession } from "./sessions/stored-session.ts";
+import { checkSid } from "./sessions/validate.ts";
 
 /**
  * A session store for express-session that keeps sessions in Redis and the hot ones in memory, and hears from the other

@@ -2,38 +2,36 @@
  * A session store for express-session: sessions in Redis, the hot ones in the memory of each process.
  * @module clustered-redis-store
  */
+
+export { LocalCache, type LocalCacheLimits, type LocalCacheStats } from "./cache/local-cache.ts";
 export type { Callback } from "./callback.ts";
-export { ClusterCoordinator } from "./cluster-coordinator.ts";
+export { ClusteredRedisStore, ClusteredRedisStore as RedisStore } from "./clustered-redis-store.ts";
+export { ClusterCoordinator } from "./invalidation/coordinator.ts";
 export type {
   CacheClear,
   ClusterMessage,
   MessageContent,
   SessionDeleted,
   SessionInvalidated,
-} from "./cluster-message.ts";
-export { ClusteredRedisStore, ClusteredRedisStore as RedisStore } from "./clustered-redis-store.ts";
+} from "./invalidation/messages.ts";
 export type {
   ClusterCoordinatorOptions,
   ClusterHandlers,
-  ClusterState,
   CoordinatorStats,
   OutgoingMessage,
-} from "./coordination.ts";
-export type { StoreEventMessage, StoreOperation } from "./diagnostics.ts";
-export { SessionStoreError, type SessionStoreErrorCode } from "./errors.ts";
-export type { ReindexOptions, ReindexProgress } from "./indexed-sessions.ts";
-export { LocalCache, type LocalCacheLimits, type LocalCacheStats } from "./local-cache.ts";
-export type { ConflictingValues, ResolveConflict } from "./merge-sessions.ts";
-export type { ClusteredRedisStoreOptions, ClusterOptions, LocalCacheOptions } from "./options.ts";
-export type { RedisStoreClient, RedisSubscriberClient, RedisSubscriberSource } from "./redis-client.ts";
-export type { Serializer } from "./serializer.ts";
-export type { IndexBy } from "./session-index.ts";
-export type { SessionTtl } from "./session-lifetime.ts";
+} from "./invalidation/types.ts";
+export type { ClusteredRedisStoreOptions, ClusterOptions, LocalCacheOptions } from "./options/options.ts";
+export type { ConflictingValues, IndexBy, ResolveConflict, Serializer, SessionTtl } from "./options/types.ts";
+export type { RedisStoreClient, RedisSubscriberClient, RedisSubscriberSource } from "./redis/client.ts";
+export type { StoreEventMessage, StoreOperation } from "./reporting/diagnostics.ts";
+export { SessionStoreError, type SessionStoreErrorCode } from "./reporting/errors.ts";
 export type {
+  ClusterState,
   ClusterStats,
   IdentifiedSession,
   ListedSession,
   StoreEvents,
   StoreHealth,
-} from "./store-reports.ts";
-export type { StoredSession } from "./stored-session.ts";
+} from "./reporting/store-reports.ts";
+export type { ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
+export type { StoredSession } from "./sessions/stored-session.ts";

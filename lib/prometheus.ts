@@ -9,7 +9,7 @@ import {
   type Registry,
   type RegistryContentType,
 } from "prom-client";
-import { shown } from "./errors.ts";
+import { shown } from "./reporting/errors.ts";
 import { COUNTERS, GAUGES, type MeteredStore, STATES } from "./store-metrics.ts";
 
 export type { MeteredStore } from "./store-metrics.ts";

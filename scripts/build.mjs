@@ -14,9 +14,10 @@ for (const [format, project] of [
   execFileSync(process.execPath, [tsc, "-p", project], { stdio: "inherit" });
   const folder = join("dist", format);
   // The compiler rewrites the extensions of imports in the code, not in the types.
-  for (const file of readdirSync(folder).filter((name) => name.endsWith(".d.ts"))) {
+  const declarations = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".d.ts"));
+  for (const file of declarations) {
     const types = readFileSync(join(folder, file), "utf8");
-    writeFileSync(join(folder, file), types.replace(/(from "\.\/[^"]+)\.ts"/g, '$1.js"'));
+    writeFileSync(join(folder, file), types.replace(/((?:from |import\()"\.\.?\/[^"]+)\.ts"/g, '$1.js"'));
   }
   const type = format === "esm" ? "module" : "commonjs";
   writeFileSync(join(folder, "package.json"), `${JSON.stringify({ type })}\n`);

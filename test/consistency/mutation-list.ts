@@ -14,15 +14,19 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a reply is cached without looking at its token",
     edits: [
-      { file: "near-cache.ts", from: "if (!this.#fence.isValid(token)) {", to: "if (false as boolean) {" },
+      {
+        file: "cache/near-cache.ts",
+        from: "if (!this.#fence.isValid(token)) {",
+        to: "if (false as boolean) {",
+      },
     ],
   },
   {
     name: "the token is looked at before an asynchronous parse",
     edits: [
-      { file: "shared-sessions.ts", from: "        await session?.parse();\n", to: "" },
+      { file: "sessions/session-operations.ts", from: "        await session?.parse();\n", to: "" },
       {
-        file: "near-cache.ts",
+        file: "cache/near-cache.ts",
         from: "    if (session !== undefined) this.#fill(sid, token, session);",
         to: `    const isValid = this.#fence.isValid(token);
     await session?.parse();
@@ -34,7 +38,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "the cache is kept when the subscription is lost",
     edits: [
       {
-        file: "cluster-coordinator.ts",
+        file: "invalidation/coordinator.ts",
         from: "    this.#options.handlers.distrust(reason);\n    this.#options.handlers.suspect(reason);\n",
         to: "    this.#options.handlers.suspect(reason);\n",
       },
@@ -44,7 +48,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "the lease never lapses",
     edits: [
       {
-        file: "cluster-coordinator.ts",
+        file: "invalidation/coordinator.ts",
         from: " && now - this.#provenAt < this.#options.leaseMs",
         to: "",
       },
@@ -54,7 +58,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a write and its message are two commands, the message first",
     edits: [
       {
-        file: "session-repository.ts",
+        file: "redis/session-commands.ts",
         from: '    const { replies } = await this.#sender.send(deadline, "SET", key, fill, together);',
         to: `    if (announcement !== undefined) await this.publish(deadline, announcement);
     const { replies } = await this.#sender.send(deadline, "SET", key, fill);`,
@@ -63,17 +67,19 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "own messages are told by the label",
-    edits: [{ file: "cluster-coordinator.ts", from: IS_OWN, to: "message.nodeId === this.nodeId" }],
+    edits: [{ file: "invalidation/coordinator.ts", from: IS_OWN, to: "message.nodeId === this.nodeId" }],
   },
   {
     name: "own messages are passed over, even those of writes that timed out",
-    edits: [{ file: "cluster-coordinator.ts", from: IS_OWN, to: "message.instanceId === this.instanceId" }],
+    edits: [
+      { file: "invalidation/coordinator.ts", from: IS_OWN, to: "message.instanceId === this.instanceId" },
+    ],
   },
   {
     name: "a cached session outlives its key",
     edits: [
       {
-        file: "near-cache.ts",
+        file: "cache/near-cache.ts",
         from: "this.#cache.set(sid, session, session.bytes, leftMs, now)",
         to: "this.#cache.set(sid, session, session.bytes, undefined, now)",
       },
@@ -83,7 +89,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "get returns what is in the cache, not a copy",
     edits: [
       {
-        file: "stored-session.ts",
+        file: "sessions/stored-session.ts",
         from: "return cloneJson(this.#parsed?.session ?? null);",
         to: "return this.#parsed?.session ?? null;",
       },
@@ -91,13 +97,13 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "clears and flushes do not void tokens",
-    edits: [{ file: "near-cache.ts", from: "    this.#fence.voidAll();\n", to: "" }],
+    edits: [{ file: "cache/near-cache.ts", from: "    this.#fence.voidAll();\n", to: "" }],
   },
   {
     name: "a read under way is joined, whatever has been heard since",
     edits: [
       {
-        file: "near-cache.ts",
+        file: "cache/near-cache.ts",
         from: "joined !== undefined && this.#fence.isValid(joined.token)",
         to: "joined",
       },
@@ -108,7 +114,7 @@ export const MUTATIONS: readonly Mutation[] = [
     seed: 503,
     edits: [
       {
-        file: "session-scripts.ts",
+        file: "redis/scripts.ts",
         from: 'if earlier and ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end\n',
         to: "",
       },
@@ -120,7 +126,7 @@ export const MUTATIONS: readonly Mutation[] = [
     merge: true,
     edits: [
       {
-        file: "near-cache.ts",
+        file: "cache/near-cache.ts",
         from: "return hadEnded ? this.read(sid, fetch) : session;",
         to: "return session;",
       },
@@ -128,14 +134,14 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a loaded session is saved whether it still exists or not",
-    edits: [{ file: "session-repository.ts", from: '...(mustExist && { condition: "XX" }),', to: "" }],
+    edits: [{ file: "redis/session-commands.ts", from: '...(mustExist && { condition: "XX" }),', to: "" }],
   },
   {
     name: "under merge, a save overwrites whatever there is",
     merge: true,
     edits: [
       {
-        file: "session-scripts.ts",
+        file: "redis/scripts.ts",
         from: "if held ~= ARGV[1] then return {0, held} end",
         to: "if not held then return {0, held} end",
       },
@@ -145,7 +151,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a destroy is not announced",
     edits: [
       {
-        file: "shared-sessions.ts",
+        file: "sessions/session-operations.ts",
         from: "this.#repository.delete(deadline, group, announcement, sets),",
         to: "this.#repository.delete(deadline, group, announcement && undefined, sets),",
       },
@@ -155,7 +161,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "hits are served without asking whether the cache is trusted",
     edits: [
       {
-        file: "near-cache.ts",
+        file: "cache/near-cache.ts",
         from: "return this.#isTrusted(now) ? this.#cache.get(sid, now) : undefined;",
         to: "return this.#cache.get(sid, now);",
       },

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { parseAllDocuments } from "yaml";
-import { decodeMessage } from "../../lib/cluster-message.ts";
+import { decodeMessage } from "../../lib/invalidation/messages.ts";
 import { type Block, pages, ROOT } from "./markdown.ts";
 import { complaintsAbout } from "./types.ts";
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { decodeMessage, encodeMessage } from "../../lib/cluster-message.ts";
+import { decodeMessage, encodeMessage } from "../../lib/invalidation/messages.ts";
 import { eventually } from "../support/eventually.ts";
 import { directClient, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
 

@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { publint } from "publint";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { installPacked, ROOT } from "./packed.ts";
@@ -84,4 +84,26 @@ test("there are no runtime dependencies", () => {
   expect(manifest.dependencies).toBeUndefined();
   expect(Object.keys(manifest.peerDependencies)).toEqual(["express-session", "prom-client", "redis"]);
   expect(manifest.peerDependenciesMeta).toEqual({ "prom-client": { optional: true } });
+});
+
+test("every import within the package leads to a file, types included", () => {
+  const { folder } = install();
+  const dist = join(folder, "node_modules/clustered-redis-store/dist");
+  const files = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((name) =>
+    /\.(js|d\.ts)$/.test(name),
+  );
+  const imports = files.flatMap((file) => {
+    const text = readFileSync(join(dist, file), "utf8");
+    const specifiers = [...text.matchAll(/(?:from |import\(|require\(|import )"(\.[^"]+)"/g)].map(
+      ([, to]) => to as string,
+    );
+    return specifiers.map((to) => ({ file, to }));
+  });
+  expect(imports.length).toBeGreaterThan(files.length);
+  const leadsNowhere = imports.filter(({ file, to }) => {
+    const target = join(dist, dirname(file), to);
+    const isDeclared = !file.endsWith(".d.ts") || existsSync(target.replace(/\.js$/, ".d.ts"));
+    return !to.endsWith(".js") || !existsSync(target) || !isDeclared;
+  });
+  expect(leadsNowhere).toEqual([]);
 });

@@ -1,0 +1,31 @@
+import type { SessionData } from "express-session";
+
+/** How long a session lives: seconds, or a function of the session that returns seconds. */
+export type SessionTtl = number | ((session: SessionData) => number);
+
+/** Turns sessions into strings and back, as in connect-redis. `JSON` is one. */
+export interface Serializer {
+  /** Returns the session that `stringify` serialized. If it throws or rejects, that request gets an error. */
+  parse(text: string): SessionData | Promise<SessionData>;
+  /** Synchronous, because the session belongs to the request and may change at any time. */
+  stringify(session: SessionData): string;
+}
+
+/** The value a session is found by; undefined for a session that is not indexed. */
+export type IndexBy = (session: SessionData) => string | undefined;
+
+/** One key of a session in its three versions; undefined where the key is absent. */
+export interface ConflictingValues {
+  /** The value this request loaded. */
+  readonly base: unknown;
+  /** The value another request has written since. */
+  readonly theirs: unknown;
+  /** The value this request wants to write. */
+  readonly mine: unknown;
+}
+
+/**
+ * Decides about a top-level key that two requests have changed. The return value is written; undefined deletes the key. The
+ * function must not change its arguments.
+ */
+export type ResolveConflict = (key: string, values: ConflictingValues) => unknown;

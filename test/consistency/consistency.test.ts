@@ -1,0 +1,53 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { MUTATIONS } from "./mutation-list.ts";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
+const MAIN = "test/consistency/main.ts";
+
+/** A short run of `npm run check:consistency`, as anybody would start it. */
+function check(...args: string[]): Promise<{ status: number; output: string }> {
+  return new Promise((resolve) => {
+    const command = ["--import", "tsx", MAIN, "--seconds", "16", "--rate", "100", ...args];
+    // The lease is the guarantee; the allowance is for a machine that does much else at the same time.
+    command.push("--allowance", "250");
+    const options = { cwd: ROOT, maxBuffer: 64 * 1024 * 1024 };
+    const child = execFile(process.execPath, command, options, (_, stdout, stderr) => {
+      resolve({ status: child.exitCode ?? -1, output: `${stdout}\n${stderr}` });
+    });
+  });
+}
+
+for (const args of [
+  ["--seed", "11"],
+  ["--seed", "12", "--merge"],
+  ["--seed", "13", "--topology", "cluster"],
+  ["--seed", "14", "--topology", "sentinel"],
+]) {
+  test(`four processes under faults keep every guarantee: ${args.join(" ")}`, {
+    timeout: 180_000,
+  }, async () => {
+    const { status, output } = await check(...args);
+    expect(status, output).toBe(0);
+    expect(output).not.toContain("✗");
+    expect(output).toContain("✓ the checker's record of Redis is what Redis holds");
+  });
+}
+
+test("options that cannot be understood are refused, and the usage is told", async () => {
+  const { status, output } = await check("--nodes", "one");
+  expect(status).toBe(2);
+  expect(output).toContain("--nodes: expected a number from 2, got one");
+  expect(output).toContain("--seed <n>");
+});
+
+test("what the list of mutations breaks is there, each once", () => {
+  const misses = MUTATIONS.flatMap(({ name, edits }) =>
+    edits
+      .filter(({ file, from }) => readFileSync(`${ROOT}lib/${file}`, "utf8").split(from).length !== 2)
+      .map(({ file }) => `${name}: lib/${file}`),
+  );
+  expect(misses).toEqual([]);
+});

@@ -1,0 +1,301 @@
+import { expect, test } from "vitest";
+import { RedisStore } from "../../lib/index.ts";
+import { eventually } from "../support/eventually.ts";
+import {
+  directClient,
+  loadAsRequest,
+  type Node,
+  newSpace,
+  sessionOf,
+  startNode,
+  valuesOf,
+  watchCommands,
+} from "../support/node.ts";
+
+/** connect-redis's surface, without its faults. */
+
+test("the class goes by connect-redis's name, too", async () => {
+  const { store } = await startNode(newSpace());
+  expect(store).toBeInstanceOf(RedisStore);
+});
+
+test("what is written is connect-redis's to the byte: key prefix + sid, value stringify(session)", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  const session = sessionOf({ user: "ann", nested: { list: [1, null, "ü"] } });
+  await store.set("s", session);
+  expect(await direct.get(`${space.prefix}s`)).toBe(JSON.stringify(session));
+  expect(await direct.keys(`${space.prefix}*`)).toEqual([`${space.prefix}s`]);
+});
+
+test("what connect-redis wrote, with EX in whole seconds, is read", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ user: "ann" })), {
+    expiration: { type: "EX", value: 60 },
+  });
+  expect(valuesOf(await store.get("s"))).toEqual({ user: "ann" });
+});
+
+test("all, ids, length and clear work on hundreds of sessions, and touch no other prefix", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space, { store: { scanCount: 10 } });
+  await direct.set(`other:${space.channel}`, "stays", { expiration: { type: "EX", value: 60 } });
+  for (let i = 0; i < 250; i++) await store.set(`s${i}`, sessionOf({ i }));
+  expect(await store.length()).toBe(250);
+  expect(new Set(await store.ids()).size).toBe(250);
+  const all = await store.all();
+  expect(all).toHaveLength(250);
+  expect(all.find(({ id }) => id === "s7")).toMatchObject({ i: 7 });
+  await store.clear();
+  expect(await store.length()).toBe(0);
+  expect(await store.all()).toEqual([]);
+  expect(await direct.get(`other:${space.channel}`)).toBe("stays");
+});
+
+test("glob characters in the prefix stand for themselves", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  for (const glob of ["*", "?", "[a-z]", "\\", "^"]) {
+    const { store } = await startNode(space, { store: { prefix: `${space.prefix}${glob}:` } });
+    await direct.set(`${space.prefix}x:other`, JSON.stringify(sessionOf()));
+    await store.set("s", sessionOf({ glob }));
+    expect(await store.ids()).toEqual(["s"]);
+    expect((await store.all()).map(({ id }) => id)).toEqual(["s"]);
+    await store.clear();
+    expect(await store.length()).toBe(0);
+  }
+  expect(await direct.exists(`${space.prefix}x:other`)).toBe(1);
+});
+
+test("an empty prefix works", async () => {
+  const space = newSpace();
+  const { store } = await startNode(space, { store: { prefix: "" } });
+  await store.set(space.prefix, sessionOf({ v: 1 }));
+  expect(valuesOf(await store.get(space.prefix))).toEqual({ v: 1 });
+  await store.destroy(space.prefix);
+});
+
+test("all awaits an asynchronous serializer", async () => {
+  const serializer = {
+    stringify: (session: object) => Buffer.from(JSON.stringify(session)).toString("base64"),
+    parse: async (text: string) => JSON.parse(Buffer.from(text, "base64").toString()),
+  };
+  const { store } = await startNode(newSpace(), { store: { serializer } });
+  await store.set("s", sessionOf({ v: 1 }));
+  expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+  expect(await store.all()).toMatchObject([{ id: "s", v: 1 }]);
+});
+
+test("an expires that has become old does not delete the session that is saved: it gets its maxAge anew", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  const stale = sessionOf({ v: 1 });
+  stale.cookie.expires = new Date(Date.now() - 1_000);
+  await store.set("s", stale);
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(30_000);
+});
+
+test("an expires that the application set into the past deletes", async () => {
+  const { store } = await startNode(newSpace());
+  for (const originalMaxAge of [null, -1_000, undefined]) {
+    await store.set("s", sessionOf());
+    const session = sessionOf();
+    Object.assign(session.cookie, { expires: new Date(Date.now() - 1_000), originalMaxAge });
+    await store.set("s", session);
+    expect(await store.get("s")).toBeNull();
+  }
+});
+
+test("ttl as a function decides, and 0 deletes", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space, { store: { ttl: (session) => Number(session["seconds"]) } });
+  await store.set("s", sessionOf({ seconds: 100 }));
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(90_000);
+  await store.set("s", sessionOf({ seconds: 0 }));
+  expect(await store.get("s")).toBeNull();
+});
+
+test("disableTTL stores for ever, and disableTouch leaves the end where it is", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const forever = await startNode(space, { store: { disableTTL: true } });
+  await forever.store.set("s", sessionOf());
+  expect(await direct.pTTL(`${space.prefix}s`)).toBe(-1);
+  await forever.store.touch("s", sessionOf());
+  expect(await direct.pTTL(`${space.prefix}s`)).toBe(-1);
+  const untouched = await startNode(space, { store: { disableTouch: true, touchAfterMs: 0 } });
+  await untouched.store.set("t", sessionOf({}, 60_000));
+  await untouched.store.touch("t", sessionOf({}, 600_000));
+  expect(await direct.pTTL(`${space.prefix}t`)).toBeLessThanOrEqual(60_000);
+});
+
+test("touchAfterMs: a touch is left out until it would add as much, judged by the key's real end", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const a = await startNode(space, { store: { touchAfterMs: 10_000 } });
+  const b = await startNode(space, { store: { touchAfterMs: 10_000 } });
+  await a.store.set("s", sessionOf({}, 60_000));
+  const commands = await watchCommands(space);
+  // Node b has only just read the session.
+  await b.store.get("s");
+  await b.store.touch("s", sessionOf({}, 65_000));
+  await a.store.touch("s", sessionOf({}, 69_000));
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeLessThanOrEqual(60_000);
+  await b.store.touch("s", sessionOf({}, 75_000));
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(65_000);
+  await eventually(() => commands.includes("PEXPIRE"));
+  expect(commands.filter((command) => command === "PEXPIRE")).toHaveLength(1);
+});
+
+test("whatever is touched where, no session ends earlier than asked by more than the window", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const windowMs = 5_000;
+  const nodes = [
+    await startNode(space, { store: { touchAfterMs: windowMs } }),
+    await startNode(space, { store: { touchAfterMs: windowMs } }),
+  ];
+  const { store } = nodes[0] as Node;
+  await store.set("s", sessionOf({}, 60_000));
+  const commands = await watchCommands(space);
+  for (let i = 0; i < 60; i++) {
+    const node = nodes[i % 2] as Node;
+    const asked = 60_000 + i * 700;
+    await node.store.get("s");
+    const before = performance.now();
+    await node.store.touch("s", sessionOf({}, asked));
+    const left = await direct.pTTL(`${space.prefix}s`);
+    const took = performance.now() - before;
+    expect(left).toBeGreaterThanOrEqual(asked - windowMs - took - 1);
+  }
+  await store.destroy("s");
+  await eventually(() => commands.includes("DEL"));
+  const touches = commands.filter((command) => command === "PEXPIRE").length;
+  expect(touches).toBeGreaterThan(5);
+  expect(touches).toBeLessThan(30);
+});
+
+test("touchAfterMs: 0 touches Redis every time", async () => {
+  const space = newSpace();
+  const { store } = await startNode(space, { store: { touchAfterMs: 0 } });
+  const session = sessionOf();
+  await store.set("s", session);
+  const commands = await watchCommands(space);
+  for (let i = 0; i < 3; i++) await store.touch("s", session);
+  await eventually(() => commands.filter((command) => command === "PEXPIRE").length === 3);
+});
+
+for (const [name, serializer] of Object.entries({
+  JSON: undefined,
+  "a serializer of one's own": { stringify: JSON.stringify, parse: async (text: string) => JSON.parse(text) },
+})) {
+  test(`${name}: a save that changes nothing but the cookie's end is a touch, and left out like one`, async () => {
+    const space = newSpace();
+    const direct = await directClient();
+    const { store } = await startNode(space, { store: { serializer } });
+    await store.set("s", sessionOf({ v: 1 }));
+    const commands = await watchCommands(space);
+    const request = await loadAsRequest(store, "s");
+    // As express-session does at the end of each request.
+    request.cookie.maxAge = 60_000;
+    await store.set("s", request);
+    await direct.pExpire(`${space.prefix}s`, 30_000);
+    store.evictFromCache("s");
+    const later = await loadAsRequest(store, "s");
+    later.cookie.maxAge = 60_000;
+    await store.set("s", later);
+    request["v"] = 2;
+    await store.set("s", request);
+    await eventually(() => commands.includes("SET"));
+    expect(commands.filter((command) => command === "SET" || command === "PEXPIRE")).toEqual([
+      "PEXPIRE",
+      "PEXPIRE",
+      "SET",
+    ]);
+    // The first PEXPIRE is the test's own.
+    expect(store.clusterStats).toMatchObject({ messagesPublished: 2, resurrections: 0 });
+  });
+}
+
+test("an unchanged save prolongs the session though disableTouch is set: it is a save", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space, { store: { disableTouch: true } });
+  await store.set("s", sessionOf({}, 600_000));
+  await direct.pExpire(`${space.prefix}s`, 30_000);
+  store.evictFromCache("s");
+  const request = await loadAsRequest(store, "s");
+  request.cookie.maxAge = 600_000;
+  await store.set("s", request);
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(500_000);
+});
+
+test("an unchanged save of a session that was destroyed meanwhile does not bring it back, and tells", async () => {
+  const space = newSpace();
+  const a = await startNode(space, { store: { touchAfterMs: 0 } });
+  const b = await startNode(space);
+  await a.store.set("s", sessionOf());
+  const request = await loadAsRequest(a.store, "s");
+  await b.store.destroy("s");
+  await a.store.set("s", request);
+  expect(await b.store.get("s")).toBeNull();
+  expect(a.store.clusterStats.resurrections).toBe(1);
+});
+
+test("a touch of a session that is not there brings nothing into being", async () => {
+  const { store } = await startNode(newSpace());
+  await store.touch("s", sessionOf());
+  expect(await store.get("s")).toBeNull();
+});
+
+test("sessions streams, with ids; destroyWhere deletes what the predicate picks, on all nodes, and counts", async () => {
+  const space = newSpace();
+  const a = await startNode(space);
+  const b = await startNode(space);
+  for (let i = 0; i < 230; i++) await a.store.set(`s${i}`, sessionOf({ i }));
+  await eventually(() => b.store.clusterStats.messagesReceived === 230);
+  for (let i = 0; i < 230; i++) await b.store.get(`s${i}`);
+  const seen = new Set<string>();
+  for await (const { sid, session } of a.store.sessions()) {
+    expect(`s${session["i"]}`).toBe(sid);
+    seen.add(sid);
+  }
+  expect(seen.size).toBe(230);
+  expect(await a.store.destroyWhere(async (session) => Number(session["i"]) % 2 === 0)).toBe(115);
+  await eventually(() => b.store.localCache.size === 115);
+  expect(await b.store.get("s0")).toBeNull();
+  expect(valuesOf(await b.store.get("s1"))).toEqual({ i: 1 });
+  expect(await a.store.length()).toBe(115);
+});
+
+test("clear empties the cache of every node", async () => {
+  const space = newSpace();
+  const a = await startNode(space);
+  const b = await startNode(space);
+  await a.store.set("s", sessionOf());
+  await eventually(() => b.store.clusterStats.messagesReceived === 1);
+  await b.store.get("s");
+  await a.store.clear();
+  await eventually(() => b.store.localCache.size === 0);
+  expect(await b.store.get("s")).toBeNull();
+  expect(a.store.localCache.size).toBe(0);
+});
+
+test("stats can be read and reset, and evictFromCache tells whether there was something", async () => {
+  const { store } = await startNode(newSpace());
+  await store.set("s", sessionOf());
+  await store.get("s");
+  store.evictFromCache("nobody");
+  expect(store.evictFromCache("s")).toBe(true);
+  expect(store.evictFromCache("s")).toBe(false);
+  await store.get("s");
+  expect(store.cacheStats).toMatchObject({ hits: 1, misses: 1, hitRate: 0.5, size: 1, evictions: 0 });
+  store.resetCacheStats();
+  expect(store.cacheStats).toMatchObject({ hits: 0, misses: 0, hitRate: 0, size: 1 });
+});

@@ -1,0 +1,66 @@
+import { expect, onTestFinished, test } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { type ExampleProcess, startExample, Visitor } from "../support/example-process.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
+
+async function start(): Promise<{ app: ExampleProcess; redis: RedisServer; visitor: Visitor }> {
+  const redis = await startRedis({ own: true });
+  onTestFinished(() => redis.stop());
+  const app = await startExample("graceful-shutdown/server.mjs", redis.url);
+  const visitor = new Visitor();
+  await eventually(async () => (await visitor.get(app, "/ready")).status === 200);
+  return { app, redis, visitor };
+}
+
+async function endsByItself({ ended, child, output }: ExampleProcess): Promise<void> {
+  child.kill("SIGTERM");
+  expect(await ended).toEqual({ code: 0, signal: null });
+  expect(output()).toContain("stopped");
+}
+
+test("on SIGTERM the process answers, closes and ends by itself", async () => {
+  const { app, visitor } = await start();
+  expect((await visitor.get(app, "/")).body).toEqual({ views: 1 });
+  expect((await visitor.get(app, "/ready")).body).toMatchObject({
+    redis: true,
+    cacheSize: expect.any(Number),
+  });
+  await endsByItself(app);
+});
+
+test("it ends by itself when Redis is gone; until then it is alive, but not ready", async () => {
+  const { app, redis, visitor } = await start();
+  await visitor.get(app, "/");
+  await redis.kill();
+  expect(await visitor.get(app, "/ready")).toMatchObject({ status: 503, body: { redis: false } });
+  expect(await visitor.get(app, "/live")).toEqual({ status: 200, body: { alive: true } });
+  await endsByItself(app);
+});
+
+test("it ends by itself when Redis is stalled, and the request under way has been answered", async () => {
+  const { app, redis, visitor } = await start();
+  await visitor.get(app, "/");
+  await redis.pause();
+  onTestFinished(() => redis.resume().catch(() => {}));
+  // The change cannot be saved: an answer with the error, or cut off in the middle, but none that never comes.
+  const answer = visitor.get(app, "/").then(
+    () => "answered",
+    () => "answered",
+  );
+  await eventually(async () => (await visitor.get(app, "/live")).status === 200);
+  await endsByItself(app);
+  expect(await answer).toBe("answered");
+});
+
+test("it starts without Redis, and is ready when Redis is there", async () => {
+  const redis = await startRedis({ own: true });
+  onTestFinished(() => redis.stop());
+  await redis.kill();
+  const app = await startExample("graceful-shutdown/server.mjs", redis.url);
+  const visitor = new Visitor();
+  expect((await visitor.get(app, "/live")).status).toBe(200);
+  expect((await visitor.get(app, "/ready")).status).toBe(503);
+  await redis.restart();
+  await eventually(async () => (await visitor.get(app, "/ready")).status === 200);
+  await endsByItself(app);
+});

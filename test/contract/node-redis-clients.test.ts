@@ -1,0 +1,147 @@
+import { createClient, createClientPool, RESP_TYPES } from "redis";
+import * as v5 from "redis-v5";
+import { describe, expect, inject, onTestFinished, test } from "vitest";
+import { ClusteredRedisStore, type RedisStoreClient, type RedisSubscriberClient } from "../../lib/index.ts";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import {
+  directClient,
+  LONG_LEASE,
+  newSpace,
+  type Space,
+  sessionOf,
+  startNode,
+  valuesOf,
+} from "../support/node.ts";
+
+type AnyClient = RedisStoreClient & {
+  on(event: string, listener: (error: unknown) => void): unknown;
+  connect(): Promise<unknown>;
+  destroy(): void;
+};
+
+/** Every way in which a user may have made the client, as far as it could trip the store. */
+const clients: Record<string, (url: string, space: Space) => AnyClient> = {
+  "node-redis 6": (url) => createClient({ url }),
+  "node-redis 6, RESP2": (url) => createClient({ url, RESP: 2 }),
+  "node-redis 5": (url) => v5.createClient({ url }),
+  "node-redis 5, RESP3": (url) => v5.createClient({ url, RESP: 3 }),
+  "a type mapping to Buffers": (url) => {
+    const mapping = { [RESP_TYPES.BLOB_STRING]: Buffer, [RESP_TYPES.NUMBER]: String } as const;
+    return createClient({ url, commandOptions: { typeMapping: mapping } });
+  },
+  "withTypeMapping to Buffers": (url) =>
+    createClient({ url }).withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer }),
+  "a keyPrefix": (url, space) => createClient({ url, keyPrefix: `${space.channel}:` }),
+  "a keyPrefix with glob characters": (url, space) =>
+    createClient({ url, keyPrefix: `${space.channel}:[*]?` }),
+  "a database": (url) => createClient({ url, database: 3 }),
+  "a name": (url) => createClient({ url, name: "app" }),
+  "a client-side cache": (url) =>
+    createClient({ url, clientSideCache: { ttl: 0, maxEntries: 0, evictPolicy: "LRU" } }),
+  emitInvalidate: (url) => createClient({ url, emitInvalidate: true }),
+  disableOfflineQueue: (url) => createClient({ url, disableOfflineQueue: true }),
+  "pingInterval and socketTimeout": (url) =>
+    createClient({ url, pingInterval: 50, socket: { socketTimeout: 10_000 } }),
+  "a command timeout of its own": (url) => createClient({ url, commandOptions: { timeout: 1_000 } }),
+  "a pool": (url) => createClientPool({ url }) as unknown as AnyClient,
+  "a pool with a type mapping and a keyPrefix": (url, space) =>
+    createClientPool({
+      url,
+      keyPrefix: `${space.channel}:`,
+      commandOptions: { typeMapping: { [RESP_TYPES.BLOB_STRING]: Buffer } },
+    }) as unknown as AnyClient,
+  "a node-redis 5 pool": (url) => v5.createClientPool({ url }) as unknown as AnyClient,
+};
+
+for (const [name, create] of Object.entries(clients)) {
+  describe(`a client with ${name}`, () => {
+    test("works throughout, and with another store", async () => {
+      const space = newSpace();
+      const url = inject("redisUrl");
+      const open = async () => {
+        const client = create(url, space);
+        client.on("error", () => {});
+        await client.connect();
+        const subscriber = ("duplicate" in client ? client : createClient({ url })) as RedisSubscriberClient;
+        const store = new ClusteredRedisStore({
+          client,
+          prefix: space.prefix,
+          cluster: { channel: space.channel, subscriber, ...LONG_LEASE },
+        });
+        onTestFinished(async () => {
+          await store.close();
+          client.destroy();
+        });
+        await store.ready();
+        return store;
+      };
+      const [a, b] = await Promise.all([open(), open()]);
+      await a.set("s", sessionOf({ v: 1, text: "ü€😀" }));
+      await eventually(() => b.clusterStats.messagesReceived === 1);
+      expect(valuesOf(await b.get("s"))).toEqual({ v: 1, text: "ü€😀" });
+      expect(valuesOf(await b.get("s"))).toEqual({ v: 1, text: "ü€😀" });
+      expect(b.cacheStats.hits).toBe(1);
+      const invalidated = nextEvent(b, "invalidate");
+      await a.set("s", sessionOf({ v: 2 }));
+      await invalidated;
+      expect(valuesOf(await b.get("s"))).toEqual({ v: 2 });
+      await b.touch("s", sessionOf({}, 600_000));
+      expect(await a.ids()).toEqual(["s"]);
+      expect(await a.length()).toBe(1);
+      expect(await a.all()).toMatchObject([{ id: "s", v: 2 }]);
+      expect(await a.get("nobody")).toBeNull();
+      const destroyed = nextEvent(a, "invalidate");
+      await b.destroy("s");
+      await destroyed;
+      expect(await a.get("s")).toBeNull();
+      await a.set("t", sessionOf({ v: 3 }));
+      expect(await a.destroyWhere((session) => session["v"] === 3)).toBe(1);
+      await a.set("u", sessionOf());
+      await b.clear();
+      expect(await a.length()).toBe(0);
+      expect(await a.isHealthy()).toBe(true);
+    });
+  });
+}
+
+test("keyPrefix: the key in Redis has both prefixes", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space, { client: { keyPrefix: `${space.channel}:app:` } });
+  await store.set("s", sessionOf());
+  expect(await direct.exists(`${space.channel}:app:${space.prefix}s`)).toBe(1);
+  await store.clear();
+  expect(await direct.exists(`${space.channel}:app:${space.prefix}s`)).toBe(0);
+});
+
+test("disableOfflineQueue: while the client is offline, an operation fails without waiting", async () => {
+  const { store, data, client } = await startNode(newSpace(), { client: { disableOfflineQueue: true } });
+  data.refuse();
+  await eventually(() => !client.isReady);
+  store.evictFromCache("s");
+  await expect(store.get("s")).rejects.toMatchObject({
+    code: "ERR_SESSION_REDIS",
+    message: expect.stringContaining("disableOfflineQueue"),
+  });
+});
+
+test("a client whose queue is bounded is refused: node-redis would cut transactions in two", () => {
+  const client = createClient({ commandsQueueMaxLength: 10 });
+  expect(() => new ClusteredRedisStore({ client })).toThrow(
+    /^client: expected one without commandsQueueMaxLength/,
+  );
+});
+
+test("the store closes its own connection and leaves the client open", async () => {
+  const { store, client, bus } = await startNode(newSpace());
+  await store.close();
+  await eventually(() => bus.connections === 0);
+  expect(await client.ping()).toBe("PONG");
+});
+
+test("Symbol.asyncDispose closes", async () => {
+  const { store, bus } = await startNode(newSpace());
+  await store[Symbol.asyncDispose]();
+  expect(store.clusterStats.state).toBe("off");
+  await eventually(() => bus.connections === 0);
+});

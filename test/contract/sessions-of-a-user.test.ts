@@ -1,0 +1,363 @@
+import type { SessionData } from "express-session";
+import { expect, test } from "vitest";
+import { ClusteredRedisStore, type IndexBy } from "../../lib/index.ts";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import {
+  directClient,
+  loadAsRequest,
+  newSpace,
+  type Space,
+  sessionOf,
+  startNode,
+  valuesOf,
+  watchCommands,
+} from "../support/node.ts";
+
+const indexBy: IndexBy = (session) => (session as SessionData & { user?: string }).user;
+
+const start = (space: Space, options = {}) => startNode(space, { store: { indexBy, ...options } });
+
+const sidsOf = async (store: ClusteredRedisStore, user: string) =>
+  (await store.sessionsOf(user)).map(({ sid }) => sid);
+
+/** What there is of the index in Redis. */
+async function indexKeys(space: Space): Promise<string[]> {
+  const direct = await directClient();
+  return direct.keys(`idx:{${space.prefix}*`);
+}
+
+test("a user's sessions are found, on whatever node they were written, the newest first", async () => {
+  const space = newSpace();
+  const a = await start(space);
+  const b = await start(space);
+  await a.store.set("first", sessionOf({ user: "ada", n: 1 }));
+  await b.store.set("second", sessionOf({ user: "ada", n: 2 }));
+  await a.store.set("other", sessionOf({ user: "bob" }));
+  await a.store.set("nobody", sessionOf({}));
+  await a.store.set("third", sessionOf({ user: "ada", n: 3 }));
+  await a.store.set("first", sessionOf({ user: "ada", n: 4 }));
+  for (const { store } of [a, b]) {
+    const found = await store.sessionsOf("ada");
+    expect(found.map(({ sid, session }) => [sid, valuesOf(session)])).toEqual([
+      ["third", { user: "ada", n: 3 }],
+      ["second", { user: "ada", n: 2 }],
+      ["first", { user: "ada", n: 4 }],
+    ]);
+    expect(await store.countOf("ada")).toBe(3);
+    expect(await sidsOf(store, "bob")).toEqual(["other"]);
+    expect(await store.countOf("nobody")).toBe(0);
+  }
+});
+
+test("who logs in is found from then on, and who logs out is not", async () => {
+  const space = newSpace();
+  const { store } = await start(space);
+  await store.set("s", sessionOf({ basket: [] }));
+  const request = (await loadAsRequest(store, "s")) as SessionData & { user?: string };
+  request.user = "ada";
+  await store.set("s", request);
+  expect(await sidsOf(store, "ada")).toEqual(["s"]);
+  request.user = "bob";
+  await store.set("s", request);
+  expect(await sidsOf(store, "ada")).toEqual([]);
+  expect(await sidsOf(store, "bob")).toEqual(["s"]);
+  delete request.user;
+  await store.set("s", request);
+  expect(await store.countOf("bob")).toBe(0);
+  // Nothing is left behind in Redis either.
+  expect(await indexKeys(space)).toEqual([]);
+});
+
+test("sessions that were destroyed, or have expired, are not found, and nothing of them stays", async () => {
+  const space = newSpace();
+  const { store } = await start(space);
+  await store.set("destroyed", sessionOf({ user: "ada" }));
+  await store.set("expired", sessionOf({ user: "ada" }, 50));
+  await store.set("forgotten", sessionOf({ user: "ada" }));
+  await store.set("alive", sessionOf({ user: "ada" }));
+  await store.destroy("destroyed");
+  // The store does not know whose it is, and so leaves a note of it behind.
+  store.evictFromCache("forgotten");
+  await store.destroy("forgotten");
+  await eventually(async () => (await store.get("expired")) === null);
+  expect(await sidsOf(store, "ada")).toEqual(["alive"]);
+  expect(await store.countOf("ada")).toBe(1);
+  await store.destroy("alive");
+  expect(await store.countOf("ada")).toBe(0);
+});
+
+test("a note is in the same transaction as the write: one round trip", async () => {
+  const space = newSpace();
+  const { store } = await start(space);
+  const commands = await watchCommands(space);
+  await store.set("s", sessionOf({ user: "ada" }));
+  await eventually(() => commands.includes("PUBLISH"));
+  const names = commands.filter((name) => ["SET", "EVAL", "ZADD", "PUBLISH"].includes(name));
+  expect(names).toEqual(["SET", "EVAL", "ZADD", "ZADD", "PUBLISH"]);
+});
+
+test("without indexBy nothing of it is sent, and its methods say what they need", async () => {
+  const space = newSpace();
+  const { store } = await startNode(space);
+  const commands = await watchCommands(space);
+  await store.set("s", sessionOf({ user: "ada" }));
+  await eventually(() => commands.includes("PUBLISH"));
+  expect(commands).toEqual(["SET", "PUBLISH"]);
+  const needed = "indexBy: expected a function of the session, which this method needs, got undefined";
+  await expect(store.sessionsOf("ada")).rejects.toThrow(needed);
+  await expect(store.countOf("ada")).rejects.toThrow(needed);
+  await expect(store.destroyAllOf("ada")).rejects.toThrow(needed);
+  await expect(store.reindex()).rejects.toThrow(needed);
+});
+
+test("destroyAllOf ends them on every node, but for the one that is to stay", async () => {
+  const space = newSpace();
+  const nodes = [await start(space), await start(space), await start(space)] as const;
+  const [a, b, c] = nodes;
+  for (let i = 0; i < 30; i++) await a.store.set(`s${i}`, sessionOf({ user: "ada" }));
+  await a.store.set("bob", sessionOf({ user: "bob" }));
+  for (const { store } of nodes) for (let i = 0; i < 30; i++) await store.get(`s${i}`);
+  const heard = Promise.all([nextEvent(b.store, "invalidate"), nextEvent(c.store, "invalidate")]);
+  expect(await a.store.destroyAllOf("ada", { except: "s7" })).toBe(29);
+  await heard;
+  for (const { store } of nodes) {
+    for (let i = 0; i < 30; i++) expect((await store.get(`s${i}`)) === null).toBe(i !== 7);
+    expect(await store.get("bob")).not.toBeNull();
+    expect(await sidsOf(store, "ada")).toEqual(["s7"]);
+  }
+  expect(await b.store.destroyAllOf("ada")).toBe(1);
+  expect(await b.store.destroyAllOf("ada")).toBe(0);
+  expect(await b.store.destroyAllOf("whoever")).toBe(0);
+});
+
+test("a request that is running meanwhile brings none back", async () => {
+  const space = newSpace();
+  const a = await start(space);
+  const b = await start(space);
+  await a.store.set("s", sessionOf({ user: "ada" }));
+  const request = (await loadAsRequest(b.store, "s")) as SessionData & { visits?: number };
+  expect(await a.store.destroyAllOf("ada")).toBe(1);
+  request.visits = 1;
+  await b.store.set("s", request);
+  await b.store.touch("s", request);
+  expect(await b.store.get("s")).toBeNull();
+  expect(await a.store.countOf("ada")).toBe(0);
+});
+
+test("a session that is only touched stays found as long as it lives", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await start(space, { touchAfterMs: 0 });
+  await store.set("s", sessionOf({ user: "ada" }, 60_000));
+  await store.touch("s", sessionOf({ user: "ada" }, 86_400_000));
+  const left = await direct.pTTL(`${space.prefix}s`);
+  const keys = await indexKeys(space);
+  expect(keys).toHaveLength(2);
+  for (const key of keys) expect(await direct.pTTL(key)).toBeGreaterThanOrEqual(left);
+  const ends = keys.find((key) => key.endsWith(":ends")) as string;
+  expect(Number(await direct.zScore(ends, "s"))).toBeGreaterThanOrEqual(Date.now() + left - 1_000);
+});
+
+test("a session without end is found without end", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await start(space, { disableTTL: true });
+  await store.set("s", sessionOf({ user: "ada" }, null));
+  for (const key of await indexKeys(space)) expect(await direct.pTTL(key)).toBe(-1);
+  expect(await sidsOf(store, "ada")).toEqual(["s"]);
+});
+
+test("saves that are merged are found by what they were merged to", async () => {
+  const space = newSpace();
+  const { store } = await start(space, { onConflict: "merge" });
+  await store.set("s", sessionOf({ views: 0 }));
+  const login = (await loadAsRequest(store, "s")) as SessionData & { user?: string };
+  const view = (await loadAsRequest(store, "s")) as SessionData & { views?: number };
+  login.user = "ada";
+  view.views = 1;
+  await store.set("s", login);
+  await store.set("s", view);
+  const found = await store.sessionsOf("ada");
+  expect(found.map(({ session }) => valuesOf(session))).toEqual([{ user: "ada", views: 1 }]);
+});
+
+test("clear leaves nobody to be found", async () => {
+  const space = newSpace();
+  const { store } = await start(space);
+  for (let i = 0; i < 5; i++) await store.set(`s${i}`, sessionOf({ user: "ada" }));
+  await store.clear();
+  expect(await store.countOf("ada")).toBe(0);
+  expect(await store.length()).toBe(0);
+});
+
+test("keys of the index are no sessions: all, ids, length and destroyWhere pass them over", async () => {
+  const space = newSpace();
+  const { store } = await start(space);
+  await store.set("s", sessionOf({ user: "ada" }));
+  expect(await store.ids()).toEqual(["s"]);
+  expect(await store.length()).toBe(1);
+  expect(await store.destroyWhere(() => true)).toBe(1);
+});
+
+test("values may hold anything: braces, spaces, colons, other scripts", async () => {
+  const { store } = await start(newSpace());
+  for (const user of ["}", "a b", "{x}:y", "ünï", "*"]) {
+    await store.set(`of ${user}`, sessionOf({ user }));
+    expect(await sidsOf(store, user)).toEqual([`of ${user}`]);
+  }
+});
+
+test("reindex brings in what was written before, and says how far it has come", async () => {
+  const space = newSpace();
+  const before = await startNode(space);
+  for (let i = 0; i < 120; i++) {
+    await before.store.set(`s${i}`, sessionOf(i % 3 === 0 ? {} : { user: `u${i % 3}` }));
+  }
+  const { store } = await start(space, { scanCount: 10 });
+  expect(await store.countOf("u1")).toBe(0);
+  const seen: number[] = [];
+  const done = await store.reindex({ onProgress: ({ scanned }) => seen.push(scanned) });
+  expect(done.cursor).toBeUndefined();
+  expect(done.scanned).toBeGreaterThanOrEqual(120);
+  expect(done.indexed).toBeGreaterThanOrEqual(80);
+  expect(seen.length).toBeGreaterThan(1);
+  expect(seen).toEqual(seen.toSorted((a, b) => a - b));
+  expect(await store.countOf("u1")).toBe(40);
+  expect(await store.countOf("u2")).toBe(40);
+});
+
+test("reindex goes on where it was broken off", async () => {
+  const space = newSpace();
+  const before = await startNode(space);
+  for (let i = 0; i < 60; i++) await before.store.set(`s${i}`, sessionOf({ user: "ada" }));
+  const { store } = await start(space, { scanCount: 10 });
+  let cursor: string | undefined;
+  const enough = new Error("enough");
+  const broken = store.reindex({
+    onProgress: (progress) => {
+      cursor = progress.cursor;
+      if (progress.scanned >= 20) throw enough;
+    },
+  });
+  await expect(broken).rejects.toBe(enough);
+  const half = await store.countOf("ada");
+  expect(half).toBeGreaterThanOrEqual(20);
+  expect(half).toBeLessThan(60);
+  const rest = await store.reindex({ cursor });
+  expect(rest.cursor).toBeUndefined();
+  expect(rest.scanned).toBeLessThan(60);
+  expect(await store.countOf("ada")).toBe(60);
+});
+
+test("wrong values and cursors are named", async () => {
+  const { store } = await start(newSpace());
+  await expect(store.sessionsOf("")).rejects.toThrow(
+    'expected a string that is not empty, as indexBy returns it, got ""',
+  );
+  await expect(store.countOf(7 as unknown as string)).rejects.toThrow("got 7");
+  await expect(store.reindex({ cursor: "x" })).rejects.toThrow(
+    'cursor: expected what an earlier run gave, of the same Redis, got "x"',
+  );
+  await expect(store.set("s", sessionOf({ user: 42 }))).rejects.toThrow(
+    "indexBy: the function must return a string that is not empty, or undefined, got 42",
+  );
+  expect(await store.get("s")).toBeNull();
+});
+
+test("a prefix that the index's keys begin with is refused", async () => {
+  const client = await directClient();
+  for (const prefix of ["", "idx:", "idx:{"]) {
+    expect(() => new ClusteredRedisStore({ client, prefix, indexBy, cluster: false })).toThrow(
+      `prefix: expected one that the keys of indexBy, "idx:{…", do not begin with, got "${prefix}"`,
+    );
+  }
+});
+
+test("a session that cannot be parsed is passed over, and told of", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await start(space);
+  await store.set("s", sessionOf({ user: "ada" }));
+  await store.set("broken", sessionOf({ user: "ada" }));
+  await direct.set(`${space.prefix}broken`, "{", { expiration: { type: "PX", value: 60_000 } });
+  const told = nextEvent(store, "clusterError");
+  expect(await sidsOf(store, "ada")).toEqual(["s"]);
+  await told;
+});
+
+test("whatever two nodes do, who is found is who there is", async () => {
+  const space = newSpace();
+  const nodes = [await start(space, { touchAfterMs: 0 }), await start(space, { touchAfterMs: 0 })] as const;
+  const users = ["ada", "bob", "cyd"];
+  let seed = 20_261_123;
+  const random = (below: number) => {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
+    return Math.floor((seed / 0x80000000) * below);
+  };
+  const act = async (node: number) => {
+    const { store } = nodes[node % 2] as (typeof nodes)[0];
+    const sid = `s${random(20)}`;
+    const user = users[random(4)] as string;
+    const what = random(10);
+    if (what < 3) await store.set(sid, sessionOf({ user }));
+    else if (what < 7 && (await store.get(sid)) !== null) {
+      const request = (await loadAsRequest(store, sid).catch(() => undefined)) as
+        | (SessionData & { user?: string | undefined; n?: number })
+        | undefined;
+      if (request === undefined) return;
+      request.user = user;
+      request.n = random(1_000_000);
+      await store.set(sid, request);
+    } else if (what === 7) await store.touch(sid, sessionOf({ user }));
+    else if (what === 8) await store.destroy(sid);
+    else if (random(10) === 0) await store.destroyAllOf(user ?? "ada");
+  };
+  for (let round = 0; round < 60; round++) await Promise.all([0, 1, 2, 3].map(act));
+  const direct = await directClient();
+  const there = new Map<string, string[]>(users.map((user) => [user, []]));
+  for (const key of await direct.keys(`${space.prefix}*`)) {
+    const { user } = JSON.parse(String(await direct.get(key)));
+    there.get(user)?.push(key.slice(space.prefix.length));
+  }
+  for (const [user, sids] of there) {
+    for (const { store } of nodes) expect((await sidsOf(store, user)).toSorted()).toEqual(sids.toSorted());
+  }
+});
+
+test("who destroyed a session, and how, is told on every node, once", async () => {
+  const space = newSpace();
+  const [a, b] = await Promise.all(
+    ["web-1", "web-2"].map((nodeId) => startNode(space, { store: { indexBy }, cluster: { nodeId } })),
+  );
+  const told = [a, b].map((node) => {
+    const events: unknown[] = [];
+    node?.store.on("destroyed", (...args: unknown[]) => events.push(args));
+    return events;
+  });
+  for (const sid of ["s", "t", "u"]) await a?.store.set(sid, sessionOf({ user: sid }));
+  await a?.store.destroy("s");
+  await a?.store.destroyAllOf("t");
+  await a?.store.destroyWhere(() => true);
+  const expected = [
+    ["s", "web-1", "destroy"],
+    ["t", "web-1", "destroyAllOf"],
+    ["u", "web-1", "destroyWhere"],
+  ];
+  for (const events of told) {
+    await eventually(() => events.length >= 3);
+    expect(events).toEqual(expected);
+  }
+});
+
+test("cluster.expiredEvents tells of sessions whose time was over", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  await direct.configSet("notify-keyspace-events", "Ex");
+  const { store } = await startNode(space, { cluster: { expiredEvents: true } });
+  const quiet = await startNode(space);
+  quiet.store.on("expired", () => expect.unreachable());
+  const expired = nextEvent(store, "expired");
+  await store.set("s", sessionOf({}, 50));
+  expect(await expired).toEqual(["s"]);
+  expect(store.clusterStats.messagesIgnored).toBe(0);
+});

@@ -1,0 +1,316 @@
+import { once } from "node:events";
+import { request } from "node:http";
+import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { startChromium } from "../support/chromium.ts";
+import { Demo, PATIENCE } from "../support/demo.ts";
+import { coloursOf, DARK, LIGHT, openPage, press, see, widthOf } from "../support/demo-pages.ts";
+
+const INSTALLING_MS = 600_000;
+const NODES = [1, 2, 3] as const;
+type NodeNumber = (typeof NODES)[number];
+
+let browser: Browser;
+let demo: Demo;
+let origin: string;
+
+beforeAll(async () => {
+  browser = await startChromium();
+  demo = new Demo({ ownRedis: true });
+  origin = await demo.origin();
+}, INSTALLING_MS);
+
+afterAll(async () => {
+  await browser?.close();
+  // Not SIGKILL, or its Redis would stay.
+  demo?.process.kill("SIGINT");
+  await demo?.exitCode();
+});
+
+async function open(options: BrowserContextOptions = {}, at = origin): Promise<Page> {
+  const page = await openPage(browser, at, options);
+  for (const number of NODES) await see(badge(page, number)).toBe("live");
+  return page;
+}
+
+function node(page: Page, number: NodeNumber): Locator {
+  return page.getByRole("article", { name: `node ${number}` });
+}
+
+function badge(page: Page, number: NodeNumber): Locator {
+  return node(page, number).locator(".badge");
+}
+
+function chips(page: Page, number: NodeNumber): Locator {
+  return node(page, number).getByRole("list", { name: "sessions in memory" });
+}
+
+function last(page: Page, number: NodeNumber): Locator {
+  return node(page, number).locator(".last");
+}
+
+async function figure(where: Page | Locator, selector: string): Promise<number> {
+  return Number((await where.locator(selector).innerText()).replaceAll(",", ""));
+}
+
+/** Resolves when a dot of that kind begins to fly. */
+function flies(page: Page, kind: "message" | "read"): Promise<unknown> {
+  return page.evaluate(`new Promise((resolve) => {
+    new MutationObserver((records) => {
+      for (const { addedNodes } of records) {
+        for (const dot of addedNodes) if (dot.classList.contains("${kind}")) resolve();
+      }
+    }).observe(document.querySelector("#sky"), { childList: true });
+  })`);
+}
+
+/** Logs in on a node. @returns who that is */
+async function logIn(page: Page, number: NodeNumber): Promise<string> {
+  await press(node(page, number), "Log in");
+  await see(chips(page, number)).toMatch(/[a-z]/);
+  await see(last(page, number)).toMatch(/^POST \/login, .*: \w+\n\d+ commands/);
+  return (await last(page, number).locator("b").innerText()).split(": ")[1] as string;
+}
+
+/** The README's. */
+async function takePicture(page: Page): Promise<void> {
+  await logIn(page, 1);
+  await expect.poll(() => figure(page, "#saved"), PATIENCE).toBeGreaterThan(400);
+  for (const number of [3, 2, 2] as const) {
+    await press(node(page, number), "Read");
+    await see(last(page, number)).toContain(": ada");
+  }
+  await press(node(page, 1), "Change");
+  await page.mouse.move(0, 0);
+  // Until the message is on its way from Redis to the other nodes.
+  await page.waitForTimeout(750);
+  const clip = { x: 0, y: 0, width: 1200, height: 936 };
+  await page.screenshot({ path: "docs/images/demo.png", clip });
+}
+
+describe("the page of the demo", () => {
+  test("says where it is", () => {
+    expect(demo.output).toContain(`page   ${origin}/`);
+  });
+
+  test("shows what a session's life does to the memories of all nodes", async () => {
+    const page = await open();
+    const user = await logIn(page, 1);
+    await see(chips(page, 1)).toContain(user);
+
+    const fromRedis = flies(page, "read");
+    await press(node(page, 2), "Read");
+    await see(last(page, 2)).toContain(`GET /me, miss: ${user}`);
+    await see(chips(page, 2)).toContain(user);
+    await fromRedis;
+
+    const hits = await figure(node(page, 2), '[data-part="hits"]');
+    await press(node(page, 2), "Read");
+    await see(last(page, 2)).toContain(`GET /me, hit: ${user}\n0 commands`);
+    await see(node(page, 2).locator('[data-part="hits"]')).toBe(String(hits + 1));
+
+    const message = flies(page, "message");
+    await press(node(page, 2), "Change");
+    await see(last(page, 2)).toMatch(new RegExp(`POST /theme, hit: ${user}, \\w+`));
+    await see(chips(page, 2)).toMatch(new RegExp(`${user}, \\w+`));
+    await see(chips(page, 1)).not.toContain(user);
+    await see(page.getByRole("log")).toMatch(/node 1\s+heard from node 2: forget [0-9a-f]{6}/);
+    await message;
+
+    await press(node(page, 3), "Log out");
+    await see(last(page, 3)).toContain("POST /logout");
+    for (const number of NODES) await see(chips(page, number)).not.toContain(user);
+    await press(node(page, 1), "Read");
+    await see(last(page, 1)).toContain("GET /me, miss: nobody");
+  });
+
+  test("shows all viewers the same, and each which session is its own", async () => {
+    const [one, other] = [await open(), await open()];
+    const user = await logIn(one, 3);
+    await see(chips(other, 3)).toContain(user);
+    await expect.poll(() => chips(one, 3).locator(".mine").count(), PATIENCE).toBe(1);
+    expect(await chips(other, 3).locator(".mine").count()).toBe(0);
+    await press(node(one, 3), "Log out");
+    await see(chips(other, 3)).not.toContain(user);
+  });
+
+  test("cuts a node's subscriber: that node asks Redis, until it hears again", async () => {
+    const page = await open();
+    const user = await logIn(page, 1);
+    await press(node(page, 1), "Cut subscriber");
+    await see(badge(page, 1)).toBe("suspect");
+    await see(chips(page, 1)).toBe("");
+    await see(page.getByRole("log")).toMatch(/node 1\s+is suspect/);
+    await press(node(page, 1), "Read");
+    await see(last(page, 1)).toContain(`GET /me, bypass: ${user}`);
+    expect(await chips(page, 1).innerText()).toBe("");
+
+    await press(node(page, 1), "Join again");
+    await see(badge(page, 1)).toBe("live");
+    await press(node(page, 1), "Read");
+    await see(last(page, 1)).toContain(`GET /me, miss: ${user}`);
+    await see(chips(page, 1)).toContain(user);
+  });
+
+  test("kills a node and starts it again: the sessions are still there", async () => {
+    const page = await open();
+    const user = await logIn(page, 3);
+    await press(node(page, 3), "Kill");
+    await see(badge(page, 3)).toBe("down");
+    await see(page.getByRole("log")).toMatch(/node 3\s+was ended by SIGKILL/);
+    expect(await node(page, 3).getByRole("button", { name: "Read" }).isDisabled()).toBe(true);
+    await press(node(page, 1), "Read");
+    await see(last(page, 1)).toContain(`GET /me, miss: ${user}`);
+
+    await press(node(page, 3), "Start");
+    await see(badge(page, 3)).toBe("live");
+    await press(node(page, 3), "Read");
+    await see(last(page, 3)).toContain(`GET /me, miss: ${user}`);
+  });
+
+  test("pauses Redis: what is in memory is served for a lease, all else fails, until Redis goes on", async () => {
+    const page = await open();
+    const user = await logIn(page, 1);
+    await press(page, "Pause Redis");
+    await see(page.locator("#redis")).toContain("answers nothing");
+    await press(node(page, 1), "Read");
+    await see(last(page, 1)).toContain(`GET /me, hit: ${user}`);
+    await press(node(page, 1), "Change");
+    await see(last(page, 1)).toContain("POST /theme, error 503");
+    await see(badge(page, 1)).toBe("suspect");
+
+    await press(page, "Resume Redis");
+    await see(badge(page, 1)).toBe("live");
+    await press(node(page, 1), "Read");
+    await see(last(page, 1)).toContain(`GET /me, miss: ${user}`);
+  });
+
+  test("says so when a node dies in the middle of a request", async () => {
+    const page = await open();
+    await logIn(page, 2);
+    await press(page, "Pause Redis");
+    await see(page.locator("#redis")).toContain("answers nothing");
+    const sent = page.waitForRequest(/\/theme/);
+    await press(node(page, 2), "Change");
+    await sent;
+    await press(node(page, 2), "Kill");
+    await see(page.getByRole("log")).toMatch(/node 2\s+POST \/theme\S+: socket hang up/);
+    await press(page, "Resume Redis");
+    await press(node(page, 2), "Start");
+    await see(badge(page, 2)).toBe("live");
+  });
+
+  test("sends traffic, and counts the commands it saves, from the start or anew", async () => {
+    const page = await open({ viewport: { width: 1200, height: 960 } });
+    await press(page, "Send traffic");
+    for (const number of NODES) {
+      const hits = await figure(node(page, number), '[data-part="hits"]');
+      await expect
+        .poll(() => figure(node(page, number), '[data-part="hits"]'), PATIENCE)
+        .toBeGreaterThan(hits + 5);
+    }
+    const before = await figure(page, "#there");
+    await press(page, "Count anew");
+    // The click only asks for it, so what is large may still be the old count.
+    await expect.poll(() => figure(page, "#there"), PATIENCE).toBeLessThan(before);
+    await expect.poll(() => figure(page, "#there"), PATIENCE).toBeGreaterThan(100);
+    if (process.env["UPDATE_SCREENSHOT"]) await takePicture(page);
+    await press(page, "Stop traffic");
+    await page.getByRole("button", { name: "Send traffic" }).waitFor();
+    const commands = "['saved', 'there', 'here', 'requests', 'background']";
+    const figures = (await page.evaluate(
+      `${commands}.map((id) => Number(document.getElementById(id).textContent.replaceAll(",", "")))`,
+    )) as number[];
+    const [saved, there = 0, here = 0, requests = 0, background = 0] = figures;
+    expect(saved).toBe(there - here);
+    expect(here).toBe(requests + background);
+    expect(requests).toBeLessThan(there);
+
+    await press(page, "Count anew");
+    await expect.poll(() => figure(page, "#there"), PATIENCE).toBeLessThan(there);
+  });
+
+  test.each([{ width: 360 }, { width: 820 }, { width: 1280 }])(
+    "overflows no window of $width px",
+    async ({ width }) => {
+      const page = await open({ viewport: { width, height: 800 } });
+      await logIn(page, 2);
+      expect(await widthOf(page)).toBeLessThanOrEqual(width);
+    },
+  );
+
+  test("is dark where the dark is preferred", async () => {
+    const colours = await Promise.all(
+      (["light", "dark"] as const).map(async (colorScheme) => {
+        const page = await open({ colorScheme });
+        return coloursOf(page);
+      }),
+    );
+    expect(colours).toEqual([LIGHT, DARK]);
+  });
+
+  test("lets nothing fly for those who want less motion", async () => {
+    const page = await open({ reducedMotion: "reduce" });
+    let hasFlown = false;
+    void flies(page, "message").then(
+      () => {
+        hasFlown = true;
+      },
+      () => {},
+    );
+    await logIn(page, 1);
+    await see(page.getByRole("log")).toMatch(/heard from node 1/);
+    expect(hasFlown).toBe(false);
+  });
+
+  test("takes no orders from other pages, and answers to no other name", async () => {
+    const foreign = { origin: "https://example.org" };
+    expect(await statusOf("/page/nodes/1/kill", "POST", foreign)).toBe(403);
+    expect(await statusOf("/page/nodes/1/kill", "POST", { host: "example.org" })).toBe(403);
+    expect(await statusOf("/", "GET", { host: "example.org" })).toBe(403);
+    expect(await statusOf("/page/nodes/4/kill", "POST")).toBe(409);
+    expect(await statusOf("/page/..%2fmain.ts", "GET")).toBe(404);
+    const page = await open();
+    expect(await badge(page, 1).innerText()).toBe("live");
+  });
+
+  test("says that the demo is gone, and is there again when the demo is", async () => {
+    const page = await open();
+    const { port } = new URL(origin);
+    demo.process.kill("SIGINT");
+    expect(await demo.exitCode(), demo.output).toBe(0);
+    await see(page.locator("#link")).toContain("does not answer");
+    demo = new Demo({ ownRedis: true, port: Number(port) });
+    expect(await demo.origin()).toBe(origin);
+    await see(page.locator("#link")).toBe("connected");
+    await logIn(page, 1);
+  });
+});
+
+test("the page leaves a Redis that the demo has not started alone, and says why", async () => {
+  const guest = new Demo();
+  onTestFinished(async () => {
+    guest.process.kill("SIGKILL");
+    await guest.exitCode();
+  });
+  const at = await guest.origin();
+  const page = await open({}, at);
+  expect(await page.getByRole("button", { name: "Pause Redis" }).isDisabled()).toBe(true);
+  await see(page.locator("#redis")).toContain("the demo has not started it");
+  const response = await fetch(`${at}/page/redis/pause`, { method: "POST" });
+  expect(response.status).toBe(409);
+
+  // This concerns connections of the demo's own.
+  await press(node(page, 2), "Cut subscriber");
+  await see(badge(page, 2)).toBe("suspect");
+  await press(node(page, 2), "Join again");
+  await see(badge(page, 2)).toBe("live");
+});
+
+async function statusOf(path: string, method: string, headers: Record<string, string> = {}): Promise<number> {
+  const { hostname, port } = new URL(origin);
+  const asked = request({ hostname, port, path, method, headers }).end();
+  const [response] = await once(asked, "response");
+  response.resume();
+  return response.statusCode;
+}

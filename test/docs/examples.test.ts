@@ -1,0 +1,190 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { io } from "socket.io-client";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import { eventually } from "../support/eventually.ts";
+import { type ExampleProcess, startExample, Visitor } from "../support/example-process.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
+
+/** Examples keep to the default prefix, as their readers will: so they get a server of their own. */
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await startRedis({ own: true });
+});
+afterAll(() => redis?.stop());
+
+const ADA = { user: "ada", password: "lovelace" };
+
+function startTwo(file: string, modules?: Record<string, string>): Promise<ExampleProcess[]> {
+  return Promise.all([1, 2].map(() => startExample(file, redis.url, modules)));
+}
+
+const WEB = [
+  ["Express 5", "express/server.mjs"],
+  ["Express 4", "express/server.mjs", { express: "express4" }],
+  ["CommonJS", "commonjs/server.cjs"],
+  ["TypeScript", "typescript/server.ts"],
+  ["Passport", "passport/server.mjs"],
+  ["Fastify", "fastify/server.mjs"],
+  ["NestJS", "nestjs/main.ts"],
+] as const;
+
+test.each(WEB)("%s: login, change and logout on two processes", async (_name, file, modules?) => {
+  const [a, b] = (await startTwo(file, modules)) as [ExampleProcess, ExampleProcess];
+  const visitor = new Visitor();
+  expect((await visitor.get(a, "/me")).status).toBe(401);
+  expect(await visitor.post(a, "/login", ADA)).toEqual({ status: 200, body: { user: "ada" } });
+
+  expect(await visitor.get(b, "/me")).toEqual({ status: 200, body: { user: "ada", visits: 0 } });
+  expect(await visitor.post(b, "/visit")).toEqual({ status: 200, body: { visits: 1 } });
+  await eventually(async () => {
+    expect((await visitor.get(a, "/me")).body).toEqual({ user: "ada", visits: 1 });
+    return true;
+  });
+  expect(await visitor.post(a, "/visit")).toEqual({ status: 200, body: { visits: 2 } });
+  await eventually(async () => {
+    expect((await visitor.get(b, "/me")).body).toEqual({ user: "ada", visits: 2 });
+    return true;
+  });
+
+  const { cookie } = visitor;
+  expect((await visitor.post(b, "/logout")).status).toBe(200);
+  visitor.cookie = cookie;
+  expect((await visitor.get(b, "/me")).status).toBe(401);
+  await eventually(async () => {
+    visitor.cookie = cookie;
+    return (await visitor.get(a, "/me")).status === 401;
+  });
+});
+
+test("Passport lets nobody in with a wrong password", async () => {
+  const app = await startExample("passport/server.mjs", redis.url);
+  const visitor = new Visitor();
+  expect((await visitor.post(app, "/login", { ...ADA, password: "byron" })).status).toBe(401);
+  expect((await visitor.get(app, "/me")).status).toBe(401);
+});
+
+test("Passport: log out everywhere", async () => {
+  const [a, b] = (await startTwo("passport/server.mjs")) as [ExampleProcess, ExampleProcess];
+  const [phone, laptop] = [new Visitor(), new Visitor()];
+  await phone.post(a, "/login", ADA);
+  await laptop.post(b, "/login", ADA);
+  expect((await phone.get(b, "/me")).status).toBe(200);
+  const { cookie } = phone;
+  expect(await laptop.post(b, "/log-out-everywhere")).toEqual({ status: 200, body: { ended: 2 } });
+  for (const app of [a, b]) {
+    await eventually(async () => {
+      phone.cookie = cookie;
+      return (await phone.get(app, "/me")).status === 401;
+    });
+  }
+});
+
+test("account: devices are listed without their ids, and the others are logged out on every process", async () => {
+  const [a, b] = (await startTwo("account/server.mjs")) as [ExampleProcess, ExampleProcess];
+  const [phone, laptop, stranger] = [new Visitor(), new Visitor(), new Visitor()];
+  await phone.post(a, "/login", { user: "ada" });
+  await laptop.post(b, "/login", { user: "ada" });
+  await stranger.post(b, "/login", { user: "bob" });
+  const { devices } = (await phone.get(b, "/account/devices")).body as { devices: { isThis: boolean }[] };
+  expect(devices.map(({ isThis }) => isThis)).toEqual([false, true]);
+  const [, sid = ""] = /s%3A([^.]+)\./.exec(phone.cookie) ?? [];
+  expect(sid).not.toBe("");
+  expect(JSON.stringify(devices)).not.toContain(sid);
+
+  const { cookie } = laptop;
+  expect((await phone.post(a, "/account/log-out-others")).body).toEqual({ ended: 1 });
+  for (const app of [a, b]) {
+    await eventually(async () => {
+      laptop.cookie = cookie;
+      return (await laptop.get(app, "/account/devices")).status === 401;
+    });
+    expect((await phone.get(app, "/account/devices")).status).toBe(200);
+    expect((await stranger.get(app, "/account/devices")).status).toBe(200);
+  }
+  expect((await phone.post(b, "/account/log-out-everywhere")).body).toEqual({ ended: 1 });
+});
+
+test.each([
+  ["Fastify", "fastify/server.mjs", { code: 0, signal: null }],
+  // Nest sends itself the signal again when all is closed.
+  ["NestJS", "nestjs/main.ts", { code: null, signal: "SIGTERM" }],
+])("%s closes the store and ends by itself on SIGTERM", async (_name, file, how) => {
+  const app = await startExample(file, redis.url);
+  await new Visitor().post(app, "/login", ADA);
+  app.child.kill("SIGTERM");
+  expect(await app.ended).toEqual(how);
+  expect(app.output().split("\n").filter(Boolean)).toEqual([expect.stringContaining("listening"), "stopped"]);
+});
+
+test("Socket.IO: sockets on two processes share the session, and go when it ends on either", async () => {
+  const [a, b] = (await startTwo("socket.io/server.mjs")) as [ExampleProcess, ExampleProcess];
+  const visitor = new Visitor();
+  const connect = (to: ExampleProcess) => {
+    const socket = io(to.url, {
+      extraHeaders: { cookie: visitor.cookie },
+      reconnection: false,
+      forceNew: true,
+    });
+    onTestFinished(() => {
+      socket.disconnect();
+    });
+    return socket;
+  };
+  const stranger = connect(a);
+  const [refusal] = await new Promise<[Error]>((resolve) => {
+    stranger.on("connect_error", (error) => resolve([error]));
+  });
+  expect(refusal.message).toBe("not logged in");
+
+  await visitor.post(a, "/login", ADA);
+  const sockets = [connect(a), connect(b)] as const;
+  await Promise.all(sockets.map((socket) => eventually(() => socket.connected)));
+  expect(await sockets[0].emitWithAck("visit")).toEqual({ visits: 1 });
+  await eventually(async () => {
+    const { visits } = await sockets[1].emitWithAck("visit");
+    return visits > 1;
+  });
+
+  const gone = Promise.all(
+    sockets.map((socket) => new Promise((resolve) => socket.on("disconnect", resolve))),
+  );
+  expect((await visitor.post(a, "/logout")).status).toBe(200);
+  expect(await gone).toEqual(["io server disconnect", "io server disconnect"]);
+});
+
+test("OpenTelemetry: trips to Redis are spans within their request, and tell no session id", async () => {
+  const app = await startExample("opentelemetry/server.mjs", redis.url);
+  const visitor = new Visitor();
+  await visitor.get(app, "/");
+  expect((await visitor.get(app, "/")).body).toEqual({ views: 2 });
+  const spans = () =>
+    app
+      .output()
+      .split("\n")
+      .filter((line) => line.startsWith("{"))
+      .map(
+        (line) => JSON.parse(line) as { name: string; parent?: string; attributes: Record<string, unknown> },
+      );
+  await eventually(() => spans().filter(({ name }) => name === "GET /").length === 2);
+  await eventually(() => spans().filter(({ name }) => name === "session set").length === 2);
+  for (const { name, parent, attributes } of spans()) {
+    if (name === "GET /") continue;
+    expect(parent).toMatch(/^[0-9a-f]{16}$/);
+    expect(attributes).toMatchObject({
+      "session.operation": name.replace("session ", ""),
+      "session.label": expect.stringMatching(/^[0-9a-f]{16}$/),
+      "session.found": true,
+    });
+  }
+  const [, sid = ""] = /s%3A([^.]+)\./.exec(visitor.cookie) ?? [];
+  expect(sid).not.toBe("");
+  expect(app.output()).not.toContain(sid);
+});
+
+test("the list of examples names every one", () => {
+  const folder = new URL("../../docs/examples/", import.meta.url);
+  const listed = readFileSync(new URL("README.md", folder), "utf8");
+  const named = [...listed.matchAll(/^\| \[[^\]]+\]\(([^/)]+)/gm)].map(([, name]) => name as string);
+  const there = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  expect([...new Set(named)].sort()).toEqual(there.map(({ name }) => name).sort());
+});
