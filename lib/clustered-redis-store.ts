@@ -4,14 +4,14 @@ import { type Callback, deliver } from "./callback.ts";
 import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options/options.ts";
 import type { IndexBy } from "./options/types.ts";
-import { tellEvent } from "./reporting/diagnostics.ts";
+import { publishEvent } from "./reporting/diagnostics.ts";
 import type {
   ClusterStats,
   IdentifiedSession,
   ListedSession,
   StoreEvents,
   StoreHealth,
-} from "./reporting/store-reports.ts";
+} from "./reporting/types.ts";
 import { IndexedSessions, type ReindexOptions, type ReindexProgress } from "./sessions/secondary-index.ts";
 import { SharedSessions } from "./sessions/session-operations.ts";
 import { AllSessions } from "./sessions/session-scan.ts";
@@ -332,7 +332,7 @@ export class ClusteredRedisStore extends Store {
   /** An observer that throws must harm nobody but the application, as an uncaught exception. */
   #emit<E extends keyof StoreEvents>(event: E, ...args: StoreEvents[E]): void {
     try {
-      tellEvent(event, args, this.coordinator?.nodeId ?? "");
+      publishEvent(event, args, this.coordinator?.nodeId ?? "");
       this.emit(event, ...args);
     } catch (error) {
       process.nextTick(() => {

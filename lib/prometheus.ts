@@ -9,7 +9,7 @@ import {
   type Registry,
   type RegistryContentType,
 } from "prom-client";
-import { shown } from "./reporting/errors.ts";
+import { optionError } from "./reporting/errors.ts";
 import { COUNTERS, GAUGES, type MeteredStore, STATES } from "./store-metrics.ts";
 
 export type { MeteredStore } from "./store-metrics.ts";
@@ -52,11 +52,14 @@ const setOf = new WeakMap<object, MetricSet>();
 export function collectStoreMetrics(store: MeteredStore, options: StoreMetricsOptions = {}): () => void {
   const { prefix = "clustered_redis_store_", name = "default" } = options;
   const register = (options.register ?? globalRegistry) as Registry;
-  if (!store?.cacheStats || !store.clusterStats) refuse("store", "a ClusteredRedisStore", store);
-  if (typeof name !== "string" || name === "") refuse("name", "a string that is not empty", name);
+  if (!store?.cacheStats || !store.clusterStats)
+    throw optionError("collectStoreMetrics: store", "a ClusteredRedisStore", store);
+  if (typeof name !== "string" || name === "")
+    throw optionError("collectStoreMetrics: name", "a string that is not empty", name);
   const state = register.getSingleMetric(`${prefix}state`);
   const { metrics, stores } = (state && setOf.get(state)) ?? define(register, prefix);
-  if (stores.has(name)) refuse("name", "one that no other collected store has", name);
+  if (stores.has(name))
+    throw optionError("collectStoreMetrics: name", "one that no other collected store has", name);
   const metered: Metered = { store, seen: new Map() };
   stores.set(name, metered);
   return () => {
@@ -73,7 +76,8 @@ export function collectStoreMetrics(store: MeteredStore, options: StoreMetricsOp
 function define(register: Registry, prefix: string): MetricSet {
   const names = [...COUNTERS, ...GAUGES, ["state"] as const].map(([name]) => prefix + name);
   const taken = names.find((name) => register.getSingleMetric(name));
-  if (taken !== undefined) refuse("prefix", `one with which "${taken}" is not taken`, prefix);
+  if (taken !== undefined)
+    throw optionError("collectStoreMetrics: prefix", `one with which "${taken}" is not taken`, prefix);
   const stores: MetricSet["stores"] = new Map();
   const metrics = new Map<string, Counter | Gauge>();
   const common = (name: string, help: string) => ({
@@ -128,8 +132,4 @@ function collectWith<T>(collect: (metric: T) => void): (this: T) => void {
   return function () {
     collect(this);
   };
-}
-
-function refuse(option: string, expected: string, got: unknown): never {
-  throw new TypeError(`collectStoreMetrics: ${option}: expected ${expected}, got ${shown(got)}`);
 }

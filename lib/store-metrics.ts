@@ -1,5 +1,5 @@
 import type { ClusteredRedisStore } from "./clustered-redis-store.ts";
-import type { ClusterState } from "./reporting/store-reports.ts";
+import type { ClusterState } from "./reporting/types.ts";
 
 /** What metrics are made of: any `ClusteredRedisStore`, from `import` or from `require`. */
 export type MeteredStore = Pick<ClusteredRedisStore, "cacheStats" | "clusterStats">;

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
-import type { ClusterState } from "../reporting/store-reports.ts";
+import type { ClusterState } from "../reporting/types.ts";
 import { HeardMessages } from "./heard-messages.ts";
 import { decodeMessage, encodeMessage, type MessageContent } from "./messages.ts";
 import { OwnWrites } from "./own-writes.ts";

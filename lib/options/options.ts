@@ -6,7 +6,7 @@ import {
   type RedisSubscriberSource,
 } from "../redis/client.ts";
 import { INDEX_PREFIX } from "../redis/index-commands.ts";
-import { shown } from "../reporting/errors.ts";
+import { describeValue, optionError } from "../reporting/errors.ts";
 import type { IndexBy, ResolveConflict, Serializer, SessionTtl } from "./types.ts";
 
 /** The cache of this process. */
@@ -171,7 +171,7 @@ function resolveCluster(given: Record<string, unknown>, client: RedisStoreClient
   const heartbeatMs = milliseconds("cluster.heartbeatMs", given["heartbeatMs"], 1_000);
   const leaseMs = milliseconds("cluster.leaseMs", given["leaseMs"], 3_000);
   if (leaseMs <= heartbeatMs) {
-    throw wrong("cluster.leaseMs", `more than cluster.heartbeatMs (${heartbeatMs})`, leaseMs);
+    throw optionError("cluster.leaseMs", `more than cluster.heartbeatMs (${heartbeatMs})`, leaseMs);
   }
   return {
     nodeId: text("cluster.nodeId", given["nodeId"], randomUUID, { longest: 256 }),
@@ -202,17 +202,18 @@ function clientOf(name: string, client: unknown): RedisStoreClient {
   if (kind === undefined) {
     const isIoredis =
       client !== null && typeof client === "object" && "status" in client && "multi" in client;
-    throw wrong(name, takes, client, isIoredis ? "an ioredis client" : undefined);
+    throw optionError(name, takes, client, isIoredis ? "an ioredis client" : undefined);
   }
   const { options, _options } = client as { options?: QueueOptions; _options?: { defaults?: QueueOptions } };
   const longest = options?.commandsQueueMaxLength ?? _options?.defaults?.commandsQueueMaxLength;
   if (longest !== undefined) {
     // MULTI and SET may be queued and EXEC refused; the connection is then left within a transaction.
     const why = "when its queue is full, node-redis cuts transactions in two";
-    const got = shown(longest);
+    const got = describeValue(longest);
     throw new TypeError(`${name}: expected one without commandsQueueMaxLength (${why}), got ${got}`);
   }
-  if (!("withTypeMapping" in (client as object))) throw wrong(name, takes, client, "node-redis 4 or older");
+  if (!("withTypeMapping" in (client as object)))
+    throw optionError(name, takes, client, "node-redis 4 or older");
   return client as RedisStoreClient;
 }
 
@@ -220,14 +221,14 @@ function subscriberOf(subscriber: unknown, client: RedisStoreClient): RedisSubsc
   const name = "cluster.subscriber";
   const kind = kindOf(client);
   if (kind === "cluster" && subscriber != null) {
-    throw wrong(name, "nothing with a Cluster client, whose nodes' own are duplicated", subscriber);
+    throw optionError(name, "nothing with a Cluster client, whose nodes' own are duplicated", subscriber);
   }
   if (typeof subscriber === "function") return subscriber as () => RedisStoreClient;
   const candidate = subscriber == null ? client : clientOf(name, subscriber);
   const given = kindOf(candidate);
   // Whoever listens must be where the client writes, after a failover, too.
   if (given !== kind && given !== "pool" && !(kind === "pool" && given === "single")) {
-    throw wrong(
+    throw optionError(
       name,
       `a client of the same kind as client (${kind})`,
       subscriber,
@@ -247,7 +248,7 @@ function subscriberOf(subscriber: unknown, client: RedisStoreClient): RedisSubsc
 
 function groupOf(name: string, value: unknown, keys: readonly string[] | undefined): Record<string, unknown> {
   if (value === null || typeof value !== "object" || Array.isArray(value))
-    throw wrong(name, "an object", value);
+    throw optionError(name, "an object", value);
   const unknownKey = keys && Object.keys(value).find((key) => !keys.includes(key));
   if (unknownKey !== undefined) {
     throw new TypeError(`${name}.${unknownKey}: there is no such option; there are ${keys?.join(", ")}`);
@@ -263,7 +264,7 @@ function switchable(
 ): Record<string, unknown> | undefined {
   if (value === false) return undefined;
   if (value == null || value === true) return {};
-  if (typeof value !== "object") throw wrong(name, "an object or a boolean", value);
+  if (typeof value !== "object") throw optionError(name, "an object or a boolean", value);
   const group = groupOf(name, value, keys);
   return flag(`${name}.enabled`, group["enabled"], true) ? group : undefined;
 }
@@ -274,31 +275,36 @@ function ttl(value: unknown): SessionTtl {
   if (typeof value === "number" && value > 0 && Number.isFinite(value)) return value;
   const takes =
     "a positive number of seconds or a function of the session (for sessions without end: disableTTL)";
-  throw wrong("ttl", takes, value);
+  throw optionError("ttl", takes, value);
 }
 
 function serializer(value: unknown): Serializer {
   if (value == null) return JSON as Serializer;
   const { parse, stringify } = value as Partial<Serializer>;
   if (typeof parse === "function" && typeof stringify === "function") return value as Serializer;
-  throw wrong("serializer", "an object with the functions parse and stringify", value);
+  throw optionError("serializer", "an object with the functions parse and stringify", value);
 }
 
 function merge(onConflict: unknown, resolve: unknown): ResolvedOptions["merge"] {
   if (onConflict != null && onConflict !== "overwrite" && onConflict !== "merge") {
-    throw wrong("onConflict", '"overwrite" or "merge"', onConflict);
+    throw optionError("onConflict", '"overwrite" or "merge"', onConflict);
   }
-  if (resolve != null && typeof resolve !== "function") throw wrong("resolveConflict", "a function", resolve);
+  if (resolve != null && typeof resolve !== "function")
+    throw optionError("resolveConflict", "a function", resolve);
   if (onConflict === "merge") return { resolve: (resolve as ResolveConflict | null) ?? undefined };
-  if (resolve != null) throw wrong("resolveConflict", 'onConflict: "merge" beside it', onConflict);
+  if (resolve != null) throw optionError("resolveConflict", 'onConflict: "merge" beside it', onConflict);
   return undefined;
 }
 
 function indexBy(value: unknown, prefix: string): IndexBy | undefined {
   if (value == null) return undefined;
-  if (typeof value !== "function") throw wrong("indexBy", "a function of the session", value);
+  if (typeof value !== "function") throw optionError("indexBy", "a function of the session", value);
   if ((INDEX_PREFIX + prefix).startsWith(prefix)) {
-    throw wrong("prefix", `one that the keys of indexBy, "${INDEX_PREFIX}…", do not begin with`, prefix);
+    throw optionError(
+      "prefix",
+      `one that the keys of indexBy, "${INDEX_PREFIX}…", do not begin with`,
+      prefix,
+    );
   }
   return value as IndexBy;
 }
@@ -306,25 +312,25 @@ function indexBy(value: unknown, prefix: string): IndexBy | undefined {
 function touchAfter(value: unknown): number | undefined {
   if (value == null) return undefined;
   if (typeof value === "number" && value >= 0 && Number.isFinite(value)) return value;
-  throw wrong("touchAfterMs", "0 or a positive number of milliseconds", value);
+  throw optionError("touchAfterMs", "0 or a positive number of milliseconds", value);
 }
 
 function milliseconds(name: string, value: unknown, byDefault: number): number {
   if (value == null) return byDefault;
   if (typeof value === "number" && value >= 1 && value <= LONGEST_MS) return value;
-  throw wrong(name, `a number of milliseconds from 1 to ${LONGEST_MS}`, value);
+  throw optionError(name, `a number of milliseconds from 1 to ${LONGEST_MS}`, value);
 }
 
 function count(name: string, value: unknown, byDefault: number): number {
   if (value == null) return byDefault;
   if (Number.isSafeInteger(value) && (value as number) >= 1) return value as number;
-  throw wrong(name, "a whole number from 1", value);
+  throw optionError(name, "a whole number from 1", value);
 }
 
 function flag(name: string, value: unknown, byDefault: boolean): boolean {
   if (value == null) return byDefault;
   if (typeof value === "boolean") return value;
-  throw wrong(name, "a boolean", value);
+  throw optionError(name, "a boolean", value);
 }
 
 function text(
@@ -335,9 +341,5 @@ function text(
 ): string {
   if (value == null) return typeof byDefault === "string" ? byDefault : byDefault();
   if (typeof value === "string" && value.length <= longest && (mayBeEmpty || value !== "")) return value;
-  throw wrong(name, `a string of ${mayBeEmpty ? 0 : 1} to ${longest} characters`, value);
-}
-
-function wrong(name: string, takes: string, got: unknown, gotInWords = shown(got)): TypeError {
-  return new TypeError(`${name}: expected ${takes}, got ${gotInWords}`);
+  throw optionError(name, `a string of ${mayBeEmpty ? 0 : 1} to ${longest} characters`, value);
 }

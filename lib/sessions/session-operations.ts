@@ -10,7 +10,7 @@ import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import { type Announcement, RedisSender } from "../redis/executor.ts";
 import { type IndexChange, SessionIndex } from "../redis/index-commands.ts";
 import { SessionRepository, type SidsPage } from "../redis/session-commands.ts";
-import { type StoreOperation, traced } from "../reporting/diagnostics.ts";
+import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import { coordinatorOf, type SessionHandlers } from "./session-messages.ts";
 import { StoredSession } from "./stored-session.ts";
@@ -338,7 +338,8 @@ export class SharedSessions {
     isFound?: (result: T) => boolean,
   ): Promise<T> {
     const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
-    return traced(operation, sid, this.coordinator?.nodeId ?? "", () => this.within(what, work), isFound);
+    const nodeId = this.coordinator?.nodeId ?? "";
+    return traceOperation(operation, sid, nodeId, () => this.within(what, work), isFound);
   }
 
   #stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {

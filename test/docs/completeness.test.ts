@@ -18,7 +18,7 @@ function membersOf(file: string, name: string): string[] {
   return found?.members.map((member) => member.name?.getText() ?? "") ?? [];
 }
 
-const events = membersOf("reporting/store-reports.ts", "StoreEvents");
+const events = membersOf("reporting/types.ts", "StoreEvents");
 const store = new ClusteredRedisStore({ client: createClient(), cluster: false });
 const stats = [...Object.keys(store.cacheStats), ...Object.keys(store.clusterStats)];
 
