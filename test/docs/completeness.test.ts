@@ -1,9 +1,8 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createClient } from "redis";
 import ts from "typescript";
 import { expect, test } from "vitest";
-import { ClusteredRedisStore } from "../../lib/index.ts";
+import { CACHE_STATS, CLUSTER_STATS } from "../../lib/reporting/counters.ts";
 import { ROOT } from "./markdown.ts";
 
 const textOf = (path: string) => readFileSync(join(ROOT, path), "utf8");
@@ -19,8 +18,8 @@ function membersOf(file: string, name: string): string[] {
 }
 
 const events = membersOf("reporting/types.ts", "StoreEvents");
-const store = new ClusteredRedisStore({ client: createClient(), cluster: false });
-const stats = [...Object.keys(store.cacheStats), ...Object.keys(store.clusterStats)];
+// The last three have no metric that is just their value, and so no row.
+const stats = [...Object.keys(CACHE_STATS), ...Object.keys(CLUSTER_STATS), "hitRate", "nodeId", "state"];
 
 test.each(["README.md", "docs/guides/troubleshooting.md"])("%s names every event and every stat", (page) => {
   expect(events).toContain("suspect");
