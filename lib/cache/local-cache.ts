@@ -19,6 +19,9 @@ export interface LocalCacheStats extends StatsOf<typeof CACHE_STATS> {
   readonly hitRate: number;
 }
 
+/** The limits of a cache that is given none; the store's option `localCache` has the same. */
+export const DEFAULT_LIMITS = { ttlMs: 30_000, maxSize: 10_000, maxBytes: 67_108_864 } as const;
+
 const OLDEST_AND_NEWEST = 0;
 const FIRST_ROOM = 64;
 /** Deadlines are counted from the last clear, in 32 bits; half of that is as far as time and the longest ttl may each go. */
@@ -62,9 +65,9 @@ export class LocalCache<V> {
 
   /** @throws TypeError when a limit is not a positive number (`maxSize`: a whole one, up to 16,777,216). */
   constructor(limits: LocalCacheLimits = {}) {
-    this.#ttlMs = Math.min(positive("ttlMs", limits.ttlMs ?? 30_000), HALF_MS);
-    this.#maxSize = positive("maxSize", limits.maxSize ?? 10_000);
-    this.#maxBytes = positive("maxBytes", limits.maxBytes ?? 64 * 1024 * 1024);
+    this.#ttlMs = Math.min(positive("ttlMs", limits.ttlMs ?? DEFAULT_LIMITS.ttlMs), HALF_MS);
+    this.#maxSize = positive("maxSize", limits.maxSize ?? DEFAULT_LIMITS.maxSize);
+    this.#maxBytes = positive("maxBytes", limits.maxBytes ?? DEFAULT_LIMITS.maxBytes);
     if (!Number.isInteger(this.#maxSize) || this.#maxSize > MOST_ENTRIES) {
       throw new TypeError(
         `LocalCache: maxSize: expected a whole number up to ${MOST_ENTRIES}, got ${this.#maxSize}`,
