@@ -91,10 +91,8 @@ export function group<Table extends OptionTable & { readonly enabled: Option<boo
 ): Option<boolean | Given<Table>, Omit<Values<Table>, "enabled"> | undefined> {
   return (given, name) => {
     if (given === false) return undefined;
-    if (given != null && given !== true && typeof given !== "object") {
-      throw optionError(name, "an object or a boolean", given);
-    }
-    const members = given == null || given === true ? {} : requireObject(given, name);
+    const members = given === true ? {} : (given ?? {});
+    if (!isObject(members)) throw optionError(name, "an object or a boolean", given);
     const unknownName = Object.keys(members).find((member) => !Object.hasOwn(table, member));
     if (unknownName !== undefined) {
       const known = Object.keys(table).join(", ");
@@ -106,9 +104,6 @@ export function group<Table extends OptionTable & { readonly enabled: Option<boo
   };
 }
 
-/** @throws TypeError if `given` is not a plain object */
-export function requireObject(given: unknown, name: string): Readonly<Record<string, unknown>> {
-  if (given !== null && typeof given === "object" && !Array.isArray(given))
-    return given as Record<string, unknown>;
-  throw optionError(name, "an object", given);
+export function isObject(given: unknown): given is Readonly<Record<string, unknown>> {
+  return given !== null && typeof given === "object" && !Array.isArray(given);
 }

@@ -9,11 +9,11 @@ import {
   flag,
   type Given,
   group,
+  isObject,
   milliseconds,
   type Option,
   option,
   readOptions,
-  requireObject,
   text,
   type Values,
 } from "./option.ts";
@@ -87,7 +87,7 @@ export const STORE_OPTIONS = {
     default: 86_400,
     expected:
       "a positive number of seconds or a function of the session (for sessions without end: disableTTL)",
-    accepts: (given) => typeof given === "function" || (isFiniteNumber(given) && given > 0),
+    accepts: (given) => typeof given === "function" || (Number.isFinite(given) && (given as number) > 0),
   }) as Option<SessionTtl>,
   /** Whether sessions never expire in Redis. @default false */
   disableTTL: flag({ default: false }) as Option<boolean>,
@@ -128,7 +128,7 @@ export const STORE_OPTIONS = {
    */
   touchAfterMs: option({
     expected: "0 or a positive number of milliseconds",
-    accepts: (given) => isFiniteNumber(given) && given >= 0,
+    accepts: (given) => Number.isFinite(given) && (given as number) >= 0,
   }) as Option<number, number | undefined>,
   /**
    * The value by which sessions are found, for example the id of their user; `sessionsOf`, `countOf` and `destroyAllOf`
@@ -175,7 +175,8 @@ export interface ResolvedOptions
  * @throws TypeError that names the option, the expected and the actual value
  */
 export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOptions {
-  const given = requireObject(options, "options");
+  const given: unknown = options;
+  if (!isObject(given)) throw optionError("options", "an object", given);
   const client = requireClient(given["client"], "client");
   const { cluster, onConflict, resolveConflict, ...values } = readOptions(STORE_OPTIONS, given);
   const { prefix, indexBy } = values;
@@ -205,8 +206,4 @@ function resolveCluster(cluster: ClusterValues, client: RedisStoreClient): Resol
     subscriber: subscriberFor(client, subscriber),
     expiredChannel: expiredEvents ? expiredChannelOf(client) : undefined,
   };
-}
-
-function isFiniteNumber(given: unknown): given is number {
-  return Number.isFinite(given);
 }

@@ -25,7 +25,7 @@ export const CACHE_STATS = {
   /** Reads that found a live entry. */
   hits: { kind: "counter", metric: "cache_hits_total", help: "Reads answered from the cache" },
   /** Reads that found none. */
-  misses: { kind: "counter", metric: "cache_misses_total", help: "Reads of sessions that were not cached" },
+  misses: { kind: "counter", metric: "cache_misses_total", help: "Reads of sessions not in the cache" },
   /** Live entries removed to make room for others; expired entries are not counted. */
   evictions: { kind: "counter", metric: "cache_evictions_total", help: "Live sessions removed to make room" },
   /** Entries held now, including expired ones that have not been removed yet. */
@@ -37,55 +37,23 @@ export const CACHE_STATS = {
 /** The stats of `ClusteredRedisStore.clusterStats`. */
 export const CLUSTER_STATS = {
   /** Messages published with a write that Redis acknowledged. */
-  messagesPublished: {
-    kind: "counter",
-    metric: "messages_published_total",
-    help: "Messages published with writes",
-  },
+  messagesPublished: { kind: "counter", metric: "messages_published_total", help: "Messages published" },
   /** Messages received, including own and invalid ones. */
-  messagesReceived: {
-    kind: "counter",
-    metric: "messages_received_total",
-    help: "Messages received, own included",
-  },
+  messagesReceived: { kind: "counter", metric: "messages_received_total", help: "Messages received" },
   /** Received messages that were invalid, of an unknown version or for another prefix. */
-  messagesIgnored: {
-    kind: "counter",
-    metric: "messages_ignored_total",
-    help: "Invalid or foreign messages ignored",
-  },
+  messagesIgnored: { kind: "counter", metric: "messages_ignored_total", help: "Messages ignored" },
   /** Received messages that invalidated sessions. */
-  invalidations: {
-    kind: "counter",
-    metric: "invalidations_total",
-    help: "Messages that invalidated sessions",
-  },
+  invalidations: { kind: "counter", metric: "invalidations_total", help: "Invalidations received" },
   /** How often the whole cache was dropped. */
   flushes: { kind: "counter", metric: "cache_flushes_total", help: "Times the whole cache was dropped" },
   /** Replies and writes not cached because a newer change was known by then. */
-  fencedFills: {
-    kind: "counter",
-    metric: "fenced_fills_total",
-    help: "Outdated replies that were not cached",
-  },
+  fencedFills: { kind: "counter", metric: "fenced_fills_total", help: "Outdated replies not cached" },
   /** Saves and touches refused because they would have restored a destroyed session. */
-  resurrections: {
-    kind: "counter",
-    metric: "resurrections_total",
-    help: "Saves of destroyed sessions refused",
-  },
+  resurrections: { kind: "counter", metric: "resurrections_total", help: "Refused saves of ended sessions" },
   /** With `onConflict: "merge"`: how often a save found a newer version in Redis. */
-  conflicts: {
-    kind: "counter",
-    metric: "conflicts_total",
-    help: "Saves that found a newer version in Redis",
-  },
+  conflicts: { kind: "counter", metric: "conflicts_total", help: "Saves that found a newer version" },
   /** Touches that Redis did not acknowledge. */
-  failedTouches: {
-    kind: "counter",
-    metric: "failed_touches_total",
-    help: "Touches that Redis did not acknowledge",
-  },
+  failedTouches: { kind: "counter", metric: "failed_touches_total", help: "Touches not acknowledged" },
   /** Time since the newest returned heartbeat was sent, in milliseconds; null if none has verified the subscription. */
   leaseAgeMs: {
     kind: "gauge",
