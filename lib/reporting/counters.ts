@@ -49,7 +49,7 @@ export const CLUSTER_STATS = {
   /** Replies and writes not cached because a newer change was known by then. */
   fencedFills: { kind: "counter", metric: "fenced_fills_total", help: "Outdated replies not cached" },
   /** Saves and touches refused because they would have restored a destroyed session. */
-  resurrections: { kind: "counter", metric: "resurrections_total", help: "Refused saves of ended sessions" },
+  resurrections: { kind: "counter", metric: "resurrections_total", help: "Saves of destroyed sessions" },
   /** With `onConflict: "merge"`: how often a save found a newer version in Redis. */
   conflicts: { kind: "counter", metric: "conflicts_total", help: "Saves that found a newer version" },
   /** Touches that Redis did not acknowledge. */
