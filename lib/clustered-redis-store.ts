@@ -4,14 +4,15 @@ import { type Callback, deliver } from "./callback.ts";
 import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options/options.ts";
 import type { IndexBy } from "./options/types.ts";
-import { tellEvent } from "./reporting/diagnostics.ts";
+import { createCounters } from "./reporting/counters.ts";
+import { publishEvent } from "./reporting/diagnostics.ts";
 import type {
   ClusterStats,
   IdentifiedSession,
   ListedSession,
   StoreEvents,
   StoreHealth,
-} from "./reporting/store-reports.ts";
+} from "./reporting/types.ts";
 import { IndexedSessions, type ReindexOptions, type ReindexProgress } from "./sessions/secondary-index.ts";
 import { SharedSessions } from "./sessions/session-operations.ts";
 import { AllSessions } from "./sessions/session-scan.ts";
@@ -36,9 +37,7 @@ export class ClusteredRedisStore extends Store {
   readonly #inHand: SessionsInHand;
   readonly #all: AllSessions;
   readonly #indexBy: IndexBy | undefined;
-  #resurrections = 0;
-  #flushes = 0;
-  #failedTouches = 0;
+  readonly #counters = createCounters();
 
   /**
    * Begins to subscribe in the background; the client need not be connected yet.
@@ -47,7 +46,7 @@ export class ClusteredRedisStore extends Store {
   constructor(options: ClusteredRedisStoreOptions) {
     super();
     const resolved = resolveOptions(options);
-    this.#sessions = new SharedSessions(resolved, {
+    this.#sessions = new SharedSessions(resolved, this.#counters, {
       invalidated: (sids, from) => {
         for (const sid of sids) this.#emit("invalidate", sid, from);
       },
@@ -63,7 +62,7 @@ export class ClusteredRedisStore extends Store {
     this.#all = new AllSessions(this.#sessions, (error) => this.#emit("clusterError", error));
     this.#indexBy = resolved.indexBy;
     this.#inHand = new SessionsInHand(resolved, this.#sessions, (sid) => {
-      this.#resurrections++;
+      this.#counters.resurrections++;
       this.#emit("resurrection", sid);
     });
   }
@@ -250,20 +249,12 @@ export class ClusteredRedisStore extends Store {
     this.localCache.resetStats();
   }
 
-  /** What this store has heard, told and refused since its start. */
+  /** Counters since the start, and the present state. */
   get clusterStats(): ClusterStats {
     return {
       nodeId: this.coordinator?.nodeId ?? "",
       state: this.coordinator?.state ?? "off",
-      messagesPublished: this.coordinator?.stats.messagesPublished ?? 0,
-      messagesReceived: this.coordinator?.stats.messagesReceived ?? 0,
-      messagesIgnored: this.coordinator?.stats.messagesIgnored ?? 0,
-      invalidations: this.coordinator?.stats.invalidations ?? 0,
-      flushes: this.#flushes,
-      fencedFills: this.#sessions.fencedFills,
-      resurrections: this.#resurrections,
-      conflicts: this.#sessions.conflicts,
-      failedTouches: this.#failedTouches,
+      ...this.#counters,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
     };
   }
@@ -311,7 +302,7 @@ export class ClusteredRedisStore extends Store {
   #touch(sid: string, session: SessionData): Promise<void> | undefined {
     try {
       return this.#inHand.touch(sid, session)?.catch((error: Error) => {
-        this.#failedTouches++;
+        this.#counters.failedTouches++;
         this.#emit("clusterError", error);
       });
     } catch (error) {
@@ -325,14 +316,14 @@ export class ClusteredRedisStore extends Store {
   }
 
   #flushed(reason: string): void {
-    this.#flushes++;
+    this.#counters.flushes++;
     this.#emit("flush", reason);
   }
 
   /** An observer that throws must harm nobody but the application, as an uncaught exception. */
   #emit<E extends keyof StoreEvents>(event: E, ...args: StoreEvents[E]): void {
     try {
-      tellEvent(event, args, this.coordinator?.nodeId ?? "");
+      publishEvent(event, args, this.coordinator?.nodeId ?? "");
       this.emit(event, ...args);
     } catch (error) {
       process.nextTick(() => {

@@ -32,6 +32,6 @@ export type {
   ListedSession,
   StoreEvents,
   StoreHealth,
-} from "./reporting/store-reports.ts";
+} from "./reporting/types.ts";
 export type { ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
 export type { StoredSession } from "./sessions/stored-session.ts";

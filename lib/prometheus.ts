@@ -9,24 +9,48 @@ import {
   type Registry,
   type RegistryContentType,
 } from "prom-client";
-import { shown } from "./reporting/errors.ts";
-import { COUNTERS, GAUGES, type MeteredStore, STATES } from "./store-metrics.ts";
+import type { ClusteredRedisStore } from "./clustered-redis-store.ts";
+import { CACHE_STATS, CLUSTER_STATS, type Stat, type StatsOf, type StatTable } from "./reporting/counters.ts";
+import { optionError } from "./reporting/errors.ts";
+import type { ClusterState } from "./reporting/types.ts";
 
-export type { MeteredStore } from "./store-metrics.ts";
+/** The part of a store that metrics are made of: any `ClusteredRedisStore`, from `import` or from `require`. */
+export type MeteredStore = Pick<ClusteredRedisStore, "cacheStats" | "clusterStats">;
 
-/** Where metrics go, and what they are called. */
+/** Where the metrics are registered, and their names. */
 export interface StoreMetricsOptions {
-  /** The registry of prom-client that they are put into. @default prom-client's global one */
+  /** The prom-client registry to add the metrics to. @default prom-client's global registry */
   readonly register?: Registry<RegistryContentType>;
-  /** What their names begin with. @default "clustered_redis_store_" */
+  /** The prefix of all metric names. @default "clustered_redis_store_" */
   readonly prefix?: string;
-  /** The value of the label `store`, by which the stores of one process are told apart. @default "default" */
+  /** The value of the label `store`, which distinguishes the stores of one process. @default "default" */
   readonly name?: string;
 }
 
+/** A stat, and how to read it from a store. */
+type ReadableStat = Stat & { readonly read: (store: MeteredStore) => number | null };
+
+function readableStats<T extends StatTable>(
+  table: T,
+  statsOf: (store: MeteredStore) => StatsOf<T>,
+): ReadableStat[] {
+  return Object.entries(table).map(([name, stat]) => ({
+    ...stat,
+    read: (store) => statsOf(store)[name as keyof T],
+  }));
+}
+
+const STATS: readonly ReadableStat[] = [
+  ...readableStats(CACHE_STATS, ({ cacheStats }) => cacheStats),
+  ...readableStats(CLUSTER_STATS, ({ clusterStats }) => clusterStats),
+];
+
+/** The values of the label `state`: the keys, so that the compiler rejects a missing one. */
+const STATES: Readonly<Record<ClusterState, true>> = { off: true, syncing: true, live: true, suspect: true };
+
 interface Metered {
   readonly store: MeteredStore;
-  /** What each counter of the store showed at the last scrape. */
+  /** The value of each counter at the last scrape, by metric. */
   readonly seen: Map<string, number>;
 }
 
@@ -36,27 +60,27 @@ interface MetricSet {
   readonly stores: Map<string, Metered>;
 }
 
-/** A set is found by its metric of the state, and so it is forgotten when the user clears the registry. */
-const setOf = new WeakMap<object, MetricSet>();
+/** Sets by their metric `state`, so that a set is dropped when the user clears the registry. */
+const metricSets = new WeakMap<object, MetricSet>();
 
 /**
- * Makes metrics of a store's stats, when they are scraped: between scrapes they cost nothing, and a scrape sends nothing
- * to Redis. A second store of the process needs a `name` of its own; it goes into the same metrics.
+ * Exports a store's stats as metrics. They are read when Prometheus scrapes: requests pay nothing, and a scrape sends nothing
+ * to Redis. Each store of a process needs its own `name`; stores with the same registry and prefix share the metrics.
  *
- * Counters never go back: they grow on after `resetCacheStats`, and lack only what was counted between the last scrape
- * and that.
+ * Counters never decrease: they continue after `resetCacheStats`, and miss only what was counted between the last scrape and
+ * the reset.
  *
- * @returns ends it: the store's series go, and with the last store the metrics
- * @throws TypeError when `store` is none, a store of that name is there already, or the registry has other metrics of these names
+ * @returns stops it: removes the store's series, and the metrics with the last store
+ * @throws TypeError when `store` is not a store, `name` is in use, or the registry already has metrics with these names
  */
 export function collectStoreMetrics(store: MeteredStore, options: StoreMetricsOptions = {}): () => void {
   const { prefix = "clustered_redis_store_", name = "default" } = options;
   const register = (options.register ?? globalRegistry) as Registry;
-  if (!store?.cacheStats || !store.clusterStats) refuse("store", "a ClusteredRedisStore", store);
-  if (typeof name !== "string" || name === "") refuse("name", "a string that is not empty", name);
+  if (!store?.cacheStats || !store.clusterStats) throw invalid("store", "a ClusteredRedisStore", store);
+  if (typeof name !== "string" || name === "") throw invalid("name", "a string that is not empty", name);
   const state = register.getSingleMetric(`${prefix}state`);
-  const { metrics, stores } = (state && setOf.get(state)) ?? define(register, prefix);
-  if (stores.has(name)) refuse("name", "one that no other collected store has", name);
+  const { metrics, stores } = (state && metricSets.get(state)) ?? define(register, prefix);
+  if (stores.has(name)) throw invalid("name", "one that no other collected store has", name);
   const metered: Metered = { store, seen: new Map() };
   stores.set(name, metered);
   return () => {
@@ -71,65 +95,63 @@ export function collectStoreMetrics(store: MeteredStore, options: StoreMetricsOp
 }
 
 function define(register: Registry, prefix: string): MetricSet {
-  const names = [...COUNTERS, ...GAUGES, ["state"] as const].map(([name]) => prefix + name);
+  const names = [...STATS.map(({ metric }) => metric), "state"].map((name) => prefix + name);
   const taken = names.find((name) => register.getSingleMetric(name));
-  if (taken !== undefined) refuse("prefix", `one with which "${taken}" is not taken`, prefix);
+  if (taken !== undefined) throw invalid("prefix", `one with which "${taken}" is not taken`, prefix);
   const stores: MetricSet["stores"] = new Map();
   const metrics = new Map<string, Counter | Gauge>();
-  const common = (name: string, help: string) => ({
-    name: prefix + name,
-    help,
-    labelNames: ["store"],
-    registers: [register],
-  });
-  for (const [name, help, read] of COUNTERS) {
-    const collect = (counter: Counter) => {
-      for (const [label, { store, seen }] of stores) {
-        const now = read(store);
-        const before = seen.get(name) ?? 0;
-        counter.inc({ store: label }, now < before ? now : now - before);
-        seen.set(name, now);
-      }
-    };
-    metrics.set(prefix + name, new Counter({ ...common(name, help), collect: collectWith(collect) }));
-  }
-  for (const [name, help, read] of GAUGES) {
-    const collect = (gauge: Gauge) => {
-      gauge.reset();
-      for (const [label, { store }] of stores) {
-        const now = read(store);
-        if (now !== null) gauge.set({ store: label }, now);
-      }
-    };
-    // Of the processes of a node:cluster, the one that has heard nothing for longest is of interest.
-    const aggregator = name === "lease_age_seconds" ? "max" : "sum";
-    const gauge = new Gauge({ ...common(name, help), aggregator, collect: collectWith(collect) });
-    metrics.set(prefix + name, gauge);
+  const registers = [register];
+  for (const { kind, metric, help, read, divisor = 1, aggregator = "sum" } of STATS) {
+    const common = { name: prefix + metric, help, labelNames: ["store"], registers };
+    if (kind === "counter") {
+      const collect = (counter: Counter) => {
+        for (const [label, { store, seen }] of stores) {
+          const now = read(store) ?? 0;
+          const before = seen.get(metric) ?? 0;
+          counter.inc({ store: label }, now < before ? now : now - before);
+          seen.set(metric, now);
+        }
+      };
+      metrics.set(common.name, new Counter({ ...common, collect: collectWith(collect) }));
+    } else {
+      const collect = (gauge: Gauge) => {
+        gauge.reset();
+        for (const [label, { store }] of stores) {
+          const now = read(store);
+          // Absent while unknown: 0 would be a claim.
+          if (now !== null) gauge.set({ store: label }, now / divisor);
+        }
+      };
+      metrics.set(common.name, new Gauge({ ...common, aggregator, collect: collectWith(collect) }));
+    }
   }
   const state: Gauge = new Gauge({
-    ...common("state", "1 for the state that the store is in, 0 for the others"),
+    name: `${prefix}state`,
+    help: "1 for the store's current state, 0 for the others",
     labelNames: ["store", "state"],
+    registers,
     collect: () => {
       state.reset();
       for (const [label, { store }] of stores) {
-        for (const one of STATES)
-          state.set({ store: label, state: one }, one === store.clusterStats.state ? 1 : 0);
+        const current = store.clusterStats.state;
+        for (const each of Object.keys(STATES))
+          state.set({ store: label, state: each }, each === current ? 1 : 0);
       }
     },
   });
   metrics.set(`${prefix}state`, state);
   const set = { metrics, stores };
-  setOf.set(state, set);
+  metricSets.set(state, set);
   return set;
 }
 
-/** prom-client hands the metric as `this`. */
+/** prom-client passes the metric as `this`. */
 function collectWith<T>(collect: (metric: T) => void): (this: T) => void {
   return function () {
     collect(this);
   };
 }
 
-function refuse(option: string, expected: string, got: unknown): never {
-  throw new TypeError(`collectStoreMetrics: ${option}: expected ${expected}, got ${shown(got)}`);
+function invalid(option: string, expected: string, actual: unknown): TypeError {
+  return optionError(`collectStoreMetrics: ${option}`, expected, actual);
 }

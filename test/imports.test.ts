@@ -68,7 +68,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   "": ["sessions", "cache", "invalidation", "redis", "options", "reporting"],
   sessions: ["cache", "invalidation", "redis", "options", "reporting"],
   invalidation: ["redis", "reporting"],
-  options: ["redis", "reporting"],
+  options: ["redis", "cache", "reporting"],
   redis: ["reporting"],
   cache: ["reporting"],
   reporting: [],

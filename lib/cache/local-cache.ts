@@ -1,3 +1,4 @@
+import { CACHE_STATS, countersOf, type StatsOf } from "../reporting/counters.ts";
 import { ExpiryWheel } from "./expiry-wheel.ts";
 
 /** What a {@link LocalCache} may hold, and for how long. */
@@ -13,20 +14,13 @@ export interface LocalCacheLimits {
 }
 
 /** Counters of a {@link LocalCache} since its start or the last reset, and what it holds now. */
-export interface LocalCacheStats {
-  /** Reads that found a live entry. */
-  readonly hits: number;
-  /** Reads that found none. */
-  readonly misses: number;
-  /** Live entries removed to make room for others; an entry that had expired is not counted. */
-  readonly evictions: number;
-  /** Entries held now, expired ones that nobody has met yet included. */
-  readonly size: number;
-  /** Bytes held now. */
-  readonly bytes: number;
+export interface LocalCacheStats extends StatsOf<typeof CACHE_STATS> {
   /** hits / (hits + misses); 0 before the first read. */
   readonly hitRate: number;
 }
+
+/** The limits of a cache that is given none; the store's option `localCache` has the same. */
+export const DEFAULT_LIMITS = { ttlMs: 30_000, maxSize: 10_000, maxBytes: 67_108_864 } as const;
 
 const OLDEST_AND_NEWEST = 0;
 const FIRST_ROOM = 64;
@@ -67,15 +61,13 @@ export class LocalCache<V> {
   #links: Uint16Array | Uint32Array;
 
   #bytes = 0;
-  #hits = 0;
-  #misses = 0;
-  #evictions = 0;
+  #counters = countersOf(CACHE_STATS);
 
   /** @throws TypeError when a limit is not a positive number (`maxSize`: a whole one, up to 16,777,216). */
   constructor(limits: LocalCacheLimits = {}) {
-    this.#ttlMs = Math.min(positive("ttlMs", limits.ttlMs ?? 30_000), HALF_MS);
-    this.#maxSize = positive("maxSize", limits.maxSize ?? 10_000);
-    this.#maxBytes = positive("maxBytes", limits.maxBytes ?? 64 * 1024 * 1024);
+    this.#ttlMs = Math.min(positive("ttlMs", limits.ttlMs ?? DEFAULT_LIMITS.ttlMs), HALF_MS);
+    this.#maxSize = positive("maxSize", limits.maxSize ?? DEFAULT_LIMITS.maxSize);
+    this.#maxBytes = positive("maxBytes", limits.maxBytes ?? DEFAULT_LIMITS.maxBytes);
     if (!Number.isInteger(this.#maxSize) || this.#maxSize > MOST_ENTRIES) {
       throw new TypeError(
         `LocalCache: maxSize: expected a whole number up to ${MOST_ENTRIES}, got ${this.#maxSize}`,
@@ -100,22 +92,14 @@ export class LocalCache<V> {
 
   /** The counters, and what is held now. */
   get stats(): LocalCacheStats {
-    const reads = this.#hits + this.#misses;
-    return {
-      hits: this.#hits,
-      misses: this.#misses,
-      evictions: this.#evictions,
-      size: this.size,
-      bytes: this.#bytes,
-      hitRate: reads === 0 ? 0 : this.#hits / reads,
-    };
+    const { hits, misses } = this.#counters;
+    const hitRate = hits === 0 ? 0 : hits / (hits + misses);
+    return { ...this.#counters, size: this.size, bytes: this.#bytes, hitRate };
   }
 
   /** Sets hits, misses and evictions to 0. */
   resetStats(): void {
-    this.#hits = 0;
-    this.#misses = 0;
-    this.#evictions = 0;
+    this.#counters = countersOf(CACHE_STATS);
   }
 
   /**
@@ -125,15 +109,15 @@ export class LocalCache<V> {
   get(key: string, now: number = this.#clock()): V | undefined {
     const slot = this.#slots.get(key);
     if (slot === undefined) {
-      this.#misses++;
+      this.#counters.misses++;
       return undefined;
     }
     if (!this.#isLive(slot, now)) {
       this.#remove(key, slot);
-      this.#misses++;
+      this.#counters.misses++;
       return undefined;
     }
-    this.#hits++;
+    this.#counters.hits++;
     this.#moveToNewest(slot);
     return this.#values[slot];
   }
@@ -226,7 +210,7 @@ export class LocalCache<V> {
   #evict(): number {
     const expired = this.#wheel.firstExpired();
     const victim = expired ?? (this.#links[2 * OLDEST_AND_NEWEST] as number);
-    if (expired === undefined) this.#evictions++;
+    if (expired === undefined) this.#counters.evictions++;
     this.#takeOut(this.#keys[victim] as string, victim);
     return victim;
   }

@@ -1,3 +1,4 @@
+import type { Counters } from "../reporting/counters.ts";
 import { FillFence, type FillToken } from "./fill-fence.ts";
 import type { LocalCache } from "./local-cache.ts";
 
@@ -24,17 +25,17 @@ export class NearCache<V extends Cacheable> {
   readonly #isTrusted: (now: number) => boolean;
   readonly #fence = new FillFence();
   readonly #flights = new Map<string, Flight<V>>();
-  #fencedFills = 0;
+  readonly #counters: Pick<Counters, "fencedFills">;
 
   /** @param isTrusted whether at a time of performance.now() the cache may be read and filled */
-  constructor(cache: LocalCache<V>, isTrusted: (now: number) => boolean) {
+  constructor(
+    cache: LocalCache<V>,
+    isTrusted: (now: number) => boolean,
+    counters: Pick<Counters, "fencedFills">,
+  ) {
     this.#cache = cache;
     this.#isTrusted = isTrusted;
-  }
-
-  /** How many replies were not cached because something was heard of their session, or of all, in the meantime. */
-  get fencedFills(): number {
-    return this.#fencedFills;
+    this.#counters = counters;
   }
 
   /** The session as this process knows it, if it may be served. */
@@ -117,7 +118,7 @@ export class NearCache<V extends Cacheable> {
       this.forget(sid);
     }
     if (written === undefined || token === undefined) return written;
-    if (isOvertaken) this.#fencedFills++;
+    if (isOvertaken) this.#counters.fencedFills++;
     else this.#fill(sid, this.#fence.take(sid), written);
     return written;
   }
@@ -180,7 +181,7 @@ export class NearCache<V extends Cacheable> {
 
   #fill(sid: string, token: FillToken, session: V): void {
     if (!this.#fence.isValid(token)) {
-      this.#fencedFills++;
+      this.#counters.fencedFills++;
       return;
     }
     const now = performance.now();

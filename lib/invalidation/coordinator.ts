@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
-import type { ClusterState } from "../reporting/store-reports.ts";
+import type { ClusterState } from "../reporting/types.ts";
 import { HeardMessages } from "./heard-messages.ts";
 import { decodeMessage, encodeMessage, type MessageContent } from "./messages.ts";
 import { OwnWrites } from "./own-writes.ts";
@@ -56,10 +56,6 @@ export class ClusterCoordinator {
   #wallClock = 0;
 
   readonly #heard = new HeardMessages();
-  #messagesPublished = 0;
-  #messagesReceived = 0;
-  #messagesIgnored = 0;
-  #invalidations = 0;
 
   constructor(options: ClusterCoordinatorOptions) {
     this.#options = options;
@@ -72,14 +68,10 @@ export class ClusterCoordinator {
     return this.#state;
   }
 
-  /** What has been told and heard so far. */
+  /** Counters of published and received messages. */
   get stats(): CoordinatorStats {
-    return {
-      messagesPublished: this.#messagesPublished,
-      messagesReceived: this.#messagesReceived,
-      messagesIgnored: this.#messagesIgnored,
-      invalidations: this.#invalidations,
-    };
+    const { messagesPublished, messagesReceived, messagesIgnored, invalidations } = this.#options.counters;
+    return { messagesPublished, messagesReceived, messagesIgnored, invalidations };
   }
 
   /** How long ago the newest heartbeat that came back was sent, in milliseconds; undefined when nothing is proven. */
@@ -128,7 +120,7 @@ export class ClusterCoordinator {
       channel: this.#options.channel,
       message: encodeMessage(message),
       ended: (isPublished) => {
-        if (isPublished) this.#messagesPublished++;
+        if (isPublished) this.#options.counters.messagesPublished++;
         this.#ownWrites.end(sequence, isPublished);
       },
     };
@@ -251,16 +243,16 @@ export class ClusterCoordinator {
   }
 
   #onMessage(text: string): void {
-    this.#messagesReceived++;
+    this.#options.counters.messagesReceived++;
     const message = decodeMessage(text);
     if (message === undefined || message.prefix !== this.#options.prefix) {
-      this.#messagesIgnored++;
+      this.#options.counters.messagesIgnored++;
       return;
     }
     if (message.instanceId === this.instanceId && this.#ownWrites.heard(message.sequence)) return;
     // Each primary of a Cluster brings a copy.
     const isCopy = this.#listenings.length > 1 && this.#heard.has(message);
-    if (!isCopy) this.#invalidations++;
+    if (!isCopy) this.#options.counters.invalidations++;
     if (message.type === "CacheClear") {
       this.#options.handlers.distrust("clear");
       return;

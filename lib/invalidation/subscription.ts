@@ -1,5 +1,5 @@
 import { kindOf, type RedisSubscriberClient, type RedisSubscriberSource } from "../redis/client.ts";
-import { reasonOf, rightsFor, SessionStoreError } from "../reporting/errors.ts";
+import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 
 /** What is used of the duplicate. */
 interface Connection {
@@ -62,7 +62,7 @@ export class Subscription {
     } catch (cause) {
       subscription.end();
       if (cause instanceof SessionStoreError) throw cause;
-      const rights = rightsFor(reasonOf(cause), () => `+subscribe &${options.channels[0]}*`);
+      const rights = aclHint(errorMessage(cause), () => `+subscribe &${options.channels[0]}*`);
       throw subscriptionError("Cannot subscribe", cause, rights);
     }
     subscription.#state = "open";
@@ -102,7 +102,7 @@ export class Subscription {
 }
 
 function subscriptionError(what: string, cause?: unknown, more = ""): SessionStoreError {
-  const why = cause === undefined ? "" : `: ${reasonOf(cause)}`;
+  const why = cause === undefined ? "" : `: ${errorMessage(cause)}`;
   return new SessionStoreError("ERR_SUBSCRIPTION", what + why + more, cause);
 }
 

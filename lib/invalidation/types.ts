@@ -1,5 +1,7 @@
 import type { Primaries } from "../redis/topology.ts";
+import type { Counters } from "../reporting/counters.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
+import type { ClusterStats } from "../reporting/types.ts";
 import type { SessionDeleted, SessionInvalidated } from "./messages.ts";
 
 /** What the coordinator asks of, and tells, the store. None of these may throw. */
@@ -38,6 +40,8 @@ export interface ClusterCoordinatorOptions {
   readonly heartbeatMs: number;
   /** How long one proof lasts, in milliseconds. */
   readonly leaseMs: number;
+  /** The counters of the store; the coordinator increments those of `CoordinatorStats`. */
+  readonly counters: Counters;
   /** Who is told. */
   readonly handlers: ClusterHandlers;
 }
@@ -53,13 +57,7 @@ export interface OutgoingMessage {
 }
 
 /** Counters of the coordinator; see `ClusterStats`. */
-export interface CoordinatorStats {
-  /** Messages that went out with a write that Redis acknowledged. */
-  readonly messagesPublished: number;
-  /** Messages that came over the channel, one's own and nonsense included. */
-  readonly messagesReceived: number;
-  /** Of those: what could not be understood, or concerned another prefix. */
-  readonly messagesIgnored: number;
-  /** Of those: what was obeyed. */
-  readonly invalidations: number;
-}
+export type CoordinatorStats = Pick<
+  ClusterStats,
+  "messagesPublished" | "messagesReceived" | "messagesIgnored" | "invalidations"
+>;

@@ -1,4 +1,4 @@
-import { reasonOf } from "../reporting/errors.ts";
+import { errorMessage } from "../reporting/errors.ts";
 import { batchOn, type CommandBatch, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { slotOf } from "./key-slot.ts";
@@ -73,7 +73,7 @@ export class ClusterRoutes {
       try {
         return await this.#exec(client, fill, asUnit, isAsking);
       } catch (error) {
-        const [, kind, address] = /^(ASK|MOVED) \d+ (\S+)/.exec(reasonOf(error)) ?? [];
+        const [, kind, address] = /^(ASK|MOVED) \d+ (\S+)/.exec(errorMessage(error)) ?? [];
         if (address === undefined || redirections === MOST_REDIRECTIONS) throw error;
         const isStale = () => primary()?.client === client;
         isAsking = kind === "ASK";

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { reasonOf, rightsFor, SessionStoreError } from "../reporting/errors.ts";
+import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import {
   batchOn,
   keyPrefixOf,
@@ -113,7 +113,7 @@ export class RedisSender {
     };
     try {
       const replies = await exec((batch) => batch.evalSha(sha1, all)).catch((error: unknown) => {
-        if (deadline.passed || !reasonOf(failureIn(error)).startsWith("NOSCRIPT")) throw error;
+        if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
         return exec((batch) => batch.eval(source, all));
       });
       return replies[0];
@@ -169,8 +169,8 @@ export class RedisSender {
     announcement: Announcement | undefined,
   ): SessionStoreError {
     const cause = failureIn(error);
-    const reason = reasonOf(cause);
-    const needed = rightsFor(reason, () => {
+    const reason = errorMessage(cause);
+    const needed = aclHint(reason, () => {
       const toPublish = announcement ? ` +publish &${announcement.channel}*` : "";
       return `${rights} ~${this.fullPrefix}*${toPublish}`;
     });

@@ -1,4 +1,4 @@
-import { shown } from "../reporting/errors.ts";
+import { describeValue } from "../reporting/errors.ts";
 import { type SetOptions, textOf } from "./client.ts";
 import type { Fill } from "./cluster-routing.ts";
 import type { Deadline } from "./deadlines.ts";
@@ -190,7 +190,9 @@ export class SessionRepository {
     let turn = Number(begin?.[1] ?? Number.NaN);
     let cursor = begin?.[2] ?? "";
     if (!(turn < primaries.length)) {
-      throw new TypeError(`cursor: expected what an earlier run gave, of the same Redis, got ${shown(from)}`);
+      throw new TypeError(
+        `cursor: expected what an earlier run gave, of the same Redis, got ${describeValue(from)}`,
+      );
     }
     while (turn < primaries.length) {
       const fill: Fill = (batch) => batch.scan(cursor, options);

@@ -1,52 +1,52 @@
 import { createHash } from "node:crypto";
 import { type Channel, channel, tracingChannel } from "node:diagnostics_channel";
 import { SessionStoreError } from "./errors.ts";
-import type { StoreEvents } from "./store-reports.ts";
+import type { StoreEvents } from "./types.ts";
 
 /**
- * What the tracing channel `clustered-redis-store:operation` tells of one operation that goes to Redis. Hits in memory,
- * reads that join one under way, and touches that are left out send nothing, and so are not told.
+ * The message of the tracing channel `clustered-redis-store:operation`: one operation that sends commands to Redis. Cache
+ * hits, reads that join an in-flight read, and skipped touches send none and are not published.
  *
- * No message holds a session id, a key or anything of a session: whoever has the id has the session, and traces are read by many.
+ * No message contains a session id, a key or session content: an id gives access to the session, and many people read traces.
  */
 export interface StoreOperation {
-  /** `get many`, `scan` and `clear` are told for each batch. */
+  /** The method; `get many`, `scan` and `clear` are published once per batch. */
   readonly operation: "get" | "get many" | "set" | "touch" | "destroy" | "clear" | "scan" | "ping";
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;
-  /** Stands for the session, if the operation is about a single one: see `labelOf`. */
+  /** A hash of the session id, if the operation concerns a single session: the first 16 hexadecimal digits of its SHA-256. */
   readonly session: string | undefined;
-  /** For `get`, `set` and `touch`, from `asyncStart` on: whether there was such a session. */
+  /** For `get`, `set` and `touch`, from `asyncStart` on. */
   readonly result?:
     | {
-        /** Whether there was such a session. */
+        /** Whether the session existed. */
         readonly found: boolean;
       }
     | undefined;
-  /** From the channel `error` on. Its message is nothing but codes, because texts may name keys. */
+  /** From the channel `error` on. Its message contains only codes, because other text may contain keys. */
   readonly error?: Error;
 }
 
-/** What the channels `clustered-redis-store:<name of the event>` tell: the events of the store, without session ids. */
+/** The message of the channels `clustered-redis-store:<event>`: an event of the store, without session ids. */
 export interface StoreEventMessage {
-  /** Its name, as on the store. */
+  /** The name of the event. */
   readonly event: keyof StoreEvents;
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;
-  /** `invalidate`, `destroyed`, `expired`, `resurrection`: stands for the session, see `labelOf`. */
+  /** `invalidate`, `destroyed`, `expired`, `resurrection`: a hash of the session id, as in `StoreOperation`. */
   readonly session?: string;
   /** `invalidate`, `destroyed`: the label of the process that wrote. */
   readonly from?: string;
-  /** `suspect`, `flush`, `destroyed` */
+  /** `suspect`, `flush`, `destroyed`: the reason, as the event passes it. */
   readonly reason?: string;
-  /** `clusterError`: its message is nothing but codes. */
+  /** `clusterError`: an error whose message contains only codes. */
   readonly error?: Error;
 }
 
 const NAME = "clustered-redis-store";
 const operations = tracingChannel(`${NAME}:operation`);
 const { start, end, asyncStart, asyncEnd, error } = operations;
-// Held here: a channel that nobody holds may be collected, and its subscribers with it.
+// These references keep the channels, and with them their subscribers, from being garbage-collected.
 const OPERATION_CHANNELS = [start, end, asyncStart, asyncEnd, error];
 const EVENT_CHANNELS: Readonly<Record<keyof StoreEvents, Channel>> = {
   live: channel(`${NAME}:live`),
@@ -59,63 +59,67 @@ const EVENT_CHANNELS: Readonly<Record<keyof StoreEvents, Channel>> = {
   clusterError: channel(`${NAME}:clusterError`),
 };
 
-const ABOUT_A_SESSION = new Set<keyof StoreEvents>(["invalidate", "destroyed", "expired", "resurrection"]);
+const SESSION_EVENTS = new Set<keyof StoreEvents>(["invalidate", "destroyed", "expired", "resurrection"]);
 
 /**
- * Runs `work`, and tells the tracing channel of it if anybody listens. What is told is made anew: `tracePromise` alone would
- * hand out the session as the result, and errors that name its key.
- * @param isFound what to tell of the result, if anything
+ * Runs `work` and publishes its phases if the tracing channel has subscribers. They receive a result and an error of their
+ * own: `tracePromise` alone would publish the session, and errors that contain its key.
+ * @param isFound derives `StoreOperation.result` from the result of `work`
  */
-export function traced<T>(
+export function traceOperation<T>(
   operation: StoreOperation["operation"],
   sid: string | undefined,
   nodeId: string,
   work: () => Promise<T>,
   isFound?: (result: T) => boolean,
 ): Promise<T> {
-  // Asked one by one: `operations.hasSubscribers` is younger than Node 20.
+  // Node 20 has no `hasSubscribers` on tracing channels.
   if (!OPERATION_CHANNELS.some(({ hasSubscribers }) => hasSubscribers)) return work();
   let outcome: Promise<T> | undefined;
-  const message: StoreOperation = { operation, nodeId, session: sid === undefined ? sid : labelOf(sid) };
-  const told = operations.tracePromise(() => {
+  const message: StoreOperation = { operation, nodeId, session: sid === undefined ? sid : hashSid(sid) };
+  const published = operations.tracePromise(() => {
     outcome = work();
     return outcome.then(
       (result) => isFound && { found: isFound(result) },
       (cause: unknown) => {
-        throw withoutSecrets(cause);
+        throw redactError(cause);
       },
     );
   }, message as object);
-  told.catch(() => {});
+  published.catch(() => {});
   return outcome as unknown as Promise<T>;
 }
 
-/** Tells an event's channel of it, if anybody listens. */
-export function tellEvent<E extends keyof StoreEvents>(event: E, args: StoreEvents[E], nodeId: string): void {
+/** Publishes an event if its channel has subscribers. */
+export function publishEvent<E extends keyof StoreEvents>(
+  event: E,
+  args: StoreEvents[E],
+  nodeId: string,
+): void {
   if (!EVENT_CHANNELS[event].hasSubscribers) return;
   const [first, from, method] = args as [unknown?, string?, string?];
   const message: StoreEventMessage = {
     event,
     nodeId,
-    ...(ABOUT_A_SESSION.has(event) && { session: labelOf(String(first)) }),
+    ...(SESSION_EVENTS.has(event) && { session: hashSid(String(first)) }),
     ...(from !== undefined && { from }),
     ...((event === "suspect" || event === "flush") && { reason: String(first) }),
     ...(method !== undefined && { reason: method }),
-    ...(event === "clusterError" && { error: withoutSecrets(first) }),
+    ...(event === "clusterError" && { error: redactError(first) }),
   };
   EVENT_CHANNELS[event].publish(message);
 }
 
 /**
- * What stands for a session where its id must not: 16 hexadecimal digits of the id's SHA-256. The same on all processes, and no
- * way back from it, provided that ids cannot be guessed, which they must not be anyway.
+ * Identifies a session where its id must not appear: the first 16 hexadecimal digits of the id's SHA-256. All processes
+ * compute the same hash. It does not reveal an id that cannot be guessed.
  */
-function labelOf(sid: string): string {
+function hashSid(sid: string): string {
   return createHash("sha256").update(sid).digest("hex").slice(0, 16);
 }
 
-/** An error of the same name and code whose message is nothing but codes: `ERR_SESSION_REDIS: READONLY`. */
-function withoutSecrets(cause: unknown): Error {
+/** An error with the same name and code whose message contains only codes: `ERR_SESSION_REDIS: READONLY`. */
+function redactError(cause: unknown): Error {
   const { name, code } = cause instanceof SessionStoreError ? cause : { name: "Error", code: undefined };
   const why = cause instanceof SessionStoreError ? codeOf(cause.cause) : undefined;
   const message = [code, why].filter((part) => part !== undefined).join(": ") || "not an error of the store";
@@ -126,7 +130,7 @@ function withoutSecrets(cause: unknown): Error {
   });
 }
 
-/** `ECONNRESET`, or the word with which an error of Redis begins. */
+/** A system error's code such as `ECONNRESET`, or the first word of an error reply of Redis. */
 function codeOf(cause: unknown): string | undefined {
   const { code, message } = (cause ?? {}) as { code?: unknown; message?: unknown };
   if (typeof code === "string") return code;

@@ -1,10 +1,10 @@
 /**
- * What went wrong, for programs:
- * - `ERR_SESSION_TIMEOUT`: no answer within `commandTimeoutMs`. A write may still be carried out.
- * - `ERR_SESSION_REDIS`: Redis or the client refused or failed; `cause` is their error.
- * - `ERR_SESSION_CORRUPT`: the value in Redis could not be parsed; it is left as it is. `cause` is the parser's error.
- * - `ERR_SESSION_SERIALIZE`: the session could not be made into a string; nothing was written.
- * - `ERR_SESSION_CONFLICT`: others kept writing the session faster than this write could be merged; nothing was written.
+ * The kind of failure:
+ * - `ERR_SESSION_TIMEOUT`: no reply within `commandTimeoutMs`. Redis may still execute a write.
+ * - `ERR_SESSION_REDIS`: Redis or the client failed or refused the command; `cause` is its error.
+ * - `ERR_SESSION_CORRUPT`: the value in Redis cannot be parsed; it is not modified. `cause` is the parser's error.
+ * - `ERR_SESSION_SERIALIZE`: the session cannot be serialized; nothing was written.
+ * - `ERR_SESSION_CONFLICT`: with `onConflict: "merge"`, each attempt to write met another writer; nothing was written.
  * - `ERR_SUBSCRIPTION`: the subscription could not be opened, or was lost.
  */
 export type SessionStoreErrorCode =
@@ -16,13 +16,13 @@ export type SessionStoreErrorCode =
   | "ERR_SUBSCRIPTION";
 
 /**
- * Every failure that is not a caller's mistake (those are TypeErrors). Its `code` is never the cause's: express-session
- * takes `ENOENT`, a missing Redis socket, for "this session does not exist" and would log everybody out.
+ * Every failure except a wrong option or argument, which is a TypeError. Its `code` is never that of its cause:
+ * express-session interprets `ENOENT` (a missing Redis socket) as "no such session" and would log every user out.
  */
 export class SessionStoreError extends Error {
-  /** The class, for logs. */
+  /** The name of the class. */
   override readonly name = "SessionStoreError";
-  /** What went wrong, for programs. */
+  /** The kind of failure. */
   readonly code: SessionStoreErrorCode;
 
   constructor(code: SessionStoreErrorCode, message: string, cause?: unknown) {
@@ -31,13 +31,23 @@ export class SessionStoreError extends Error {
   }
 }
 
-/** The words of an error, or of whatever else was thrown. */
-export function reasonOf(cause: unknown): string {
+/** The message of an error, or the text of any other value that was thrown. */
+export function errorMessage(cause: unknown): string {
   return cause instanceof Error ? cause.message || cause.name : String(cause);
 }
 
-/** How a wrong value is shown in an error: its text if that is short, else its type. */
-export function shown(value: unknown): string {
+/** The TypeError for an invalid option. @param got replaces the description of `actual` */
+export function optionError(
+  name: string,
+  expected: string,
+  actual: unknown,
+  got: string = describeValue(actual),
+): TypeError {
+  return new TypeError(`${name}: expected ${expected}, got ${got}`);
+}
+
+/** A value as error messages show it: a primitive or a short string as text, anything else as its type. */
+export function describeValue(value: unknown): string {
   if (typeof value === "string") return value.length <= 60 ? JSON.stringify(value) : "a string";
   if (value === null || typeof value !== "object") {
     return typeof value === "function" ? "a function" : String(value);
@@ -45,10 +55,10 @@ export function shown(value: unknown): string {
   return Array.isArray(value) ? "an array" : `an object (${value.constructor?.name ?? "no prototype"})`;
 }
 
-/** What is to be added to an error in which Redis refuses for want of a right: Redis says what failed, not what to allow. */
-export function rightsFor(reason: string, rights: () => string): string {
-  return REFUSALS.test(reason) ? ` (needed: ${rights()})` : "";
+/** The permissions to add to a message in which Redis denies a command (ACL): Redis names the command, not the rule to grant. */
+export function aclHint(reason: string, permissions: () => string): string {
+  return DENIED.test(reason) ? ` (needed: ${permissions()})` : "";
 }
 
-/** In a script Redis 6 and 7.0 say it in other words. */
-const REFUSALS = /NOPERM|ACL failure|can't run this command|can't access at least one/;
+/** Redis 6 and 7.0 word a denial inside a script differently. */
+const DENIED = /NOPERM|ACL failure|can't run this command|can't access at least one/;

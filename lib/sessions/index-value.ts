@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
-import { shown } from "../reporting/errors.ts";
+import { describeValue } from "../reporting/errors.ts";
 
 /**
  * The value that a session is found by.
@@ -10,6 +10,6 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
   const value: unknown = indexBy(session);
   if (value === undefined || (typeof value === "string" && value !== "")) return value;
   throw new TypeError(
-    `indexBy: the function must return a string that is not empty, or undefined, got ${shown(value)}`,
+    `indexBy: the function must return a string that is not empty, or undefined, got ${describeValue(value)}`,
   );
 }

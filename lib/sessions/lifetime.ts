@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { SessionTtl } from "../options/types.ts";
-import { shown } from "../reporting/errors.ts";
+import { describeValue } from "../reporting/errors.ts";
 
 /**
  * How long `session` is to live from now on, in milliseconds; 0 or less is the wish to delete it.
@@ -16,13 +16,13 @@ export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): 
   if (typeof ttl === "function") {
     const seconds: unknown = ttl(session);
     if (typeof seconds === "number" && Number.isFinite(seconds)) return wholeMs(seconds * 1000);
-    throw new TypeError(`ttl: the function must return a number of seconds, got ${shown(seconds)}`);
+    throw new TypeError(`ttl: the function must return a number of seconds, got ${describeValue(seconds)}`);
   }
   const expires: unknown = session?.cookie?.expires;
   if (!expires) return wholeMs(ttl * 1000);
   const left = new Date(expires as string | number | Date).getTime() - now;
   if (Number.isNaN(left)) {
-    throw new TypeError(`session.cookie.expires: expected a date, got ${shown(expires)}`);
+    throw new TypeError(`session.cookie.expires: expected a date, got ${describeValue(expires)}`);
   }
   const { originalMaxAge } = session.cookie;
   return left <= 0 && typeof originalMaxAge === "number" && originalMaxAge > 0

@@ -1,8 +1,8 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import type { SessionIndex } from "../redis/index-commands.ts";
-import { shown } from "../reporting/errors.ts";
-import type { IdentifiedSession } from "../reporting/store-reports.ts";
+import { describeValue } from "../reporting/errors.ts";
+import type { IdentifiedSession } from "../reporting/types.ts";
 import { indexValueOf } from "./index-value.ts";
 import type { SharedSessions } from "./session-operations.ts";
 import type { AllSessions } from "./session-scan.ts";
@@ -106,6 +106,6 @@ export class IndexedSessions {
 function checkValue(value: unknown): void {
   if (typeof value === "string" && value !== "") return;
   throw new TypeError(
-    `value: expected a string that is not empty, as indexBy returns it, got ${shown(value)}`,
+    `value: expected a string that is not empty, as indexBy returns it, got ${describeValue(value)}`,
   );
 }

@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { Serializer } from "../options/types.ts";
-import { reasonOf, SessionStoreError, shown } from "../reporting/errors.ts";
+import { describeValue, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 
 /** @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
 export function stringify(serializer: Serializer, key: string, session: SessionData): string {
@@ -8,10 +8,10 @@ export function stringify(serializer: Serializer, key: string, session: SessionD
   try {
     text = serializer.stringify(session);
   } catch (cause) {
-    const message = `The session "${key}" cannot be made into a string: ${reasonOf(cause)}`;
+    const message = `The session "${key}" cannot be made into a string: ${errorMessage(cause)}`;
     throw new SessionStoreError("ERR_SESSION_SERIALIZE", message, cause);
   }
   if (typeof text === "string") return text;
-  const message = `The session "${key}" cannot be made into a string: serializer.stringify returned ${shown(text)}`;
+  const message = `The session "${key}" cannot be made into a string: serializer.stringify returned ${describeValue(text)}`;
   throw new SessionStoreError("ERR_SESSION_SERIALIZE", message);
 }

@@ -6,6 +6,7 @@ import type { RedisStoreClient } from "../redis/client.ts";
 import { Deadlines } from "../redis/deadlines.ts";
 import type { RedisSender } from "../redis/executor.ts";
 import { primariesOf } from "../redis/primaries.ts";
+import type { Counters } from "../reporting/counters.ts";
 import type { StoredSession } from "./stored-session.ts";
 
 /** What the store hears of sessions, after the cache has obeyed. None of these may throw. */
@@ -27,6 +28,7 @@ export function coordinatorOf(
   sender: RedisSender,
   near: () => NearCache<StoredSession>,
   handlers: SessionHandlers,
+  counters: Counters,
 ): ClusterCoordinator {
   const { fullPrefix } = sender;
   // A heartbeat that took longer than the lease would prove nothing.
@@ -34,6 +36,7 @@ export function coordinatorOf(
   return new ClusterCoordinator({
     ...cluster,
     prefix: fullPrefix,
+    counters,
     primaries: primariesOf(client, cluster.subscriber, sender, heartbeats),
     handlers: {
       ...handlers,

@@ -10,7 +10,8 @@ import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import { type Announcement, RedisSender } from "../redis/executor.ts";
 import { type IndexChange, SessionIndex } from "../redis/index-commands.ts";
 import { SessionRepository, type SidsPage } from "../redis/session-commands.ts";
-import { type StoreOperation, traced } from "../reporting/diagnostics.ts";
+import type { Counters } from "../reporting/counters.ts";
+import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import { coordinatorOf, type SessionHandlers } from "./session-messages.ts";
 import { StoredSession } from "./stored-session.ts";
@@ -41,11 +42,12 @@ export class SharedSessions {
   readonly #repository: SessionRepository;
   readonly #deadlines: Deadlines;
   readonly #near: NearCache<StoredSession>;
-  #conflicts = 0;
+  readonly #counters: Counters;
   readonly #told: SessionHandlers;
   #isClosed = false;
 
-  constructor(options: ResolvedOptions, handlers: SessionHandlers) {
+  constructor(options: ResolvedOptions, counters: Counters, handlers: SessionHandlers) {
+    this.#counters = counters;
     this.#told = handlers;
     const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
     this.#serializer = serializer;
@@ -54,21 +56,17 @@ export class SharedSessions {
     this.#repository = new SessionRepository(this.#sender, scanCount);
     this.index = options.indexBy && new SessionIndex(this.#sender);
     this.localCache = new LocalCache(localCache);
-    const coordinator = cluster && coordinatorOf(client, cluster, this.#sender, () => this.#near, handlers);
+    const coordinator =
+      cluster && coordinatorOf(client, cluster, this.#sender, () => this.#near, handlers, counters);
     this.coordinator = coordinator;
-    this.#near = new NearCache(this.localCache, (now) => {
-      return localCache !== undefined && !this.#isClosed && (coordinator?.isLive(now) ?? true);
-    });
+    this.#near = new NearCache(
+      this.localCache,
+      (now) => {
+        return localCache !== undefined && !this.#isClosed && (coordinator?.isLive(now) ?? true);
+      },
+      counters,
+    );
     coordinator?.start();
-  }
-
-  get fencedFills(): number {
-    return this.#near.fencedFills;
-  }
-
-  /** How often a write found that another had come before it. */
-  get conflicts(): number {
-    return this.#conflicts;
   }
 
   /** The key of a session, as errors name it. */
@@ -166,7 +164,7 @@ export class SharedSessions {
         if (found === undefined) return text;
         if (found === null) return undefined;
         held = found;
-        this.#conflicts++;
+        this.#counters.conflicts++;
       }
       const message = `The session "${this.keyOf(sid)}" was written by others ${MOST_CONFLICTS} times in a row meanwhile`;
       throw new SessionStoreError("ERR_SESSION_CONFLICT", message);
@@ -338,7 +336,8 @@ export class SharedSessions {
     isFound?: (result: T) => boolean,
   ): Promise<T> {
     const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
-    return traced(operation, sid, this.coordinator?.nodeId ?? "", () => this.within(what, work), isFound);
+    const nodeId = this.coordinator?.nodeId ?? "";
+    return traceOperation(operation, sid, nodeId, () => this.within(what, work), isFound);
   }
 
   #stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {

@@ -1,5 +1,5 @@
 import type { SessionData } from "express-session";
-import type { IdentifiedSession, ListedSession } from "../reporting/store-reports.ts";
+import type { IdentifiedSession, ListedSession } from "../reporting/types.ts";
 import type { SharedSessions } from "./session-operations.ts";
 
 const DELETED_AT_ONCE = 500;

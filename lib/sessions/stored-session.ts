@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { Serializer } from "../options/types.ts";
-import { reasonOf, SessionStoreError } from "../reporting/errors.ts";
+import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
 
@@ -88,7 +88,7 @@ export class StoredSession {
   }
 
   #corrupt(cause: unknown): SessionStoreError {
-    const message = `The value of "${this.#key}" in Redis is not a session: ${reasonOf(cause)}`;
+    const message = `The value of "${this.#key}" in Redis is not a session: ${errorMessage(cause)}`;
     return new SessionStoreError("ERR_SESSION_CORRUPT", message, cause);
   }
 }

@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { LocalCache } from "../../lib/cache/local-cache.ts";
 import { NearCache } from "../../lib/cache/near-cache.ts";
+import { createCounters } from "../../lib/reporting/counters.ts";
 import { StoredSession } from "../../lib/sessions/stored-session.ts";
 
 function stored(text: string, expiresAt?: number): StoredSession {
@@ -22,7 +23,8 @@ function reply<T>() {
 function nearCache() {
   const trust = { is: true };
   const local = new LocalCache<StoredSession>();
-  const near = new NearCache(local, () => trust.is);
+  const counters = createCounters();
+  const near = new NearCache(local, () => trust.is, counters);
   /** Reads with a reply that comes when the test says so. */
   const read = (sid = "a") => {
     const answer = reply<StoredSession | undefined>();
@@ -39,7 +41,7 @@ function nearCache() {
   const fill = (text: string, sid = "a", expiresAt?: number) =>
     near.read(sid, () => Promise.resolve(stored(text, expiresAt)));
   const held = (sid = "a") => local.peek(sid)?.text;
-  return { near, local, trust, read, write, fill, held };
+  return { near, local, counters, trust, read, write, fill, held };
 }
 
 describe("hits", () => {
@@ -69,7 +71,11 @@ describe("hits", () => {
 
   test("whether the cache is trusted is asked for the present moment", async () => {
     const asked: number[] = [];
-    const near = new NearCache(new LocalCache<StoredSession>(), (now) => asked.push(now) > 0);
+    const near = new NearCache(
+      new LocalCache<StoredSession>(),
+      (now) => asked.push(now) > 0,
+      createCounters(),
+    );
     const before = performance.now();
     near.hit("a");
     near.peek("a");
@@ -234,32 +240,32 @@ describe("reads", () => {
   test.each(overtaken)(
     "4. a reply after %s is given out but not cached, and counted",
     async (_, overtake) => {
-      const { near, read, held } = nearCache();
+      const { near, counters, read, held } = nearCache();
       const only = read();
       overtake(near);
       only.resolve(stored("1"));
       expect((await only.result)?.text).toBe("1");
       expect(held()).toBeUndefined();
-      expect(near.fencedFills).toBe(1);
+      expect(counters.fencedFills).toBe(1);
     },
   );
 
   test("4. a reply after an invalidation of another session is cached", async () => {
-    const { near, read, held } = nearCache();
+    const { near, counters, read, held } = nearCache();
     const only = read();
     near.forget("b");
     only.resolve(stored("1"));
     await only.result;
-    expect([held(), near.fencedFills]).toEqual(["1", 0]);
+    expect([held(), counters.fencedFills]).toEqual(["1", 0]);
   });
 
   test("4. a reply that comes when trust is lost is not cached", async () => {
-    const { near, trust, read, held } = nearCache();
+    const { counters, trust, read, held } = nearCache();
     const only = read();
     trust.is = false;
     only.resolve(stored("1"));
     await only.result;
-    expect([held(), near.fencedFills]).toEqual([undefined, 0]);
+    expect([held(), counters.fencedFills]).toEqual([undefined, 0]);
   });
 
   test("4. an overtaken reply does not displace a newer one", async () => {
@@ -382,21 +388,21 @@ describe("writes", () => {
   });
 
   test("3. a write that was overtaken by an invalidation is not cached, and counted", async () => {
-    const { near, write, held } = nearCache();
+    const { near, counters, write, held } = nearCache();
     const writing = write("2");
     near.forget("a");
     writing.resolve(true);
     expect(await writing.result).toBeDefined();
-    expect([held(), near.fencedFills]).toEqual([undefined, 1]);
+    expect([held(), counters.fencedFills]).toEqual([undefined, 1]);
   });
 
   test("3. nor one that was overtaken by a flush", async () => {
-    const { near, write, held } = nearCache();
+    const { near, counters, write, held } = nearCache();
     const writing = write("2");
     near.forgetAll();
     writing.resolve(true);
     await writing.result;
-    expect([held(), near.fencedFills]).toEqual([undefined, 1]);
+    expect([held(), counters.fencedFills]).toEqual([undefined, 1]);
   });
 
   test.each([
@@ -413,12 +419,12 @@ describe("writes", () => {
   });
 
   test("3. a write that did not take place leaves nothing behind", async () => {
-    const { near, fill, write, held } = nearCache();
+    const { counters, fill, write, held } = nearCache();
     await fill("1");
     const writing = write("2");
     writing.resolve(false);
     expect(await writing.result).toBeUndefined();
-    expect([held(), near.fencedFills]).toEqual([undefined, 0]);
+    expect([held(), counters.fencedFills]).toEqual([undefined, 0]);
   });
 
   test("3. a write that ends while the cache is not trusted is not cached", async () => {
@@ -620,7 +626,7 @@ interface InFlight {
 class World {
   readonly trust = { is: true };
   readonly local = new LocalCache<StoredSession>();
-  readonly near = new NearCache(this.local, () => this.trust.is);
+  readonly near = new NearCache(this.local, () => this.trust.is, createCounters());
   inFlight: InFlight[] = [];
   /** Local changes that were reported as failed and may still be carried out. */
   queued: (() => void)[] = [];

@@ -2,6 +2,7 @@ import { Registry, register } from "prom-client";
 import { expect, onTestFinished, test } from "vitest";
 import type { ClusterStats } from "../../lib/index.ts";
 import { collectStoreMetrics, type MeteredStore } from "../../lib/prometheus.ts";
+import { CACHE_STATS, CLUSTER_STATS, type StatsOf, type StatTable } from "../../lib/reporting/counters.ts";
 import { eventually } from "../support/eventually.ts";
 import { newSpace, SHORT_LEASE, sessionOf, startNode } from "../support/node.ts";
 
@@ -13,7 +14,13 @@ async function scrape(registry: Registry): Promise<Record<string, number>> {
   );
 }
 
+/** Stats that are all 0, so that a new one needs no change here. */
+function zeros<T extends StatTable>(table: T): StatsOf<T> {
+  return Object.fromEntries(Object.keys(table).map((name) => [name, 0])) as StatsOf<T>;
+}
+
 const CLUSTER: ClusterStats = {
+  ...zeros(CLUSTER_STATS),
   nodeId: "a",
   state: "live",
   messagesPublished: 1,
@@ -31,7 +38,15 @@ const CLUSTER: ClusterStats = {
 /** Something with stats, to be changed at will. */
 function metered(): { cacheStats: MeteredStore["cacheStats"]; clusterStats: ClusterStats } {
   return {
-    cacheStats: { hits: 10, misses: 11, evictions: 12, size: 13, bytes: 14, hitRate: 10 / 21 },
+    cacheStats: {
+      ...zeros(CACHE_STATS),
+      hits: 10,
+      misses: 11,
+      evictions: 12,
+      size: 13,
+      bytes: 14,
+      hitRate: 10 / 21,
+    },
     clusterStats: CLUSTER,
   };
 }
@@ -46,7 +61,7 @@ test("every figure of the stats is a metric, in base units", async () => {
     series.replace(/^clustered_redis_store_(\w+)\{store="default"(?:,state="(\w+)")?\}$/, "$1 $2").trim(),
     value,
   ]);
-  expect(Object.fromEntries(values)).toEqual({
+  expect(Object.fromEntries(values)).toMatchObject({
     cache_hits_total: 10,
     cache_misses_total: 11,
     cache_evictions_total: 12,
@@ -66,6 +81,9 @@ test("every figure of the stats is a metric, in base units", async () => {
     "state syncing": 0,
     "state suspect": 0,
   });
+  const metrics = Object.values({ ...CACHE_STATS, ...CLUSTER_STATS }).map(({ metric }) => metric);
+  const names = values.map(([name]) => name);
+  expect(names.sort()).toEqual([...metrics, "state off", "state suspect", "state syncing"].sort());
 });
 
 test("no figure of a store's stats is forgotten", async () => {

@@ -1,26 +1,53 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { createClient } from "redis";
 import ts from "typescript";
-import { expect, test } from "vitest";
-import { ClusteredRedisStore } from "../../lib/index.ts";
+import { describe, expect, test } from "vitest";
+import type { OptionTable } from "../../lib/options/option.ts";
+import { CLUSTER_OPTIONS, LOCAL_CACHE_OPTIONS, STORE_OPTIONS } from "../../lib/options/options.ts";
+import { CACHE_STATS, CLUSTER_STATS } from "../../lib/reporting/counters.ts";
 import { ROOT } from "./markdown.ts";
 
 const textOf = (path: string) => readFileSync(join(ROOT, path), "utf8");
 
-/** The members of an interface of lib/. */
-function membersOf(file: string, name: string): string[] {
-  const source = ts.createSourceFile(file, textOf(`lib/${file}`), ts.ScriptTarget.Latest, true);
-  const found = source.statements.find(
-    (statement): statement is ts.InterfaceDeclaration =>
-      ts.isInterfaceDeclaration(statement) && statement.name.text === name,
-  );
-  return found?.members.map((member) => member.name?.getText() ?? "") ?? [];
+const ENTRY = join(ROOT, "lib/index.ts");
+const { config } = ts.readConfigFile(join(ROOT, "tsconfig.json"), ts.sys.readFile);
+const { options } = ts.parseJsonConfigFileContent({ ...config, include: [], files: [ENTRY] }, ts.sys, ROOT);
+const program = ts.createProgram([ENTRY], options);
+const checker = program.getTypeChecker();
+const exported = checker.getExportsOfModule(
+  checker.getSymbolAtLocation(program.getSourceFile(ENTRY) as ts.SourceFile) as ts.Symbol,
+);
+
+interface Member {
+  readonly name: string;
+  /** What an editor shows when the pointer is on it. */
+  readonly hover: string;
+  /** What it says behind `@default`. */
+  readonly byDefault: string | undefined;
 }
 
-const events = membersOf("reporting/store-reports.ts", "StoreEvents");
-const store = new ClusteredRedisStore({ client: createClient(), cluster: false });
-const stats = [...Object.keys(store.cacheStats), ...Object.keys(store.clusterStats)];
+/** The members of an exported type, wherever they are derived from. */
+function membersOf(name: string): Member[] {
+  const symbol = exported.find((each) => each.name === name) as ts.Symbol;
+  const type = checker.getDeclaredTypeOfSymbol(checker.getAliasedSymbol(symbol));
+  return type.getProperties().map((property) => {
+    const byDefault = property.getJsDocTags(checker).find((tag) => tag.name === "default");
+    return {
+      name: property.name,
+      hover: ts.displayPartsToString(property.getDocumentationComment(checker)),
+      byDefault: byDefault && ts.displayPartsToString(byDefault.text),
+    };
+  });
+}
+
+const TABLES = [
+  ["", "ClusteredRedisStoreOptions", STORE_OPTIONS],
+  ["localCache.", "LocalCacheOptions", LOCAL_CACHE_OPTIONS],
+  ["cluster.", "ClusterOptions", CLUSTER_OPTIONS],
+] as const;
+const events = membersOf("StoreEvents").map(({ name }) => name);
+// The last three have no metric that is just their value, and so no row.
+const stats = [...Object.keys(CACHE_STATS), ...Object.keys(CLUSTER_STATS), "hitRate", "nodeId", "state"];
 
 test.each(["README.md", "docs/guides/troubleshooting.md"])("%s names every event and every stat", (page) => {
   expect(events).toContain("suspect");
@@ -30,15 +57,44 @@ test.each(["README.md", "docs/guides/troubleshooting.md"])("%s names every event
   expect(named).toEqual([...events, ...stats]);
 });
 
-test("README.md has a row for every option", () => {
-  const options = [
-    ...membersOf("options/options.ts", "ClusteredRedisStoreOptions"),
-    ...membersOf("options/options.ts", "LocalCacheOptions").map((name) => `localCache.${name}`),
-    ...membersOf("options/options.ts", "ClusterOptions").map((name) => `cluster.${name}`),
-  ];
-  expect(options).toEqual(expect.arrayContaining(["client", "localCache.ttlMs", "cluster.leaseMs"]));
-  const rows = [...textOf("README.md").matchAll(/^\| `([^`]+)` +\|/gm)].map(([, name]) => name);
-  expect(rows).toEqual(expect.arrayContaining(options));
+/** The options' rows in README.md: name and default. */
+const rows = new Map(
+  [...textOf("README.md").matchAll(/^\| `([^`]+)` +\|([^|]*)\|/gm)].map(([, name, byDefault = ""]) => [
+    name,
+    byDefault.trim(),
+  ]),
+);
+
+describe.each(TABLES)("options: %s…", (path, type, table: OptionTable) => {
+  const members = membersOf(type);
+
+  test("the public type has every row of the table", () => {
+    const names = members.map(({ name }) => name).filter((name) => name !== "client");
+    expect(names.sort()).toEqual(Object.keys(table).sort());
+  });
+
+  test.each(members)("$name has hover text, and a row in README.md", ({ name, hover }) => {
+    expect(hover).not.toBe("");
+    expect([...rows.keys()]).toContain(path + name);
+  });
+
+  test.each(members.filter(({ byDefault = "" }) => /^(true|false|"|\d[\d_]*($| \())/.test(byDefault)))(
+    "the default of $name is $byDefault in the code, too, and in README.md",
+    ({ name, byDefault = "" }) => {
+      const [literal = ""] = byDefault.split(" (");
+      const value: unknown = JSON.parse(literal.replaceAll("_", ""));
+      const actual = table[name]?.(undefined, name);
+      // A group that is enabled is an object.
+      expect(typeof actual === "object" ? true : actual).toBe(value);
+      expect(rows.get(path + name)).toBe(`\`${literal}\``);
+    },
+  );
+});
+
+test.each(["ClusterStats", "LocalCacheStats"])("every member of %s has hover text", (type) => {
+  const members = membersOf(type);
+  expect(members.length).toBeGreaterThan(5);
+  expect(members.filter(({ hover }) => hover === "")).toEqual([]);
 });
 
 test("docs/guides/errors.md has a heading for every code", () => {

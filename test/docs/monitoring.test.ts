@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { Registry } from "prom-client";
 import { describe, expect, test } from "vitest";
 import { collectStoreMetrics } from "../../lib/prometheus.ts";
+import { CACHE_STATS, CLUSTER_STATS } from "../../lib/reporting/counters.ts";
 
 interface Panel {
   readonly id: number;
@@ -91,3 +92,11 @@ test("the alerts are about metrics that are exported", () => {
 test("the guide lists every metric that is exported, and names no other", () => {
   expect(metricsIn(textOf("guides/monitoring.md"))).toEqual(exported());
 });
+
+test.each(Object.values({ ...CACHE_STATS, ...CLUSTER_STATS }))(
+  "the guide says that $metric is a $kind",
+  (stat) => {
+    const row = new RegExp(`^\\| \`clustered_redis_store_${stat.metric}\` +\\| ${stat.kind} `, "m");
+    expect(textOf("guides/monitoring.md")).toMatch(row);
+  },
+);

@@ -269,5 +269,6 @@ describe("clients", () => {
 
   test("a pool needs none with cluster: false", () => {
     expect(resolveOptions({ client: pool, cluster: false }).client).toBe(pool);
+    expect(resolveOptions({ client: pool, cluster: { enabled: false } }).client).toBe(pool);
   });
 });

@@ -1,0 +1,73 @@
+import {
+  kindOf,
+  type RedisStoreClient,
+  type RedisSubscriberClient,
+  type RedisSubscriberSource,
+} from "../redis/client.ts";
+import { optionError } from "../reporting/errors.ts";
+
+interface QueueOptions {
+  readonly commandsQueueMaxLength?: number;
+}
+
+/** @throws TypeError if `given` is not a client that the store works with */
+export function requireClient(given: unknown, name: string): RedisStoreClient {
+  const expected =
+    'a client of the "redis" package (node-redis 5 or 6): createClient(), createClientPool(), …';
+  if (kindOf(given) === undefined) {
+    const isIoredis = given !== null && typeof given === "object" && "status" in given && "multi" in given;
+    throw optionError(name, expected, given, isIoredis ? "an ioredis client" : undefined);
+  }
+  const { options, _options } = given as { options?: QueueOptions; _options?: { defaults?: QueueOptions } };
+  const maxLength = options?.commandsQueueMaxLength ?? _options?.defaults?.commandsQueueMaxLength;
+  if (maxLength !== undefined) {
+    // It may queue MULTI and SET and refuse EXEC, which leaves the connection inside a transaction.
+    const reason = "when its queue is full, node-redis splits transactions";
+    throw optionError(name, `one without commandsQueueMaxLength (${reason})`, maxLength);
+  }
+  if (!("withTypeMapping" in (given as object)))
+    throw optionError(name, expected, given, "node-redis 4 or older");
+  return given as RedisStoreClient;
+}
+
+/**
+ * The source of subscriber connections.
+ * @param given the option `cluster.subscriber`
+ * @throws TypeError if it does not go with `client`, or cannot be duplicated
+ */
+export function subscriberFor(
+  client: RedisStoreClient,
+  given: RedisStoreClient | (() => RedisStoreClient) | undefined,
+): RedisSubscriberSource {
+  const name = "cluster.subscriber";
+  const clientKind = kindOf(client);
+  if (clientKind === "cluster" && given !== undefined) {
+    throw optionError(
+      name,
+      "no value with a Cluster client, because the clients of its nodes are duplicated",
+      given,
+    );
+  }
+  if (typeof given === "function") return given;
+  const source = given ?? client;
+  const kind = kindOf(source);
+  // After a failover, the subscription must be where the client writes.
+  if (kind !== clientKind && kind !== "pool" && !(clientKind === "pool" && kind === "single")) {
+    throw optionError(name, `a client of the same kind as client (${clientKind})`, given, `a ${kind} client`);
+  }
+  if ("duplicate" in source) return source as RedisSubscriberClient;
+  const [what, instead] =
+    kind === "pool"
+      ? ["a pool", "pass a client from createClient() here"]
+      : ["a Sentinel client of node-redis 5", "pass a function here that makes one, or use node-redis 6"];
+  const where = given === undefined ? name : `${name} (given ${what})`;
+  throw new TypeError(
+    `${where}: ${what} cannot be duplicated for the subscription: ${instead}, or cluster: false`,
+  );
+}
+
+/** The channel on which Redis publishes the expired keys of the database that the client uses. */
+export function expiredChannelOf(client: RedisStoreClient): string {
+  const { options } = client as { options?: { database?: number } };
+  return `__keyevent@${options?.database ?? 0}__:expired`;
+}

@@ -1,0 +1,91 @@
+/**
+ * A stat. The stats object, the metric and the documentation's test are all derived from this row; the comment above it
+ * becomes the hover text of the stat.
+ */
+export interface Stat {
+  /** A counter only grows; a gauge goes up and down. */
+  readonly kind: "counter" | "gauge";
+  /** The name of the Prometheus metric, without the prefix. */
+  readonly metric: string;
+  /** The help text of the metric. */
+  readonly help: string;
+  /** The stat is null, and its metric absent, while the value is unknown. */
+  readonly nullable?: true;
+  /** The metric is the stat divided by this, for metrics in base units. */
+  readonly divisor?: number;
+  /** How `node:cluster` workers are combined by prom-client. Default: "sum". */
+  readonly aggregator?: "max";
+}
+
+/** Stats of one object, by name. */
+export type StatTable = Readonly<Record<string, Stat>>;
+
+/** The stats of `LocalCache`. */
+export const CACHE_STATS = {
+  /** Reads that found a live entry. */
+  hits: { kind: "counter", metric: "cache_hits_total", help: "Reads answered from the cache" },
+  /** Reads that found none. */
+  misses: { kind: "counter", metric: "cache_misses_total", help: "Reads of sessions not in the cache" },
+  /** Live entries removed to make room for others; expired entries are not counted. */
+  evictions: { kind: "counter", metric: "cache_evictions_total", help: "Live sessions removed to make room" },
+  /** Entries held now, including expired ones that have not been removed yet. */
+  size: { kind: "gauge", metric: "cache_entries", help: "Cached sessions" },
+  /** Bytes held now, as counted against `maxBytes`. */
+  bytes: { kind: "gauge", metric: "cache_bytes", help: "Size of the cached sessions in bytes" },
+} as const;
+
+/** The stats of `ClusteredRedisStore.clusterStats`. */
+export const CLUSTER_STATS = {
+  /** Messages published with a write that Redis acknowledged. */
+  messagesPublished: { kind: "counter", metric: "messages_published_total", help: "Messages published" },
+  /** Messages received, including own and invalid ones. */
+  messagesReceived: { kind: "counter", metric: "messages_received_total", help: "Messages received" },
+  /** Received messages that were invalid, of an unknown version or for another prefix. */
+  messagesIgnored: { kind: "counter", metric: "messages_ignored_total", help: "Messages ignored" },
+  /** Received messages that invalidated sessions. */
+  invalidations: { kind: "counter", metric: "invalidations_total", help: "Invalidations received" },
+  /** How often the whole cache was dropped. */
+  flushes: { kind: "counter", metric: "cache_flushes_total", help: "Times the whole cache was dropped" },
+  /** Replies and writes not cached because a newer change was known by then. */
+  fencedFills: { kind: "counter", metric: "fenced_fills_total", help: "Outdated replies not cached" },
+  /** Saves and touches refused because they would have restored a destroyed session. */
+  resurrections: { kind: "counter", metric: "resurrections_total", help: "Saves of destroyed sessions" },
+  /** With `onConflict: "merge"`: how often a save found a newer version in Redis. */
+  conflicts: { kind: "counter", metric: "conflicts_total", help: "Saves that found a newer version" },
+  /** Touches that Redis did not acknowledge. */
+  failedTouches: { kind: "counter", metric: "failed_touches_total", help: "Touches not acknowledged" },
+  /** Time since the newest returned heartbeat was sent, in milliseconds; null if none has verified the subscription. */
+  leaseAgeMs: {
+    kind: "gauge",
+    metric: "lease_age_seconds",
+    help: "Time since the newest returned heartbeat was sent",
+    nullable: true,
+    divisor: 1_000,
+    // The process that has received nothing for longest is the one to know about.
+    aggregator: "max",
+  },
+} as const;
+
+/** The stats object of a table. */
+export type StatsOf<Table extends StatTable> = {
+  readonly [Name in keyof Table]: Table[Name] extends { readonly nullable: true } ? number | null : number;
+};
+
+/** The counters among the stats of a table, to be incremented. */
+export type CountersOf<Table extends StatTable> = {
+  -readonly [Name in keyof Table as Table[Name]["kind"] extends "counter" ? Name : never]: number;
+};
+
+/** The counters of one store: it creates them, and each of its parts increments those that it knows about. */
+export type Counters = CountersOf<typeof CLUSTER_STATS>;
+
+/** The counters of a store, all 0. */
+export function createCounters(): Counters {
+  return countersOf(CLUSTER_STATS);
+}
+
+/** The counters of a table, all 0. */
+export function countersOf<Table extends StatTable>(table: Table): CountersOf<Table> {
+  const counters = Object.entries(table).filter(([, { kind }]) => kind === "counter");
+  return Object.fromEntries(counters.map(([name]) => [name, 0])) as CountersOf<Table>;
+}

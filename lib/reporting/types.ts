@@ -1,0 +1,68 @@
+import type { SessionData } from "express-session";
+import type { CLUSTER_STATS, StatsOf } from "./counters.ts";
+
+/**
+ * Whether this process may use its cache:
+ * - `off`: not started, closed, or `cluster` is disabled;
+ * - `syncing`: subscribing for the first time;
+ * - `live`: every message published more than a lease ago has been received;
+ * - `suspect`: no longer live, because messages may have been missed.
+ */
+export type ClusterState = "off" | "syncing" | "live" | "suspect";
+
+/** Counters of a store since its start, and its present state. */
+export interface ClusterStats extends StatsOf<typeof CLUSTER_STATS> {
+  /** The label of this process; empty with `cluster: false`. */
+  readonly nodeId: string;
+  /** Whether this process may use its cache; `off` with `cluster: false`. */
+  readonly state: ClusterState;
+}
+
+/** The result of `health()`. */
+export interface StoreHealth {
+  /** Whether Redis replies. */
+  readonly redis: boolean;
+  /** Whether invalidations are received, so that the cache is in use. */
+  readonly subscribed: boolean;
+  /** See `ClusterStats`. */
+  readonly leaseAgeMs: number | null;
+  /** Number of cached sessions. */
+  readonly cacheSize: number;
+}
+
+/** A session and its id. */
+export interface IdentifiedSession {
+  /** The id, without the prefix. */
+  readonly sid: string;
+  /** A copy that belongs to the caller. */
+  readonly session: SessionData;
+}
+
+/** A session as `all` lists it. */
+export type ListedSession = SessionData & {
+  /** The session's id, without the prefix. */
+  id: string;
+};
+
+/** The events of a store and their arguments. They are for observers: the store does not depend on listeners. */
+export interface StoreEvents {
+  /** Another process, named by its label, wrote or deleted a session. */
+  invalidate: [sid: string, from: string];
+  /**
+   * A process, named by its label, deleted a session, which may have been gone already. The reason is the method: `destroy`,
+   * `destroyWhere` or `destroyAllOf`. `clear` emits `flush` instead. Emitted in every process that is `live`.
+   */
+  destroyed: [sid: string, by: string, reason: string];
+  /** Redis removed an expired session; only with `cluster.expiredEvents`. */
+  expired: [sid: string];
+  /** The cache is in use from now on. */
+  live: [];
+  /** Messages may have been missed: until `live`, every read goes to Redis. */
+  suspect: [reason: string];
+  /** The whole cache was dropped. */
+  flush: [reason: string];
+  /** A request saved or touched a session that had been destroyed since the request loaded it. The store refused. */
+  resurrection: [sid: string];
+  /** A failure that no caller received, or perhaps none: of the subscription, a touch, or a destroy without a callback. */
+  clusterError: [error: Error];
+}
