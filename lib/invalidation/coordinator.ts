@@ -155,7 +155,7 @@ export class ClusterCoordinator {
     const generation = this.#generation;
     const isCurrent = () => generation === this.#generation && this.#state !== "off";
     clearTimeout(this.#retryTimer);
-    this.#surveying = this.#options.primaries.survey().then(
+    this.#surveying = this.#options.topology.discover().then(
       (primaries) => {
         if (!isCurrent()) return;
         this.#surveying = undefined;
@@ -186,12 +186,12 @@ export class ClusterCoordinator {
   }
 
   #listening(primary: Primary): Listening {
-    const { channel, expiredChannel, leaseMs, subscribeTimeoutMs, primaries, handlers } = this.#options;
+    const { channel, expiredChannel, leaseMs, subscribeTimeoutMs, topology, handlers } = this.#options;
     return new Listening({
       primary,
       channels: expiredChannel === undefined ? [channel] : [channel, expiredChannel],
       heartbeatChannel: this.#heartbeatChannel,
-      mustConfirm: primaries.mayChange,
+      mustConfirm: topology.needsConfirmation,
       leaseMs,
       subscribeTimeoutMs,
       handlers: {
@@ -246,7 +246,7 @@ export class ClusterCoordinator {
       this.#suspect(`the process stood still for ${Math.round(frozenMs)} ms`);
     }
     this.isLive(now);
-    if (this.#isComplete && !this.#options.primaries.isCurrent) this.#changed();
+    if (this.#isComplete && !this.#options.topology.isUpToDate) this.#changed();
     for (const listening of this.#listenings) listening.beat(now);
   }
 

@@ -74,7 +74,7 @@ export class Listening {
     if (this.#lease.isSending) return;
     const number = this.#lease.sent(now);
     const { primary, heartbeatChannel, handlers } = this.#options;
-    primary.beat(heartbeatChannel, String(number)).then(
+    primary.sendHeartbeat(heartbeatChannel, String(number)).then(
       (beat) => {
         if (beat !== "proof") this.#lease.failed(number);
         else this.#lease.acknowledged(number, performance.now());
@@ -105,9 +105,9 @@ export class Listening {
     let opened: Subscription | undefined;
     try {
       opened = await Subscription.open({
-        source: await primary.subscriber(),
+        connection: await primary.createSubscriber(),
         channels: [...channels, heartbeatChannel],
-        accepts: (duplicate) => primary.isHeardBy(duplicate),
+        accepts: (connection) => primary.isConnectedTo(connection),
         onMessage: (text, from) => {
           if (from !== heartbeatChannel) handlers.message(text, from);
           else this.#onHeartbeat(Number(text));

@@ -1,19 +1,12 @@
-import { kindOf, type RedisSubscriberClient, type RedisSubscriberSource } from "../redis/client.ts";
+import type { SubscriberConnection } from "../redis/topology.ts";
 import { reasonOf, rightsFor, SessionStoreError } from "../reporting/errors.ts";
 
-/** What is used of the duplicate. */
-interface Connection {
-  on(event: "error" | "end" | "topology-change", listener: (error?: unknown) => void): unknown;
-  connect(): Promise<unknown>;
-  subscribe(channels: string[], listener: (message: string, channel: string) => void): Promise<unknown>;
-  destroy(): unknown;
-}
-
 export interface SubscriptionOptions {
-  readonly source: RedisSubscriberSource;
+  /** Not connected yet. */
+  readonly connection: SubscriberConnection;
   readonly channels: string[];
-  /** Whether the duplicate, once connected, is connected to whom it should be. */
-  readonly accepts: (duplicate: unknown) => boolean;
+  /** Whether the connection, once connected, is connected to the right primary. */
+  readonly accepts: (connection: SubscriberConnection) => boolean;
   /** Must not throw: node-redis would lose the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
   /** Called once, when an open subscription is lost by itself. */
@@ -28,12 +21,12 @@ export interface SubscriptionOptions {
  * and Sentinel what it lost; one way that always works is worth more.
  */
 export class Subscription {
-  #connection: Connection;
+  readonly #connection: SubscriberConnection;
   #state: "opening" | "open" | "ended" = "opening";
   #fail: (error: SessionStoreError) => void = () => {};
 
   private constructor(options: SubscriptionOptions) {
-    this.#connection = connectionFrom(options.source) as Connection;
+    this.#connection = options.connection;
     const lost = (cause?: unknown) => {
       const error = subscriptionError("The subscriber's connection was lost", cause);
       if (this.#state === "opening") return this.#fail(error);
@@ -44,11 +37,6 @@ export class Subscription {
     // A duplicate has no listeners, and one for "error" must be there before anything can go wrong.
     this.#connection.on("error", lost);
     this.#connection.on("end", () => lost());
-    // A Sentinel client goes on with the next primary by itself, and subscribes there, but what was published meanwhile is lost.
-    this.#connection.on("topology-change", (event) => {
-      if (this.#state === "open" && (event as { type?: string }).type === "MASTER_CHANGE")
-        lost(new Error("The primary changed"));
-    });
   }
 
   /**
@@ -105,35 +93,3 @@ function subscriptionError(what: string, cause?: unknown, more = ""): SessionSto
   const why = cause === undefined ? "" : `: ${reasonOf(cause)}`;
   return new SessionStoreError("ERR_SUBSCRIPTION", what + why + more, cause);
 }
-
-function connectionFrom(source: RedisSubscriberSource): unknown {
-  if (typeof source === "function") return source();
-  return (source as { duplicate(overrides?: object): unknown }).duplicate(overridesFor(source));
-}
-
-/** What a subscriber must not share with the client that it is a duplicate of. */
-function overridesFor(client: RedisSubscriberClient): object | undefined {
-  const kind = kindOf(client);
-  if (kind === "single") {
-    const { options } = client as { options?: { socket?: object; name?: string } };
-    return {
-      ...LISTENING_ONLY,
-      ...(options?.name !== undefined && { name: `${options.name}:subscriber` }),
-      socket: { ...options?.socket, ...NO_RECONNECTION },
-    };
-  }
-  // A Sentinel client keeps its options to itself, so they cannot be overridden without losing credentials.
-  return undefined;
-}
-
-const LISTENING_ONLY = {
-  clientSideCache: undefined,
-  emitInvalidate: false,
-  keyPrefix: undefined,
-  pingInterval: undefined,
-  commandsQueueMaxLength: undefined,
-  disableOfflineQueue: false,
-  commandOptions: {},
-} as const;
-
-const NO_RECONNECTION = { reconnectStrategy: false, socketTimeout: undefined } as const;

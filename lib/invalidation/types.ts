@@ -1,4 +1,4 @@
-import type { Primaries } from "../redis/topology.ts";
+import type { Topology } from "../redis/topology.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
 import type { SessionDeleted, SessionInvalidated } from "./messages.ts";
 
@@ -22,8 +22,8 @@ export interface ClusterHandlers {
 
 /** What a `ClusterCoordinator` takes; the store makes it of its own options. */
 export interface ClusterCoordinatorOptions {
-  /** Whom to listen to, and to send heartbeats to on the *data* client: that path is what the lease is about. */
-  readonly primaries: Primaries;
+  /** The primaries to subscribe to, and to send heartbeats to on the *data* client: the lease is about that path. */
+  readonly topology: Topology;
   /** The channel that all processes listen to. */
   readonly channel: string;
   /** Where Redis tells of keys that expired, if that is to be heard. */

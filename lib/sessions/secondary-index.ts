@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
-import type { SessionIndex } from "../redis/index-commands.ts";
+import type { IndexCommands } from "../redis/index-commands.ts";
 import { shown } from "../reporting/errors.ts";
 import type { IdentifiedSession } from "../reporting/store-reports.ts";
 import { indexValueOf } from "./index-value.ts";
@@ -31,7 +31,7 @@ const AT_ONCE = 1_000;
 /** The sessions that belong to a value, say to a user: what the index names, compared with what there is. */
 export class IndexedSessions {
   readonly #sessions: SharedSessions;
-  readonly #index: SessionIndex;
+  readonly #index: IndexCommands;
   readonly #indexBy: IndexBy;
   readonly #all: AllSessions;
 
@@ -87,7 +87,9 @@ export class IndexedSessions {
           const value = session === null ? undefined : this.#valueOf(session);
           if (value === undefined) return 0;
           const ttlMs = stored.expiresAt === undefined ? undefined : stored.expiresAt - Date.now();
-          await this.#sessions.within("reindex", (deadline) => this.#index.note(deadline, sid, ttlMs, value));
+          await this.#sessions.within("reindex", (deadline) =>
+            this.#index.note(deadline, { sid, ttlMs, value }),
+          );
           return 1;
         }),
       );

@@ -2,10 +2,7 @@ import type { NearCache } from "../cache/near-cache.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import type { ClusterHandlers } from "../invalidation/types.ts";
 import type { ResolvedCluster } from "../options/options.ts";
-import type { RedisStoreClient } from "../redis/client.ts";
-import { Deadlines } from "../redis/deadlines.ts";
-import type { RedisSender } from "../redis/executor.ts";
-import { primariesOf } from "../redis/primaries.ts";
+import type { Topology } from "../redis/topology.ts";
 import type { StoredSession } from "./stored-session.ts";
 
 /** What the store hears of sessions, after the cache has obeyed. None of these may throw. */
@@ -22,19 +19,16 @@ export interface SessionHandlers extends Omit<ClusterHandlers, "forget" | "told"
  * @param near the cache; asked for only when something is heard
  */
 export function coordinatorOf(
-  client: RedisStoreClient,
   cluster: ResolvedCluster,
-  sender: RedisSender,
+  topology: Topology,
   near: () => NearCache<StoredSession>,
   handlers: SessionHandlers,
 ): ClusterCoordinator {
-  const { fullPrefix } = sender;
-  // A heartbeat that took longer than the lease would prove nothing.
-  const heartbeats = new Deadlines(cluster.leaseMs);
+  const { fullPrefix } = topology;
   return new ClusterCoordinator({
     ...cluster,
     prefix: fullPrefix,
-    primaries: primariesOf(client, cluster.subscriber, sender, heartbeats),
+    topology,
     handlers: {
       ...handlers,
       forget: (sids) => {

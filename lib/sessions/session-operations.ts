@@ -5,11 +5,12 @@ import type { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import type { OutgoingMessage } from "../invalidation/types.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Serializer } from "../options/types.ts";
-import type { Fill } from "../redis/cluster-routing.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
-import { type Announcement, RedisSender } from "../redis/executor.ts";
-import { type IndexChange, SessionIndex } from "../redis/index-commands.ts";
-import { SessionRepository, type SidsPage } from "../redis/session-commands.ts";
+import type { Announcement } from "../redis/executor.ts";
+import { type IndexChange, IndexCommands } from "../redis/index-commands.ts";
+import { SessionCommands, type SidsPage } from "../redis/session-commands.ts";
+import type { Topology } from "../redis/topology.ts";
+import { topologyOf } from "../redis/topology-of.ts";
 import { type StoreOperation, traced } from "../reporting/diagnostics.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import { coordinatorOf, type SessionHandlers } from "./session-messages.ts";
@@ -35,10 +36,10 @@ export class SharedSessions {
   readonly localCache: LocalCache<StoredSession>;
   readonly coordinator: ClusterCoordinator | undefined;
   /** Undefined without `indexBy`. */
-  readonly index: SessionIndex | undefined;
+  readonly index: IndexCommands | undefined;
   readonly #serializer: Serializer;
-  readonly #sender: RedisSender;
-  readonly #repository: SessionRepository;
+  readonly #topology: Topology;
+  readonly #commands: SessionCommands;
   readonly #deadlines: Deadlines;
   readonly #near: NearCache<StoredSession>;
   #conflicts = 0;
@@ -47,14 +48,14 @@ export class SharedSessions {
 
   constructor(options: ResolvedOptions, handlers: SessionHandlers) {
     this.#told = handlers;
-    const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
+    const { scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
     this.#serializer = serializer;
     this.#deadlines = new Deadlines(commandTimeoutMs);
-    this.#sender = new RedisSender(client, prefix);
-    this.#repository = new SessionRepository(this.#sender, scanCount);
-    this.index = options.indexBy && new SessionIndex(this.#sender);
+    this.#topology = topologyOf(options);
+    this.#commands = new SessionCommands(this.#topology, scanCount);
+    this.index = options.indexBy && new IndexCommands(this.#topology);
     this.localCache = new LocalCache(localCache);
-    const coordinator = cluster && coordinatorOf(client, cluster, this.#sender, () => this.#near, handlers);
+    const coordinator = cluster && coordinatorOf(cluster, this.#topology, () => this.#near, handlers);
     this.coordinator = coordinator;
     this.#near = new NearCache(this.localCache, (now) => {
       return localCache !== undefined && !this.#isClosed && (coordinator?.isLive(now) ?? true);
@@ -73,7 +74,7 @@ export class SharedSessions {
 
   /** The key of a session, as errors name it. */
   keyOf(sid: string): string {
-    return this.#repository.keyOf(sid);
+    return this.#topology.fullPrefix + sid;
   }
 
   /** What may be served from memory. */
@@ -93,7 +94,7 @@ export class SharedSessions {
         "get",
         sid,
         async (deadline) => {
-          const value = await this.#repository.read(deadline, sid);
+          const value = await this.#commands.read(deadline, sid);
           const session = value && this.#stored(sid, value.text, value.expiresAt);
           await session?.parse();
           return session;
@@ -112,7 +113,7 @@ export class SharedSessions {
   /** Those of the sessions that there are, from Redis, past the memory. */
   async readAll(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
     const values = await this.#trip("get many", undefined, (deadline) =>
-      this.#repository.readAll(deadline, sids),
+      this.#commands.readMany(deadline, sids),
     );
     return sids.flatMap((sid, i) => {
       const value = values[i];
@@ -135,11 +136,8 @@ export class SharedSessions {
     change?: IndexChange,
   ): Promise<StoredSession | undefined> {
     return this.#writeWith(sid, ttlMs, async (deadline, announcement) => {
-      const ahead = this.#ahead(deadline, sid, ttlMs, change);
-      const also = ahead instanceof Promise ? await ahead : ahead;
-      const repository = this.#repository;
-      const isWritten = await repository.write(deadline, sid, text, ttlMs, announcement, mustExist, also);
-      return isWritten ? text : undefined;
+      const save = { sid, text, ttlMs, mustExist, index: this.#indexChange(change) };
+      return (await this.#commands.write(deadline, save, announcement)) ? text : undefined;
     });
   }
 
@@ -160,12 +158,11 @@ export class SharedSessions {
       let held = expected;
       for (let conflicts = 0; conflicts <= MOST_CONFLICTS; conflicts++) {
         const { text, change } = await proposal(held);
-        const ahead = this.#ahead(deadline, sid, ttlMs, change);
-        const also = ahead instanceof Promise ? await ahead : ahead;
-        const found = await this.#repository.replace(deadline, sid, held, text, ttlMs, announcement, also);
-        if (found === undefined) return text;
-        if (found === null) return undefined;
-        held = found;
+        const replacement = { sid, expected: held, text, ttlMs, index: this.#indexChange(change) };
+        const result = await this.#commands.replace(deadline, replacement, announcement);
+        if (result.written) return text;
+        if (result.current === null) return undefined;
+        held = result.current;
         this.#conflicts++;
       }
       const message = `The session "${this.keyOf(sid)}" was written by others ${MOST_CONFLICTS} times in a row meanwhile`;
@@ -215,11 +212,12 @@ export class SharedSessions {
           this.#trip(
             "touch",
             sid,
-            async (deadline) => {
-              const ahead = this.#ahead(deadline, sid, ttlMs, indexChange);
-              const also = ahead instanceof Promise ? await ahead : ahead;
-              return this.#repository.expire(deadline, sid, ttlMs, announcement, also);
-            },
+            (deadline) =>
+              this.#commands.touch(
+                deadline,
+                { sid, ttlMs, index: this.#indexChange(indexChange) },
+                announcement,
+              ),
             (change) => change !== "none",
           ),
         (change) => change === "earlier",
@@ -235,18 +233,18 @@ export class SharedSessions {
    * @returns how many of them there were
    */
   async delete(sids: readonly string[], reason: DestroyReason, from?: string): Promise<number> {
+    const indexValue = this.index && from;
     const deleteGroup = (group: readonly string[]) => {
       const only = group.length === 1 ? group[0] : undefined;
       const message = this.coordinator?.announce({ type: "SessionDeleted", sids: group, reason });
-      const sets = this.index?.setsToLeave(from);
       return this.#announced(message, (announcement) =>
         this.#trip("destroy", only, (deadline) =>
-          this.#repository.delete(deadline, group, announcement, sets),
+          this.#commands.delete(deadline, { sids: group, indexValue }, announcement),
         ),
       );
     };
     const counts = await this.#near.remove(sids, () =>
-      Promise.all(this.#repository.grouped(sids).map(deleteGroup)),
+      Promise.all(this.#commands.batches(sids).map(deleteGroup)),
     );
     if (reason !== "clear") this.#told.destroyed(sids, this.coordinator?.nodeId ?? "", reason);
     return counts.reduce((sum, count) => sum + count, 0);
@@ -261,26 +259,28 @@ export class SharedSessions {
     for await (const { sids } of this.pages()) {
       if (sids.length === 0) continue;
       // In Cluster each goes out by itself, and need not make everybody forget everything.
-      if (this.#sender.routes !== undefined) await this.delete(sids, "clear");
+      if (!this.#topology.combinesKeys) await this.delete(sids, "clear");
       else {
         await clearing((announcement) =>
-          this.#trip("clear", undefined, (deadline) => this.#repository.delete(deadline, sids, announcement)),
+          this.#trip("clear", undefined, (deadline) =>
+            this.#commands.delete(deadline, { sids, indexValue: undefined }, announcement),
+          ),
         );
       }
     }
     await clearing(async (announcement) => {
       if (announcement === undefined) return;
-      await this.#trip("clear", undefined, (deadline) => this.#repository.publish(deadline, announcement));
+      await this.#trip("clear", undefined, (deadline) => this.#commands.publish(deadline, announcement));
     });
   }
 
   /** The ids of all sessions, in batches; one may come twice. @param from the `next` of an earlier page */
   pages(from?: string): AsyncGenerator<SidsPage> {
-    return this.#repository.pages((trip) => this.#trip("scan", undefined, trip), from);
+    return this.#commands.pages((trip) => this.#trip("scan", undefined, trip), from);
   }
 
   ping(): Promise<void> {
-    return this.#trip("ping", undefined, (deadline) => this.#repository.ping(deadline));
+    return this.#trip("ping", undefined, (deadline) => this.#commands.ping(deadline));
   }
 
   /** Forgets a session in this process. @returns whether it was in memory */
@@ -301,14 +301,9 @@ export class SharedSessions {
     return this.#deadlines.settled();
   }
 
-  /** What the index wants to go with a write; a promise, where it has to go before it. */
-  #ahead(
-    deadline: Deadline,
-    sid: string,
-    ttlMs: number | undefined,
-    change: IndexChange | undefined,
-  ): Fill | undefined | Promise<undefined> {
-    return change && this.index?.ahead(deadline, sid, ttlMs, change);
+  /** Undefined without an index. */
+  #indexChange(change: IndexChange | undefined): IndexChange | undefined {
+    return this.index && change;
   }
 
   /**
