@@ -1,16 +1,19 @@
-/** A node-style callback. */
+/** A Node-style callback. */
 export type Callback<T = void> = (error: unknown, result?: T) => void;
 
 /**
- * Gives the outcome of `work` to `callback`, exactly once, or returns it when there is none.
+ * Passes the outcome of `work` to `callback`, exactly once, or returns the promise if there is no callback.
  *
- * The callback runs on a stack of its own: what it throws is the application's, and must reach it as an uncaught exception,
- * neither calling the callback again (connect-redis does) nor ending as the rejection of a promise that is ours.
+ * The callback runs on its own stack: what it throws is the application's. It must surface as an uncaught exception, and
+ * neither call the callback again (as in connect-redis) nor reject a promise of this package.
  */
-export function deliver<T>(work: T | Promise<T>, callback: Callback<T> | undefined): Promise<T> | undefined {
+export function asCallback<T>(
+  work: T | Promise<T>,
+  callback: Callback<T> | undefined,
+): Promise<T> | undefined {
   const outcome = Promise.resolve(work);
   if (callback === undefined) {
-    // Nobody need look at it: express-session calls destroy() and ignores what it returns.
+    // express-session calls destroy() and ignores the promise.
     outcome.catch(() => {});
     return outcome;
   }

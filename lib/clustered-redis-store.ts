@@ -1,6 +1,6 @@
 import { type Session, type SessionData, Store } from "express-session";
 import type { LocalCache, LocalCacheStats } from "./cache/local-cache.ts";
-import { type Callback, deliver } from "./callback.ts";
+import { asCallback, type Callback } from "./callback.ts";
 import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options/options.ts";
 import type { IndexBy } from "./options/types.ts";
@@ -8,23 +8,22 @@ import { createCounters } from "./reporting/counters.ts";
 import { publishEvent } from "./reporting/diagnostics.ts";
 import type {
   ClusterStats,
+  EmitEvent,
   IdentifiedSession,
   ListedSession,
-  StoreEvents,
   StoreHealth,
 } from "./reporting/types.ts";
-import { IndexedSessions, type ReindexOptions, type ReindexProgress } from "./sessions/secondary-index.ts";
-import { SharedSessions } from "./sessions/session-operations.ts";
-import { AllSessions } from "./sessions/session-scan.ts";
-import { SessionsInHand } from "./sessions/session-tracker.ts";
+import { type ReindexOptions, type ReindexProgress, SecondaryIndex } from "./sessions/secondary-index.ts";
+import { SessionOperations } from "./sessions/session-operations.ts";
+import { SessionScan } from "./sessions/session-scan.ts";
+import { SessionTracker } from "./sessions/session-tracker.ts";
 import type { StoredSession } from "./sessions/stored-session.ts";
-import { checkSid } from "./sessions/validate.ts";
 
 /**
- * A session store for express-session that keeps sessions in Redis and the hot ones in memory, and hears from the other
- * processes what to forget.
+ * A session store for express-session: sessions live in Redis, each process caches the ones in use, and every write
+ * invalidates the copies of the other processes.
  *
- * Methods take a node-style callback and return nothing, or take none and return a promise. Each is answered within
+ * Methods take a Node-style callback and return nothing, or take none and return a promise. Each settles within
  * `commandTimeoutMs`. Failures are `SessionStoreError`s, wrong arguments TypeErrors. For the events see `StoreEvents`.
  *
  * @example
@@ -33,195 +32,208 @@ import { checkSid } from "./sessions/validate.ts";
  * app.use(session({ store, secret, resave: false, saveUninitialized: false }));
  */
 export class ClusteredRedisStore extends Store {
-  readonly #sessions: SharedSessions;
-  readonly #inHand: SessionsInHand;
-  readonly #all: AllSessions;
-  readonly #indexBy: IndexBy | undefined;
   readonly #counters = createCounters();
+  readonly #operations: SessionOperations;
+  readonly #tracker: SessionTracker;
+  readonly #scan: SessionScan;
+  readonly #indexBy: IndexBy | undefined;
+  /** A listener that throws is the application's fault, and must reach it as an uncaught exception. */
+  readonly #emit: EmitEvent = (event, ...args) => {
+    try {
+      publishEvent(event, args, this.coordinator?.nodeId ?? "");
+      this.emit(event, ...args);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+  };
 
   /**
-   * Begins to subscribe in the background; the client need not be connected yet.
-   * @throws TypeError when an option is wrong, naming it, what it takes and what it got
+   * Subscribes in the background; the client need not be connected yet.
+   * @throws TypeError for an invalid option: it names the option, the expected and the actual value
    */
   constructor(options: ClusteredRedisStoreOptions) {
     super();
     const resolved = resolveOptions(options);
-    this.#sessions = new SharedSessions(resolved, this.#counters, {
-      invalidated: (sids, from) => {
-        for (const sid of sids) this.#emit("invalidate", sid, from);
-      },
-      destroyed: (sids, by, reason) => {
-        for (const sid of sids) this.#emit("destroyed", sid, by, reason);
-      },
-      expired: (sid) => this.#emit("expired", sid),
-      distrust: (reason) => this.#flushed(reason),
-      live: () => this.#emit("live"),
-      suspect: (reason) => this.#emit("suspect", reason),
-      error: (error) => this.#emit("clusterError", error),
-    });
-    this.#all = new AllSessions(this.#sessions, (error) => this.#emit("clusterError", error));
+    this.#operations = new SessionOperations(resolved, this.#counters, this.#emit);
+    this.#tracker = new SessionTracker(resolved, this.#operations, this.#counters, this.#emit);
+    this.#scan = new SessionScan(this.#operations, this.#emit);
     this.#indexBy = resolved.indexBy;
-    this.#inHand = new SessionsInHand(resolved, this.#sessions, (sid) => {
-      this.#counters.resurrections++;
-      this.#emit("resurrection", sid);
-    });
   }
 
-  /** The sessions in memory; for a look from outside. */
+  /** The cached sessions, to look at. */
   get localCache(): LocalCache<StoredSession> {
-    return this.#sessions.localCache;
+    return this.#operations.localCache;
   }
 
-  /** What keeps this process in touch with the others; undefined with `cluster: false`. */
+  /** Publishes and receives invalidations; undefined with `cluster: false`. */
   get coordinator(): ClusterCoordinator | undefined {
-    return this.#sessions.coordinator;
+    return this.#operations.coordinator;
   }
 
   /**
-   * The session, or null when there is none. It is the caller's own, and its `cookie.expires` is when its key really
-   * expires. A hit calls back before `get` returns.
+   * A session, or null if there is none. It is the caller's own copy, and its `cookie.expires` is the key's real expiry. A
+   * cached session is passed to the callback before `get` returns.
    */
   override get(sid: string): Promise<SessionData | null>;
   override get(sid: string, callback: Callback<SessionData | null>): void;
   override get(sid: string, callback?: Callback<SessionData | null>): Promise<SessionData | null> | void {
-    const found = this.#find(sid);
-    if (callback === undefined || found instanceof Promise) return deliver(found, callback);
-    // Outside of any try and any promise: what it throws is the application's.
+    let found: SessionData | null | Promise<SessionData | null>;
+    try {
+      found = this.#tracker.load(sid);
+    } catch (error) {
+      found = Promise.reject(error);
+    }
+    if (callback === undefined || found instanceof Promise) return asCallback(found, callback);
+    // Outside of any try and any promise: what the callback throws is the application's.
     callback(null, found);
   }
 
   /**
-   * Writes a session, and tells the other processes. One that is to live no longer is deleted: see the option `ttl` and
-   * `cookie.expires`.
+   * Writes a session, and invalidates the copies of the other processes. Deletes it if its life is over: see the option
+   * `ttl` and `cookie.expires`.
    */
   override set(sid: string, session: SessionData): Promise<void>;
   override set(sid: string, session: SessionData, callback: Callback | undefined): void;
   override set(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
-    return deliver(this.#inHand.save(sid, session), callback);
+    return asCallback(this.#tracker.save(sid, session), callback);
   }
 
   /**
-   * Prolongs a session's life to what its cookie says, unless that would add less than `touchAfterMs`. If Redis fails, that
-   * is told by the event `clusterError` only: the session still lives as long as it did.
+   * Extends a session's life to what its cookie says, unless that adds less than `touchAfterMs`. A failure of Redis is only
+   * reported as `clusterError`: the session lives as long as before.
    */
   override touch(sid: string, session: SessionData): Promise<void>;
   override touch(sid: string, session: SessionData, callback: Callback | undefined): void;
   override touch(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
-    const touching = this.#touch(sid, session);
-    if (callback === undefined || touching !== undefined) return deliver(touching, callback);
-    callback(null);
+    let touching: Promise<void> | undefined;
+    try {
+      touching = this.#tracker.touch(sid, session);
+    } catch (error) {
+      return asCallback(Promise.reject<void>(error), callback);
+    }
+    if (callback !== undefined && touching === undefined) return callback(null);
+    const reported = touching?.catch((error: Error) => {
+      this.#counters.failedTouches++;
+      this.#emit("clusterError", error);
+    });
+    return asCallback(reported, callback);
   }
 
-  /** Deletes a session, and tells the other processes. */
+  /** Deletes a session in all processes. */
   override destroy(sid: string): Promise<void>;
   override destroy(sid: string, callback: Callback | undefined): void;
   override destroy(sid: string, callback?: Callback): Promise<void> | void {
-    const destroying = this.#inHand.destroy(sid);
-    // req.session.destroy() may come without a callback, and nobody sees the promise then: a logout must not fail in silence.
+    const destroying = this.#tracker.destroy(sid);
+    // req.session.destroy() may have no callback, and nobody sees the promise then: a logout must not fail silently.
     if (callback === undefined) destroying.catch((error: Error) => this.#emit("clusterError", error));
-    return deliver(destroying, callback);
+    return asCallback(destroying, callback);
   }
 
-  /** All sessions. They are all in memory then; `sessions()` streams them. */
+  /** All sessions, all in memory at once; `sessions()` streams them. */
   override all(): Promise<ListedSession[]>;
   override all(callback: Callback<ListedSession[]>): void;
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | void {
-    return deliver(this.#all.list(), callback);
+    return asCallback(this.#scan.list(), callback);
   }
 
   /** The ids of all sessions. */
   ids(): Promise<string[]>;
   ids(callback: Callback<string[]>): void;
   ids(callback?: Callback<string[]>): Promise<string[]> | void {
-    return deliver(this.#all.ids(), callback);
+    return asCallback(this.#scan.ids(), callback);
   }
 
-  /** How many sessions there are. */
+  /** The number of sessions. */
   override length(): Promise<number>;
   override length(callback: Callback<number>): void;
   override length(callback?: Callback<number>): Promise<number> | void {
-    const counted = this.#all.ids().then((ids) => ids.length);
-    return deliver(counted, callback);
+    const counted = this.#scan.ids().then((ids) => ids.length);
+    return asCallback(counted, callback);
   }
 
-  /** Deletes all sessions, in batches, and tells the other processes. */
+  /** Deletes all sessions in all processes, in batches. */
   override clear(): Promise<void>;
   override clear(callback: Callback | undefined): void;
   override clear(callback?: Callback): Promise<void> | void {
-    const cleared = this.#sessions.clear().then(() => this.#flushed("clear"));
-    return deliver(cleared, callback);
+    return asCallback(this.#operations.clear(), callback);
   }
 
   /**
-   * The sessions one after the other, never all in memory. One that exists throughout is met at least once, perhaps
-   * twice. What cannot be parsed is passed over, with the event `clusterError`.
+   * Streams all sessions, never all in memory. One that exists throughout appears at least once, perhaps twice. One that
+   * cannot be parsed is skipped, with the event `clusterError`.
    */
   sessions(): AsyncGenerator<IdentifiedSession> {
-    return this.#all.stream();
+    return this.#scan.stream();
   }
 
   /**
-   * Deletes the sessions for which `predicate` holds, in batches, and tells the other processes.
+   * Deletes the sessions for which `predicate` holds in all processes, in batches.
    * @returns how many were deleted
    */
   destroyWhere(
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
   ): Promise<number> {
-    return this.#all.deleteWhere(predicate);
+    return this.#scan.deleteWhere(predicate);
   }
 
   /**
-   * The sessions that `indexBy` finds by `value`, with their ids, the newest first.
+   * The sessions whose index value is `value`, with their ids, the newest first.
    * @throws TypeError without `indexBy`, or when `value` is no string
    */
   async sessionsOf(value: string): Promise<IdentifiedSession[]> {
-    return this.#indexed().of(value);
+    return this.#index().list(value, "sessionsOf");
   }
 
-  /** How many sessions `indexBy` finds by `value`. Fails as `sessionsOf` does. */
+  /** The number of sessions whose index value is `value`. Fails as `sessionsOf` does. */
   async countOf(value: string): Promise<number> {
-    return (await this.#indexed().of(value)).length;
+    return (await this.#index().list(value, "countOf")).length;
   }
 
   /**
-   * Deletes the sessions that `indexBy` finds by `value`, and tells the other processes: a thousand at a time in one step, or in
-   * Cluster each in a step of its own. A request that is still running cannot bring one back. Fails as `sessionsOf` does.
+   * Deletes the sessions whose index value is `value` in all processes: a thousand at a time as one unit, in Cluster each by
+   * itself. A request that is still running cannot restore one. Fails as `sessionsOf` does.
    * @returns how many were deleted
    */
   async destroyAllOf(value: string, { except }: { readonly except?: string } = {}): Promise<number> {
-    return this.#indexed().destroyAll(value, except);
+    return this.#index().destroyAll(value, except);
   }
 
   /**
-   * Brings sessions into the index that were written before `indexBy` was set on all processes. It can be broken off at any
-   * time, begun again, and repeated; sessions can be used meanwhile.
-   * @throws TypeError without `indexBy`, or when the cursor is none
+   * Adds sessions to the index that were written before `indexBy` was set in all processes. It can be stopped at any time,
+   * resumed, and repeated; sessions can be used meanwhile.
+   * @throws TypeError without `indexBy`, or for an invalid cursor
    */
   async reindex(options: ReindexOptions = {}): Promise<ReindexProgress> {
-    return this.#indexed().reindex(options);
+    return this.#index().reindex(options);
   }
 
-  /** Called by express-session with what `get` returned. Here the store learns which Session objects it handed out. */
+  /** Called by express-session with what `get` returned: the store recognizes the Session object from then on. */
   override createSession(...[req, data]: Parameters<Store["createSession"]>): Session & SessionData {
-    return this.#inHand.adopt(data, super.createSession(req, data));
+    return this.#tracker.adopt(data, super.createSession(req, data));
   }
 
-  /** Forgets a session in this process only. @returns whether it was in memory */
+  /** Drops a session from the cache of this process only. @returns whether it was cached */
   evictFromCache(sid: string): boolean {
-    return this.#sessions.forget(sid);
+    return this.#operations.cache.invalidate(sid);
   }
 
   /**
-   * Resolves when what the other processes write is heard, and the cache is in use.
-   * @throws SessionStoreError `ERR_SUBSCRIPTION` when that is not so within `cluster.subscribeTimeoutMs`; it is tried on
+   * Resolves when the store receives invalidations and the cache is in use.
+   * @throws SessionStoreError `ERR_SUBSCRIPTION` if that takes longer than `cluster.subscribeTimeoutMs`; the store keeps
+   * trying
    */
   ready(): Promise<void> {
-    return deliver(this.coordinator?.ready(), undefined) as Promise<void>;
+    return asCallback(this.coordinator?.ready(), undefined) as Promise<void>;
   }
 
-  /** How the store is. Never rejects. */
+  /** The state of the store. Never rejects. */
   async health(): Promise<StoreHealth> {
-    const redis = await this.#sessions.ping().then(
+    const ping = this.#operations.call("ping", undefined, (deadline) =>
+      this.#operations.commands.ping(deadline),
+    );
+    const redis = await ping.then(
       () => true,
       () => false,
     );
@@ -233,13 +245,13 @@ export class ClusteredRedisStore extends Store {
     };
   }
 
-  /** Whether Redis answers and, unless `cluster` is off, the other processes are heard. Never rejects. */
+  /** Whether Redis replies and, unless `cluster` is off, invalidations are received. Never rejects. */
   async isHealthy(): Promise<boolean> {
     const { redis, subscribed } = await this.health();
     return redis && (subscribed || this.coordinator === undefined);
   }
 
-  /** How the memory of this process is used. Reads while it is not in use count as neither hit nor miss. */
+  /** Counters of the cache. Reads while it is not in use count as neither hit nor miss. */
   get cacheStats(): LocalCacheStats {
     return this.localCache.stats;
   }
@@ -260,11 +272,11 @@ export class ClusteredRedisStore extends Store {
   }
 
   /**
-   * Stops listening, empties the cache, and resolves when all that is under way has been answered: within
-   * `commandTimeoutMs`. The client stays open, and the store goes on answering from Redis for requests that still end.
+   * Unsubscribes, empties the cache, and resolves when every operation under way has settled: within `commandTimeoutMs`.
+   * The client stays open, and the store still answers from Redis for requests that are ending.
    */
   close(): Promise<void> {
-    return this.#sessions.close();
+    return this.#operations.close();
   }
 
   /** The same as `close`, for `await using`. */
@@ -272,63 +284,8 @@ export class ClusteredRedisStore extends Store {
     return this.close();
   }
 
-  /** From memory if possible, and then at once. */
-  #find(sid: string): SessionData | null | Promise<SessionData | null> {
-    try {
-      const hit = this.#sessions.hit(sid);
-      if (hit === undefined) return this.#read(sid);
-      const copy = hit.copy();
-      return copy instanceof Promise ? this.#afterParsing(hit, copy) : this.#inHand.note(copy, hit);
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  async #read(sid: string): Promise<SessionData | null> {
-    checkSid(sid);
-    const stored = await this.#sessions.read(sid);
-    return stored === undefined ? null : this.#afterParsing(stored, stored.copy());
-  }
-
-  async #afterParsing(
-    stored: StoredSession,
-    copy: ReturnType<StoredSession["copy"]>,
-  ): Promise<SessionData | null> {
-    const session = copy instanceof Promise ? await this.#sessions.within("parse", () => copy) : copy;
-    return this.#inHand.note(session, stored);
-  }
-
-  /** Undefined when there is nothing to do. */
-  #touch(sid: string, session: SessionData): Promise<void> | undefined {
-    try {
-      return this.#inHand.touch(sid, session)?.catch((error: Error) => {
-        this.#counters.failedTouches++;
-        this.#emit("clusterError", error);
-      });
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
   /** @throws TypeError without `indexBy` */
-  #indexed(): IndexedSessions {
-    return new IndexedSessions(this.#sessions, this.#all, this.#indexBy);
-  }
-
-  #flushed(reason: string): void {
-    this.#counters.flushes++;
-    this.#emit("flush", reason);
-  }
-
-  /** An observer that throws must harm nobody but the application, as an uncaught exception. */
-  #emit<E extends keyof StoreEvents>(event: E, ...args: StoreEvents[E]): void {
-    try {
-      publishEvent(event, args, this.coordinator?.nodeId ?? "");
-      this.emit(event, ...args);
-    } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
-    }
+  #index(): SecondaryIndex {
+    return new SecondaryIndex(this.#operations, this.#scan, this.#indexBy);
   }
 }

@@ -16,8 +16,9 @@ export type {
 } from "./invalidation/messages.ts";
 export type {
   ClusterCoordinatorOptions,
-  ClusterHandlers,
+  CoordinatorHandlers,
   CoordinatorStats,
+  InvalidatedCache,
   OutgoingMessage,
 } from "./invalidation/types.ts";
 export type { ClusteredRedisStoreOptions, ClusterOptions, LocalCacheOptions } from "./options/options.ts";

@@ -34,12 +34,17 @@ export class FillFence {
     return token.epoch === this.#epoch && token.version === this.#versions[token.stripe];
   }
 
-  void(sid: string): void {
+  /** Whether nothing has revoked all tokens since it was taken. */
+  isSameEpoch(token: FillToken): boolean {
+    return token.epoch === this.#epoch;
+  }
+
+  revoke(sid: string): void {
     const stripe = stripeOf(sid);
     this.#versions[stripe] = (this.#versions[stripe] as number) + 1;
   }
 
-  voidAll(): void {
+  revokeAll(): void {
     this.#epoch++;
   }
 }

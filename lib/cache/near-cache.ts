@@ -2,192 +2,227 @@ import type { Counters } from "../reporting/counters.ts";
 import { FillFence, type FillToken } from "./fill-fence.ts";
 import type { LocalCache } from "./local-cache.ts";
 
-/** What a near cache requires of a value: when its key expires, and what it counts against `maxBytes`. */
+/** What the near cache requires of a value. */
 export interface Cacheable {
-  /** In milliseconds since 1970; undefined for never. */
+  /** When its key expires, by `performance.now()`; undefined for never. */
   expiresAt: number | undefined;
+  /** What it counts against `maxBytes`. */
   readonly bytes: number;
+  /** The sequence number of this process's write that stored it; undefined if it was read. */
+  writtenBy?: number | undefined;
 }
 
-interface Flight<V> {
+/** A local write that is under way, from its call to its outcome. */
+export interface PendingWrite {
+  readonly sids: readonly string[];
+  /** Its message's sequence number, as soon as there is one. */
+  sequence: number | undefined;
+  /** Taken at the call; taken again when the write's own message arrives. Undefined while the cache was not usable. */
+  token: FillToken | undefined;
+  /** Its own message has arrived. */
+  isPositioned: boolean;
+  /** A read of the session was answered meanwhile. */
+  isOvertaken: boolean;
+}
+
+/** A change of nothing but a session's expiry that is under way. */
+export interface PendingTouch {
+  readonly sid: string;
+  readonly expiresAt: number;
+  readonly token: FillToken | undefined;
+}
+
+interface InFlightRead<V> {
   readonly token: FillToken;
   readonly reading: Promise<V | undefined>;
 }
 
 /**
- * The rules by which sessions go into and out of the memory of this process: served only while it is trusted, never filled
- * with what has been overtaken, and read once for all who ask at the same time.
+ * The rules by which sessions enter and leave the memory of this process: served only while the cache is usable, never
+ * filled with an overtaken reply, and read once for all who ask at the same time.
  *
- * It knows neither Redis nor messages: reads and writes are handed in, and the store tells it what to forget.
+ * It knows neither Redis nor messages. The caller runs the writes of one session one after another.
  */
 export class NearCache<V extends Cacheable> {
   readonly #cache: LocalCache<V>;
-  readonly #isTrusted: (now: number) => boolean;
+  readonly #isUsable: (now: number) => boolean;
+  readonly #counters: Counters;
   readonly #fence = new FillFence();
-  readonly #flights = new Map<string, Flight<V>>();
-  readonly #counters: Pick<Counters, "fencedFills">;
+  readonly #reads = new Map<string, InFlightRead<V>>();
+  /** The newest pending write of each session. */
+  readonly #writes = new Map<string, PendingWrite>();
 
-  /** @param isTrusted whether at a time of performance.now() the cache may be read and filled */
-  constructor(
-    cache: LocalCache<V>,
-    isTrusted: (now: number) => boolean,
-    counters: Pick<Counters, "fencedFills">,
-  ) {
+  /** @param isUsable whether, at a time of performance.now(), the cache may be read and filled */
+  constructor(cache: LocalCache<V>, isUsable: (now: number) => boolean, counters: Counters) {
     this.#cache = cache;
-    this.#isTrusted = isTrusted;
+    this.#isUsable = isUsable;
     this.#counters = counters;
   }
 
-  /** The session as this process knows it, if it may be served. */
+  /** The cached session, if it may be served. */
   hit(sid: string): V | undefined {
     const now = performance.now();
-    return this.#isTrusted(now) ? this.#cache.get(sid, now) : undefined;
+    return this.#isUsable(now) ? this.#cache.get(sid, now) : undefined;
   }
 
-  /** What is held of a session, without counting it as a read. */
+  /** The cached session, without counting a read. */
   peek(sid: string): V | undefined {
     const now = performance.now();
-    return this.#isTrusted(now) ? this.#cache.peek(sid, now) : undefined;
+    return this.#isUsable(now) ? this.#cache.peek(sid, now) : undefined;
+  }
+
+  /** Whether sessions may be read from and put into the cache now. */
+  get isUsable(): boolean {
+    return this.#isUsable(performance.now());
   }
 
   /**
    * Reads a session through the cache.
    *
-   * 1. While the cache is not trusted, each read goes its own way and leaves nothing behind.
-   * 2. Otherwise a token is taken before the read is sent.
-   * 3. A read under way is joined instead if nothing has been heard of its session since it began: its reply is then as
-   *    fresh as a hit would be. Nothing is heard of a key that expires, so a reply that was held up until after the end of
-   *    its session is only for those who had asked before.
-   * 4. The reply is cached if the token is still valid and the cache still trusted when it has arrived *and been parsed*.
+   * 1. While the cache is not usable, each read is sent by itself and fills nothing.
+   * 2. Otherwise it takes a token before it is sent.
+   * 3. It joins a read in flight if that one's token is still valid: the reply is then as fresh as a hit. No message
+   *    reports a key that expires, so a reply delayed until after its session's expiry serves only earlier callers.
+   * 4. The reply is cached if the token is still valid, and the cache usable, once it has arrived *and been parsed*.
+   * 5. A reply that is not cached may be newer than what is: it drops the cached session, and a pending write will
+   *    not cache its own. So the reads of this process never go back.
    */
   read(sid: string, fetch: () => Promise<V | undefined>): Promise<V | undefined> {
-    const token = this.#tokenIfTrusted(sid);
-    if (token === undefined) return fetch();
-    const joined = this.#flights.get(sid);
+    const token = this.#tokenIfUsable(sid);
+    if (token === undefined) return this.#fetchAndFill(sid, token, fetch);
+    const joined = this.#reads.get(sid);
     if (joined !== undefined && this.#fence.isValid(joined.token)) return this.#join(joined, sid, fetch);
-    const flight: Flight<V> = { token, reading: this.#fetchAndFill(sid, token, fetch) };
-    this.#flights.set(sid, flight);
-    const land = () => {
-      if (this.#flights.get(sid) === flight) this.#flights.delete(sid);
+    const read: InFlightRead<V> = { token, reading: this.#fetchAndFill(sid, token, fetch) };
+    this.#reads.set(sid, read);
+    const remove = () => {
+      if (this.#reads.get(sid) === read) this.#reads.delete(sid);
     };
-    flight.reading.then(land, land);
-    return flight.reading;
+    read.reading.then(remove, remove);
+    return read.reading;
   }
 
   async #join(
-    { reading }: Flight<V>,
+    { reading }: InFlightRead<V>,
     sid: string,
     fetch: () => Promise<V | undefined>,
   ): Promise<V | undefined> {
-    const askedAt = Date.now();
+    const calledAt = performance.now();
     const session = await reading;
-    const hadEnded = session?.expiresAt !== undefined && session.expiresAt <= askedAt;
-    return hadEnded ? this.read(sid, fetch) : session;
+    const hadExpired = session?.expiresAt !== undefined && session.expiresAt <= calledAt;
+    return hadExpired ? this.read(sid, fetch) : session;
   }
 
   async #fetchAndFill(
     sid: string,
-    token: FillToken,
+    token: FillToken | undefined,
     fetch: () => Promise<V | undefined>,
   ): Promise<V | undefined> {
     const session = await fetch();
-    if (session !== undefined) this.#fill(sid, token, session);
+    const write = this.#writes.get(sid);
+    if (write !== undefined) write.isOvertaken = true;
+    if (token !== undefined && this.#fence.isValid(token)) {
+      if (session !== undefined) this.#fill(sid, session);
+      return session;
+    }
+    if (token !== undefined && session !== undefined) this.#counters.fencedFills++;
+    this.invalidate(sid);
     return session;
   }
 
   /**
-   * Carries out a write of one session.
+   * Begins a write of one or several sessions: from here on nothing older is served. The caller must pass it to `endWrite`.
    *
-   * 1. The session is forgotten, which voids all replies under way, and a token is taken; none while the cache is not
-   *    trusted, for then a later write of somebody else's may go unheard.
-   * 2. When the write has ended, in whatever way, it is forgotten once more: a read that overlapped the write may bring, or
-   *    have filled, what was there before.
-   * 3. If it succeeded, and the token was valid up to then, what it wrote is cached: nobody has written in between.
-   *
-   * @param carryOut resolves with what stands in Redis now, if that is known
+   * All processes see the messages about a session in the order in which Redis carried out the writes. So the arrival of
+   * the write's own message marks the write's position: what arrived before is older, what arrives after is newer.
    */
-  async write(sid: string, carryOut: () => Promise<V | undefined>): Promise<V | undefined> {
-    this.forget(sid);
-    const token = this.#tokenIfTrusted(sid);
-    let written: V | undefined;
-    let isOvertaken = false;
-    try {
-      written = await carryOut();
-      isOvertaken = token !== undefined && !this.#fence.isValid(token);
-    } finally {
-      this.forget(sid);
-    }
-    if (written === undefined || token === undefined) return written;
-    if (isOvertaken) this.#counters.fencedFills++;
-    else this.#fill(sid, this.#fence.take(sid), written);
-    return written;
-  }
-
-  /** Carries out a change after which the sessions, or all of them, are not known any more. See `write`. */
-  async remove<T>(sids: readonly string[] | "all", carryOut: () => Promise<T>): Promise<T> {
-    this.#forgetEach(sids);
-    try {
-      return await carryOut();
-    } finally {
-      this.#forgetEach(sids);
-    }
+  beginWrite(...sids: readonly string[]): PendingWrite {
+    const [sid = ""] = sids;
+    for (const each of sids) this.invalidate(each);
+    const token = this.#tokenIfUsable(sid);
+    const write: PendingWrite = { sids, sequence: undefined, token, isPositioned: false, isOvertaken: false };
+    for (const each of sids) this.#writes.set(each, write);
+    return write;
   }
 
   /**
-   * Carries out a change of nothing but a session's end.
+   * Ends a write, whatever its outcome. Whatever a read cached meanwhile is dropped, since it may be older.
    *
-   * A session that was prolonged may stay: it only ends here sooner than it has to. One that now ends earlier, and one of
-   * which that is not known, is forgotten.
+   * The written value is cached if, since the call, the cache has not been flushed, no read of the session has been
+   * answered, and, since the write's own message has arrived, no other message about it has.
    *
-   * @param carryOut resolves with "later" only if the session exists and its end is none the earlier for it
+   * @param value what Redis holds now, if that is known
    */
-  async expire<T extends string>(
-    sid: string,
-    expiresAt: number,
-    carryOut: () => Promise<T | "later">,
-  ): Promise<T | "later"> {
-    const token = this.#tokenIfTrusted(sid);
-    let change: T | "later" | undefined;
-    try {
-      change = await carryOut();
-    } finally {
-      if (change !== "later") this.forget(sid);
+  endWrite(write: PendingWrite, value?: V): void {
+    const { sids, token, isPositioned, isOvertaken } = write;
+    const [sid = ""] = sids;
+    const isNewest = this.#writes.get(sid) === write;
+    const isCurrent =
+      token !== undefined && (isPositioned ? this.#fence.isValid(token) : this.#fence.isSameEpoch(token));
+    for (const each of sids) {
+      // Otherwise a later write has begun: it has dropped the session, and will do so again.
+      if (this.#writes.get(each) !== write) continue;
+      this.#writes.delete(each);
+      this.invalidate(each);
     }
-    const held = this.#cache.peek(sid);
-    if (held !== undefined && token !== undefined && this.#fence.isValid(token)) held.expiresAt = expiresAt;
-    return change;
+    if (value === undefined || token === undefined) return;
+    if (isNewest && isCurrent && !isOvertaken) {
+      value.writtenBy = write.sequence;
+      this.#fill(sid, value);
+    } else this.#counters.fencedFills++;
   }
 
-  /** Forgets a session, and voids all replies under way. @returns whether it was held */
-  forget(sid: string): boolean {
-    this.#fence.void(sid);
+  /**
+   * Begins a change of a session's expiry. A cached session stays, unless it would outlive its key.
+   * @param expiresAt the new expiry, by performance.now()
+   */
+  beginTouch(sid: string, expiresAt: number): PendingTouch {
+    const cached = this.#cache.peek(sid);
+    if (cached === undefined || cached.expiresAt === undefined || cached.expiresAt > expiresAt)
+      this.invalidate(sid);
+    return { sid, expiresAt, token: this.#tokenIfUsable(sid) };
+  }
+
+  /** Ends it. @param isExtended Redis confirms that the session exists and now expires later than before */
+  endTouch({ sid, expiresAt, token }: PendingTouch, isExtended: boolean): void {
+    if (!isExtended) this.invalidate(sid);
+    const cached = this.#cache.peek(sid);
+    if (cached !== undefined && token !== undefined && this.#fence.isValid(token))
+      cached.expiresAt = expiresAt;
+  }
+
+  /** Drops a session, and revokes the tokens of reads in flight. @returns whether it was cached */
+  invalidate(sid: string): boolean {
+    this.#fence.revoke(sid);
     return this.#cache.delete(sid);
   }
 
-  /** Forgets everything, and voids all replies under way. */
-  forgetAll(): void {
-    this.#fence.voidAll();
+  /** Drops every session, and revokes all tokens. */
+  invalidateAll(): void {
+    this.#fence.revokeAll();
     this.#cache.clear();
   }
 
-  #tokenIfTrusted(sid: string): FillToken | undefined {
-    return this.#isTrusted(performance.now()) ? this.#fence.take(sid) : undefined;
+  /** This process's own message about a session has arrived: the position of one of its writes. */
+  onOwnMessage(sid: string, sequence: number): void {
+    const write = this.#writes.get(sid);
+    const isPending = write?.sequence === sequence;
+    // Cached when the reply came first; or a second primary's copy of the message.
+    if (isPending ? write.isPositioned : this.#cache.peek(sid)?.writtenBy === sequence) return;
+    this.invalidate(sid);
+    if (!isPending) return;
+    write.isPositioned = true;
+    const { token } = write;
+    write.token = token !== undefined && this.#fence.isSameEpoch(token) ? this.#fence.take(sid) : undefined;
   }
 
-  #forgetEach(sids: readonly string[] | "all"): void {
-    if (sids === "all") this.forgetAll();
-    else for (const sid of sids) this.forget(sid);
+  #tokenIfUsable(sid: string): FillToken | undefined {
+    return this.#isUsable(performance.now()) ? this.#fence.take(sid) : undefined;
   }
 
-  #fill(sid: string, token: FillToken, session: V): void {
-    if (!this.#fence.isValid(token)) {
-      this.#counters.fencedFills++;
-      return;
-    }
+  #fill(sid: string, session: V): void {
     const now = performance.now();
-    if (!this.#isTrusted(now)) return;
-    const { expiresAt } = session;
-    const leftMs = expiresAt === undefined ? undefined : expiresAt - Date.now();
+    if (!this.#isUsable(now)) return;
+    const leftMs = session.expiresAt === undefined ? undefined : session.expiresAt - now;
     if (leftMs === undefined || leftMs > 0) this.#cache.set(sid, session, session.bytes, leftMs, now);
   }
 }

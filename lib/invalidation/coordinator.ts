@@ -1,61 +1,62 @@
 import { randomUUID } from "node:crypto";
+import type { Deadline } from "../redis/deadlines.ts";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
-import { HeardMessages } from "./heard-messages.ts";
+import { Backoff } from "./backoff.ts";
+import { MessageFilter } from "./message-filter.ts";
 import { decodeMessage, encodeMessage, type MessageContent } from "./messages.ts";
-import { OwnWrites } from "./own-writes.ts";
-import { Listening } from "./primary-listener.ts";
-import type { ClusterCoordinatorOptions, CoordinatorStats, OutgoingMessage } from "./types.ts";
-import { Waiting } from "./waiting.ts";
+import { PrimaryListener } from "./primary-listener.ts";
+import type {
+  ClusterCoordinatorOptions,
+  CoordinatorHandlers,
+  CoordinatorStats,
+  OutgoingMessage,
+} from "./types.ts";
 
-const FIRST_RETRY_MS = 50;
-const LONGEST_RETRY_MS = 500;
+const MAX_DISCOVERY_DELAY_MS = 500;
 
 /**
- * Keeps the processes in touch: hears what others wrote, words what this one writes, and knows at any moment whether
- * anything can have been missed.
+ * Receives invalidations, builds outgoing ones, and knows whether any may have been missed.
  *
- * 1. It is found out which primaries there are: one, or those of a Cluster. To each a subscription is opened, on a
- *    connection of its own. The cache is not used yet: `syncing`.
- * 2. A heartbeat goes out to each on the data client, on a channel that only this process listens to, every `heartbeatMs`.
- * 3. When it comes back, everything published at that primary before it has been heard, since Redis delivers to one
- *    connection in the order in which it carries out. From the first that was sent to each after its subscription: `live`.
- * 4. Hits are served while, of every primary, the newest heartbeat that came back was sent less than `leaseMs` ago.
- * 5. When a lease lapses, a subscription is lost, or a heartbeat finds other primaries: `suspect`, and the store is told to
- *    trust nothing. Other primaries mean 1 again.
- * 6. A subscription that does not bring back what Redis acknowledged is mute: it is ended, and another opened. One that
- *    only was late is live again with its next heartbeat.
+ * 1. It discovers the primaries: one, or those of a Cluster. It subscribes to each, on a connection of its own. The cache
+ *    is not in use yet: `syncing`.
+ * 2. Every `heartbeatMs` it sends each a heartbeat on the data client, published on a channel of this process alone.
+ * 3. When a heartbeat returns, everything published at that primary before it has been received, since Redis delivers to one
+ *    connection in the order of execution. Once one sent after its subscription has returned from each: `live`.
+ * 4. Hits are served while, for every primary, the newest returned heartbeat was sent less than `leaseMs` ago.
+ * 5. When a lease lapses, a subscription is lost, or a heartbeat finds other primaries, the cache is dropped: `suspect`.
+ *    Other primaries mean 1 again.
+ * 6. A subscription that does not return what Redis acknowledged is silent: it is closed, and another opened. If it was only
+ *    late, its next heartbeat restores `live`.
  *
- * Heartbeats have a channel to themselves because on the common one each would go to every process: N × N messages.
+ * Heartbeats have their own channel because on the shared one each would go to every process: N × N messages.
  */
 export class ClusterCoordinator {
-  /** A random id of this store, by which it tells its own messages; labels may be given twice. */
+  /** The random id of this store, by which it recognizes its own messages; labels are not unique. */
   readonly instanceId: string = randomUUID();
-  /** The label that the others are told; two processes may have the same. */
+  /** The label of this process in messages; two processes may have the same. */
   readonly nodeId: string;
 
   readonly #options: ClusterCoordinatorOptions;
   readonly #heartbeatChannel: string;
-  readonly #ownWrites = new OwnWrites();
+  readonly #filter = new MessageFilter(this.instanceId);
+  readonly #backoff = new Backoff(MAX_DISCOVERY_DELAY_MS);
+  /** Set by `start`. */
+  #handlers: CoordinatorHandlers | undefined;
   #state: ClusterState = "off";
-  #listenings: readonly Listening[] = [];
-  /** Whether they are those of all primaries. */
+  #listeners: readonly PrimaryListener[] = [];
+  /** Whether there is a listener for every primary. */
   #isComplete = false;
-  /** When the oldest of the newest heartbeats that came back was sent; undefined if one primary's is missing. */
+  /** When the oldest of the primaries' newest returned heartbeats was sent; undefined if one is missing. */
   #provenAt: number | undefined;
-  #surveying: Promise<void> | undefined;
-  #retries = 0;
-  #retryTimer: NodeJS.Timeout | undefined;
+  /** The discovery under way, if any; an earlier one's outcome no longer counts. */
+  #discovery: symbol | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #lastError: SessionStoreError | undefined;
-  readonly #waitingForLive = new Waiting();
-  /** Numbers the starts; what an earlier one has left under way counts no more. */
-  #generation = 0;
-  /** The wall clock's lead over the monotonic one. */
-  #wallClock = 0;
-
-  readonly #heard = new HeardMessages();
+  readonly #waiting = new Set<(error?: SessionStoreError) => void>();
+  /** By how much the wall clock is ahead of the monotonic one. */
+  #wallClockLead = 0;
 
   constructor(options: ClusterCoordinatorOptions) {
     this.#options = options;
@@ -63,7 +64,7 @@ export class ClusterCoordinator {
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
   }
 
-  /** Whether what is cached can be trusted; see `ClusterState`. */
+  /** Whether the cache can be trusted; see `ClusterState`. */
   get state(): ClusterState {
     return this.#state;
   }
@@ -74,207 +75,239 @@ export class ClusterCoordinator {
     return { messagesPublished, messagesReceived, messagesIgnored, invalidations };
   }
 
-  /** How long ago the newest heartbeat that came back was sent, in milliseconds; undefined when nothing is proven. */
+  /** How long ago the newest returned heartbeat was sent, in milliseconds; undefined if there is no proof. */
   get leaseAgeMs(): number | undefined {
     return this.#provenAt === undefined ? undefined : performance.now() - this.#provenAt;
   }
 
-  /** Whether the cache may be read and filled at `now` (performance.now()). A lapsed lease is found out here at once. */
+  /** Whether the cache may be read and filled at `now` (performance.now()). Notices a lapsed lease at once. */
   isLive(now: number): boolean {
     if (this.#state !== "live") return false;
-    if (this.#isHeld(now)) return true;
-    this.#suspect(`no heartbeat came back for ${this.#options.leaseMs} ms`);
+    if (this.#isLeased(now)) return true;
+    this.#suspect(`no heartbeat returned for ${this.#options.leaseMs} ms`);
     return false;
   }
 
-  /** Begins to listen, in the background: failures are told to the handlers, and tried again until `close`. */
-  start(): void {
+  /** Subscribes in the background. Failures are reported as `clusterError` and retried until `close`. */
+  start(handlers: CoordinatorHandlers): void {
     if (this.#state !== "off") return;
+    this.#handlers = handlers;
     this.#state = "syncing";
-    this.#generation++;
-    this.#wallClock = Date.now() - performance.now();
+    this.#wallClockLead = Date.now() - performance.now();
     this.#heartbeatTimer = setInterval(() => this.#tick(), this.#options.heartbeatMs).unref();
-    this.#survey();
+    this.#discover();
   }
 
   /**
    * Resolves when the state is `live`.
-   * @throws SessionStoreError `ERR_SUBSCRIPTION` when it is not within `subscribeTimeoutMs`, or when closed. The
-   * coordinator goes on trying all the same.
+   * @throws SessionStoreError `ERR_SUBSCRIPTION` if it is not within `subscribeTimeoutMs`, or when closed. The
+   * coordinator keeps trying all the same.
    */
   ready(): Promise<void> {
     if (this.isLive(performance.now())) return Promise.resolve();
     if (this.#state === "off") return Promise.reject(notLive("the store is closed", undefined));
     const { subscribeTimeoutMs } = this.#options;
-    const late = () => notLive(`no subscription in ${subscribeTimeoutMs} ms`, this.#lastError);
-    return this.#waitingForLive.wait(subscribeTimeoutMs, late);
+    return new Promise((resolve, reject) => {
+      const settle = (error?: SessionStoreError) => {
+        clearTimeout(timer);
+        this.#waiting.delete(settle);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const timer = setTimeout(() => {
+        settle(notLive(`no subscription in ${subscribeTimeoutMs} ms`, this.#lastError));
+      }, subscribeTimeoutMs);
+      this.#waiting.add(settle);
+    });
   }
 
-  /** Words the message for a write that is about to be sent. */
-  announce(content: MessageContent): OutgoingMessage {
-    const sequence = this.#ownWrites.begin(Math.max(1, this.#listenings.length));
+  /** Builds the message for a write that is about to be sent. @param deadline the write's */
+  announce(content: MessageContent, deadline: Deadline): OutgoingMessage {
+    const sequence = this.#filter.begin(deadline);
     const { instanceId, nodeId } = this;
-    const { prefix } = this.#options;
-    const message = { ...content, instanceId, sequence, nodeId, prefix, sentAt: Date.now() };
+    const { channel, topology, counters } = this.#options;
+    const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
     return {
-      channel: this.#options.channel,
-      message: encodeMessage(message),
-      ended: (isPublished) => {
-        if (isPublished) this.#options.counters.messagesPublished++;
-        this.#ownWrites.end(sequence, isPublished);
+      channel,
+      message: encodeMessage({ ...content, ...base }),
+      sequence,
+      settle: (isPublished) => {
+        if (isPublished) counters.messagesPublished++;
+        this.#filter.end(sequence, isPublished);
       },
     };
   }
 
-  /** Stops listening. The state is `off`; it can be started again. */
+  /** Ends all subscriptions. The state is `off`; it can be started again. */
   close(): void {
     if (this.#state === "off") return;
     this.#state = "off";
     clearInterval(this.#heartbeatTimer);
-    clearTimeout(this.#retryTimer);
+    this.#backoff.cancel();
+    this.#discovery = undefined;
     this.#listenTo([]);
-    this.#surveying = undefined;
     this.#isComplete = false;
-    this.#provenAt = undefined;
-    this.#options.handlers.distrust("closed");
-    this.#waitingForLive.end(notLive("the store was closed", undefined));
+    this.#flush("closed");
+    for (const settle of this.#waiting) settle(notLive("the store was closed", undefined));
   }
 
-  /** Finds out which primaries there are, and listens to them: as often as it takes, one attempt at a time. */
-  #survey(): void {
+  /** Discovers the primaries and subscribes to them: as often as it takes, one attempt at a time. */
+  #discover(): void {
     this.#isComplete = false;
-    if (this.#surveying !== undefined) return;
-    const generation = this.#generation;
-    const isCurrent = () => generation === this.#generation && this.#state !== "off";
-    clearTimeout(this.#retryTimer);
-    this.#surveying = this.#options.primaries.survey().then(
+    if (this.#discovery !== undefined) return;
+    const discovery = Symbol();
+    this.#discovery = discovery;
+    this.#backoff.cancel();
+    this.#options.topology.discover().then(
       (primaries) => {
-        if (!isCurrent()) return;
-        this.#surveying = undefined;
-        this.#retries = 0;
+        if (this.#discovery !== discovery) return;
+        this.#discovery = undefined;
+        this.#backoff.reset();
         this.#isComplete = true;
         this.#listenTo(primaries);
       },
       (error: SessionStoreError) => {
-        if (!isCurrent()) return;
-        this.#surveying = undefined;
-        this.#failed(error);
-        const wait = Math.min(FIRST_RETRY_MS * 2 ** this.#retries++, LONGEST_RETRY_MS);
-        this.#retryTimer = setTimeout(() => this.#survey(), wait).unref();
+        if (this.#discovery !== discovery) return;
+        this.#discovery = undefined;
+        this.#onFailure(error);
+        this.#backoff.schedule(() => this.#discover());
       },
     );
   }
 
-  /** Goes on listening to those it listens to already, begins with the others, and ends what is left over. */
+  /** Keeps the listeners of known primaries, adds missing ones, and ends the others. */
   #listenTo(primaries: readonly Primary[]): void {
-    const before = new Map(this.#listenings.map((listening) => [listening.primary.id, listening]));
-    this.#listenings = primaries.map((primary) => {
+    const before = new Map(this.#listeners.map((listener) => [listener.primary.id, listener]));
+    this.#listeners = primaries.map((primary) => {
       const kept = before.get(primary.id);
       before.delete(primary.id);
-      return kept ?? this.#listening(primary);
+      return kept ?? this.#listenerOf(primary);
     });
-    for (const listening of before.values()) listening.end();
-    this.#doubt();
+    for (const listener of before.values()) listener.end();
+    this.#resetProofs();
   }
 
-  #listening(primary: Primary): Listening {
-    const { channel, expiredChannel, leaseMs, subscribeTimeoutMs, primaries, handlers } = this.#options;
-    return new Listening({
+  #listenerOf(primary: Primary): PrimaryListener {
+    const { channel, expiredChannel, leaseMs, subscribeTimeoutMs, topology } = this.#options;
+    return new PrimaryListener({
       primary,
       channels: expiredChannel === undefined ? [channel] : [channel, expiredChannel],
       heartbeatChannel: this.#heartbeatChannel,
-      mustConfirm: primaries.mayChange,
+      needsConfirmation: topology.needsConfirmation,
       leaseMs,
       subscribeTimeoutMs,
       handlers: {
-        message: (text, from) => (from === channel ? this.#onMessage(text) : handlers.expired(text)),
-        opened: () => this.#ownWrites.clear(),
-        proven: () => this.#proven(),
-        lost: (error) => {
+        onMessage: (text, from) => (from === channel ? this.#onMessage(text) : this.#onExpired(text)),
+        onProof: () => this.#onProof(),
+        onLost: (error) => {
           this.#provenAt = undefined;
           if (this.#state === "live") this.#suspect(error.message);
-          this.#failed(error);
+          this.#onFailure(error);
         },
-        failed: (error) => this.#failed(error),
-        changed: () => this.#changed(),
+        onFailure: (error) => this.#onFailure(error),
+        onOtherPrimaries: () => this.#onOtherPrimaries(),
       },
     });
   }
 
-  #changed(): void {
-    if (this.#state === "live") this.#suspect("there are other primaries now");
-    this.#survey();
+  #onOtherPrimaries(): void {
+    if (this.#state === "live") this.#suspect("the primaries have changed");
+    this.#discover();
   }
 
-  /** Nothing is proven any more, until heartbeats sent from now on have come back. */
-  #doubt(): void {
+  /** Only heartbeats sent from now on prove anything. */
+  #resetProofs(): void {
     const now = performance.now();
     this.#provenAt = undefined;
-    for (const listening of this.#listenings) {
-      listening.void();
-      listening.beat(now);
+    for (const listener of this.#listeners) {
+      listener.resetProof();
+      listener.sendHeartbeat(now);
     }
   }
 
   #suspect(reason: string): void {
     this.#state = "suspect";
-    this.#options.handlers.distrust(reason);
-    this.#options.handlers.suspect(reason);
-    this.#doubt();
+    this.#flush(reason);
+    this.#handlers?.emit("suspect", reason);
+    this.#resetProofs();
   }
 
-  #failed(error: SessionStoreError): void {
+  #flush(reason: string): void {
+    this.#handlers?.cache.invalidateAll();
+    this.#options.counters.flushes++;
+    this.#handlers?.emit("flush", reason);
+  }
+
+  #onFailure(error: SessionStoreError): void {
     this.#lastError = error;
-    this.#options.handlers.error(error);
+    this.#handlers?.emit("clusterError", error);
   }
 
   #tick(): void {
     const now = performance.now();
-    // A virtual machine that was frozen goes on with a monotonic clock that stood still, and so with a lease that did.
-    const wallClock = Date.now() - now;
-    const frozenMs = wallClock - this.#wallClock;
-    this.#wallClock = wallClock;
+    // After a virtual machine was frozen, its monotonic clock, and so the lease, continues from where it stopped.
+    const wallClockLead = Date.now() - now;
+    const frozenMs = wallClockLead - this.#wallClockLead;
+    this.#wallClockLead = wallClockLead;
     if (this.#state === "live" && frozenMs >= this.#options.leaseMs) {
-      this.#suspect(`the process stood still for ${Math.round(frozenMs)} ms`);
+      this.#suspect(`the process was suspended for ${Math.round(frozenMs)} ms`);
     }
     this.isLive(now);
-    if (this.#isComplete && !this.#options.primaries.isCurrent) this.#changed();
-    for (const listening of this.#listenings) listening.beat(now);
+    if (this.#isComplete && !this.#options.topology.isUpToDate) this.#onOtherPrimaries();
+    for (const listener of this.#listeners) listener.sendHeartbeat(now);
   }
 
   #onMessage(text: string): void {
-    this.#options.counters.messagesReceived++;
+    const { topology, counters } = this.#options;
+    counters.messagesReceived++;
     const message = decodeMessage(text);
-    if (message === undefined || message.prefix !== this.#options.prefix) {
-      this.#options.counters.messagesIgnored++;
+    if (message === undefined || message.prefix !== topology.fullPrefix) {
+      counters.messagesIgnored++;
       return;
     }
-    if (message.instanceId === this.instanceId && this.#ownWrites.heard(message.sequence)) return;
-    // Each primary of a Cluster brings a copy.
-    const isCopy = this.#listenings.length > 1 && this.#heard.has(message);
-    if (!isCopy) this.#options.counters.invalidations++;
+    const { cache, emit } = this.#handlers as CoordinatorHandlers;
+    const origin = this.#filter.originOf(message, this.#listeners.length > 1);
+    if (origin === "own") {
+      if (message.type === "CacheClear") return;
+      for (const sid of message.sids) cache.onOwnMessage(sid, message.sequence);
+      return;
+    }
+    if (origin === "new") counters.invalidations++;
     if (message.type === "CacheClear") {
-      this.#options.handlers.distrust("clear");
+      this.#flush("clear");
       return;
     }
-    this.#options.handlers.forget(message.sids);
-    if (!isCopy) this.#options.handlers.told(message);
+    // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
+    for (const sid of message.sids) cache.invalidate(sid);
+    // Of a clear, `flush` reports.
+    if (origin === "copy" || (message.type === "SessionDeleted" && message.reason === "clear")) return;
+    for (const sid of message.sids) emit("invalidate", sid, message.nodeId);
+    if (message.type === "SessionInvalidated") return;
+    for (const sid of message.sids) emit("destroyed", sid, message.nodeId, message.reason);
   }
 
-  /** A heartbeat has come back from one of the primaries. */
-  #proven(): void {
+  #onExpired(key: string): void {
+    const { fullPrefix } = this.#options.topology;
+    if (!key.startsWith(fullPrefix)) return;
+    const sid = key.slice(fullPrefix.length);
+    this.#handlers?.cache.invalidate(sid);
+    this.#handlers?.emit("expired", sid);
+  }
+
+  /** A heartbeat has returned from one of the primaries. */
+  #onProof(): void {
     let oldest = Number.POSITIVE_INFINITY;
-    for (const { provenAt } of this.#listenings)
+    for (const { provenAt } of this.#listeners)
       oldest = Math.min(oldest, provenAt ?? Number.NEGATIVE_INFINITY);
     this.#provenAt = Number.isFinite(oldest) && this.#isComplete ? oldest : undefined;
-    if (this.#state === "live" || !this.#isHeld(performance.now())) return;
+    if (this.#state === "live" || !this.#isLeased(performance.now())) return;
     this.#state = "live";
     this.#lastError = undefined;
-    this.#options.handlers.live();
-    this.#waitingForLive.end();
+    this.#handlers?.emit("live");
+    for (const settle of this.#waiting) settle();
   }
 
-  #isHeld(now: number): boolean {
+  #isLeased(now: number): boolean {
     return this.#provenAt !== undefined && now - this.#provenAt < this.#options.leaseMs;
   }
 }

@@ -4,19 +4,18 @@ interface Heartbeat {
 }
 
 /**
- * The arithmetic of heartbeats: since when this process has provably heard everything, and whether its
- * subscription is mute. All times are
- * those of a monotonic clock, in milliseconds, and handed in.
+ * The arithmetic of heartbeats: up to when this process has provably received every message, and whether its subscription
+ * is silent. All times are passed in, in milliseconds of a monotonic clock.
  *
  * Source: C. Gray, D. Cheriton, "Leases: An Efficient Fault-Tolerant Mechanism for Distributed File Cache Consistency",
- * SOSP 1989. Here the holder gives the lease to itself, for as long as it can prove that it would have heard.
+ * SOSP 1989. Here the holder grants the lease to itself, for as long as it can prove that it receives messages.
  */
 export class Lease {
   readonly #leaseMs: number;
-  /** Heartbeats that have not come back, by number. */
+  /** Heartbeats that have not returned, by number. */
   readonly #outstanding = new Map<number, Heartbeat>();
   #lastNumber = 0;
-  /** Heartbeats up to this one prove nothing any more. */
+  /** Heartbeats up to this one prove nothing. */
   #floor = 0;
   #provenAt: number | undefined;
 
@@ -24,60 +23,61 @@ export class Lease {
     this.#leaseMs = leaseMs;
   }
 
-  /** When the newest heartbeat that came back was sent; undefined when nothing is proven. */
+  /** When the newest returned heartbeat was sent; undefined if there is no proof. */
   get provenAt(): number | undefined {
     return this.#provenAt;
   }
 
-  /** Redis has acknowledged a heartbeat a whole lease ago that has not come back: nothing comes back here. */
-  isMute(now: number): boolean {
+  /** Redis has acknowledged a heartbeat a whole lease ago that has not returned. */
+  isSilent(now: number): boolean {
     for (const { acknowledgedAt } of this.#outstanding.values()) {
       if (acknowledgedAt !== undefined && now - acknowledgedAt >= this.#leaseMs) return true;
     }
     return false;
   }
 
-  /** Whether a heartbeat is on its way to Redis: another behind it would say no more. */
+  /** Whether a heartbeat is on its way to Redis: another behind it would prove no more. */
   get isSending(): boolean {
-    for (const { acknowledgedAt } of this.#outstanding.values())
+    for (const { acknowledgedAt } of this.#outstanding.values()) {
       if (acknowledgedAt === undefined) return true;
+    }
     return false;
   }
 
-  /** A heartbeat goes out. @returns its number */
-  sent(now: number): number {
+  /** A heartbeat is sent. @returns its number */
+  send(now: number): number {
     this.#outstanding.set(++this.#lastNumber, { sentAt: now, acknowledgedAt: undefined });
     return this.#lastNumber;
   }
 
-  /** Redis has taken a heartbeat. */
-  acknowledged(number: number, now: number): void {
+  /** Redis has replied to a heartbeat. */
+  acknowledge(number: number, now: number): void {
     const heartbeat = this.#outstanding.get(number);
     if (heartbeat !== undefined) heartbeat.acknowledgedAt = now;
   }
 
-  /** Redis has not taken a heartbeat, as far as is known. */
-  failed(number: number): void {
+  /** A heartbeat failed, or its reply shows that it proves nothing. */
+  drop(number: number): void {
     this.#outstanding.delete(number);
   }
 
-  /** A heartbeat came back, and with it proof of all that was published before. */
-  cameBack(number: number): void {
+  /** A heartbeat has returned: every message published before it has been received. */
+  prove(number: number): void {
     const heartbeat = this.#outstanding.get(number);
     if (heartbeat === undefined) return;
     for (const earlier of this.#outstanding.keys()) if (earlier <= number) this.#outstanding.delete(earlier);
     if (number > this.#floor) this.#provenAt = Math.max(this.#provenAt ?? 0, heartbeat.sentAt);
   }
 
-  /** Nothing is proven any more: only heartbeats sent from now on count. */
-  void(): void {
+  /** Only heartbeats sent from now on prove anything. */
+  reset(): void {
     this.#floor = this.#lastNumber;
     this.#provenAt = undefined;
   }
 
-  /** A new subscription: what went out before will not come back to it. */
+  /** There is a new subscription: earlier heartbeats will not return on it. */
   restart(): void {
-    this.void();
+    this.reset();
     this.#outstanding.clear();
   }
 }

@@ -1,23 +1,23 @@
 /** The version of the wire format. A process ignores messages of versions that it does not know. */
 export const MESSAGE_VERSION: number = 1;
 
-/** The longest text that is looked at; the longest session id, prefix and node id together stay far below. */
+/** Longer texts are ignored. A batch of ids, with the longest prefix and label, stays far below. */
 export const MAX_MESSAGE_LENGTH: number = 1024 * 1024;
 
-/** What a process tells the others. */
+/** What processes publish to each other. */
 export type ClusterMessage = SessionInvalidated | SessionDeleted | CacheClear;
 
-/** Sessions that have been written: forget your copies. */
+/** Sessions were written: invalidate them. */
 export interface SessionInvalidated extends MessageBase {
-  /** Tells the kinds of message apart. */
+  /** The kind of message. */
   readonly type: "SessionInvalidated";
   /** The ids of the sessions, without the prefix. */
   readonly sids: readonly string[];
 }
 
-/** Sessions that have been deleted: forget your copies. */
+/** Sessions were deleted: invalidate them. */
 export interface SessionDeleted extends MessageBase {
-  /** Tells the kinds of message apart. */
+  /** The kind of message. */
   readonly type: "SessionDeleted";
   /** The ids of the sessions, without the prefix. */
   readonly sids: readonly string[];
@@ -25,39 +25,39 @@ export interface SessionDeleted extends MessageBase {
   readonly reason: string;
 }
 
-/** All sessions are being deleted: forget everything. */
+/** All sessions are being deleted: drop the whole cache. */
 export interface CacheClear extends MessageBase {
-  /** Tells the kinds of message apart. */
+  /** The kind of message. */
   readonly type: "CacheClear";
 }
 
 interface MessageBase {
-  /** The store that sent it: a random id, made by each for itself. */
+  /** The random id of the store that sent it. */
   readonly instanceId: string;
   /** Numbers the sender's writes from 1. */
   readonly sequence: number;
   /** The sender's label, for logs. */
   readonly nodeId: string;
-  /** What stands before the sessions' ids in Redis. */
+  /** What precedes the session ids in Redis. */
   readonly prefix: string;
-  /** When it was sent, in milliseconds since 1970 by the sender's clock; for people, nothing is decided by it. */
+  /** When it was sent, in milliseconds since 1970 by the sender's clock; for people, no decision depends on it. */
   readonly sentAt: number;
 }
 
-/** What a message says, without whose it is. */
-export type MessageContent = Said<SessionInvalidated> | Said<SessionDeleted> | Said<CacheClear>;
+/** A message without its sender. */
+export type MessageContent =
+  | MessagePayload<SessionInvalidated>
+  | MessagePayload<SessionDeleted>
+  | MessagePayload<CacheClear>;
 
-type Said<M extends ClusterMessage> = Omit<M, keyof MessageBase>;
+type MessagePayload<M extends ClusterMessage> = Omit<M, keyof MessageBase>;
 
-/** A message as the text that goes over the channel. */
+/** A message as the text that is published. */
 export function encodeMessage(message: ClusterMessage): string {
   return JSON.stringify({ version: MESSAGE_VERSION, ...message });
 }
 
-/**
- * The message that a text is, or undefined when it is none: what comes over the channel is input from outside, and
- * whatever is not exactly as expected is dropped.
- */
+/** The message in a text, or undefined: messages are untrusted input, and anything unexpected is ignored. */
 export function decodeMessage(text: string): ClusterMessage | undefined {
   if (text.length > MAX_MESSAGE_LENGTH) return undefined;
   let value: unknown;

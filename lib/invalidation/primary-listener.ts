@@ -1,103 +1,96 @@
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
+import { Backoff } from "./backoff.ts";
 import { Lease } from "./lease.ts";
 import { Subscription } from "./subscription.ts";
 
-export interface ListeningOptions {
+export interface PrimaryListenerOptions {
   readonly primary: Primary;
   readonly channels: readonly string[];
   readonly heartbeatChannel: string;
-  /** Whether a heartbeat that came back counts only once Redis's answer to it has been judged. */
-  readonly mustConfirm: boolean;
+  /** Whether a returned heartbeat counts only once Redis's reply to it has been checked. */
+  readonly needsConfirmation: boolean;
   readonly leaseMs: number;
   readonly subscribeTimeoutMs: number;
-  readonly handlers: ListeningHandlers;
+  readonly handlers: PrimaryListenerHandlers;
 }
 
 /** None of these may throw. */
-export interface ListeningHandlers {
-  message(text: string, channel: string): void;
-  /** Listening from now on; what was published before has not been heard. */
-  opened(): void;
-  /** A heartbeat has come back. */
-  proven(): void;
-  /** Not listening any more, or not yet; it is being tried again. */
-  lost(error: SessionStoreError): void;
-  /** A heartbeat was not acknowledged. */
-  failed(error: SessionStoreError): void;
+export interface PrimaryListenerHandlers {
+  onMessage(text: string, channel: string): void;
+  /** A heartbeat has returned. */
+  onProof(): void;
+  /** The subscription is lost, or could not be opened; another is being opened. */
+  onLost(error: SessionStoreError): void;
+  /** Redis did not acknowledge a heartbeat. */
+  onFailure(error: SessionStoreError): void;
   /** A heartbeat found other primaries than before. */
-  changed(): void;
+  onOtherPrimaries(): void;
 }
 
-const FIRST_RETRY_MS = 50;
-const LONGEST_RETRY_MS = 2_000;
+const MAX_RETRY_DELAY_MS = 2_000;
 
-/**
- * Listening to one primary: the subscription, opened again whenever it is lost, and the lease that its heartbeats keep.
- */
-export class Listening {
+/** The subscription to one primary, replaced whenever it is lost, and the lease that its heartbeats keep. */
+export class PrimaryListener {
   readonly primary: Primary;
-  readonly #options: ListeningOptions;
+  readonly #options: PrimaryListenerOptions;
   readonly #lease: Lease;
+  readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
   #subscription: Subscription | undefined;
-  #isEnded = false;
-  #retries = 0;
-  #retryTimer: NodeJS.Timeout | undefined;
-  /** The newest heartbeats that came back, and that the primary's answer confirmed. */
+  #hasEnded = false;
+  /** The newest heartbeats that returned, and that the primary's reply confirmed. */
   #echoed = 0;
   #confirmed = 0;
 
-  constructor(options: ListeningOptions) {
+  constructor(options: PrimaryListenerOptions) {
     this.primary = options.primary;
     this.#options = options;
     this.#lease = new Lease(options.leaseMs);
     void this.#open();
   }
 
-  /** When the newest heartbeat that came back was sent; undefined when nothing is proven. */
+  /** When the newest returned heartbeat was sent; undefined if there is no proof. */
   get provenAt(): number | undefined {
     return this.#lease.provenAt;
   }
 
-  /** Nothing is proven any more: only heartbeats sent from now on count. */
-  void(): void {
-    this.#lease.void();
+  /** Only heartbeats sent from now on prove anything. */
+  resetProof(): void {
+    this.#lease.reset();
   }
 
-  /** Sends a heartbeat, unless one is on its way; replaces a subscription that does not bring them back. */
-  beat(now: number): void {
+  /** Sends a heartbeat, unless one is on its way; replaces a subscription that does not return them. */
+  sendHeartbeat(now: number): void {
     if (this.#subscription === undefined) return;
-    if (this.#lease.isMute(now)) {
-      this.#lost(new SessionStoreError("ERR_SUBSCRIPTION", "The subscriber's connection is mute"));
+    if (this.#lease.isSilent(now)) {
+      this.#onLost(new SessionStoreError("ERR_SUBSCRIPTION", "The subscriber's connection is silent"));
       return;
     }
     if (this.#lease.isSending) return;
-    const number = this.#lease.sent(now);
+    const number = this.#lease.send(now);
     const { primary, heartbeatChannel, handlers } = this.#options;
-    primary.beat(heartbeatChannel, String(number)).then(
-      (beat) => {
-        if (beat !== "proof") this.#lease.failed(number);
-        else this.#lease.acknowledged(number, performance.now());
-        if (this.#isEnded) return;
-        if (beat === "proof") {
-          this.#confirmed = number;
-          if (this.#options.mustConfirm) this.#prove();
-        } else if (beat === "changed") handlers.changed();
+    primary.sendHeartbeat(heartbeatChannel, String(number)).then(
+      (result) => {
+        if (result === "proof") this.#lease.acknowledge(number, performance.now());
+        else this.#lease.drop(number);
+        if (this.#hasEnded) return;
+        if (result === "changed") handlers.onOtherPrimaries();
+        if (result !== "proof") return;
+        this.#confirmed = number;
+        if (this.#options.needsConfirmation) this.#prove();
       },
       (error: SessionStoreError) => {
-        this.#lease.failed(number);
-        if (!this.#isEnded) handlers.failed(error);
+        this.#lease.drop(number);
+        if (!this.#hasEnded) handlers.onFailure(error);
       },
     );
   }
 
-  /** Stops; the handlers hear nothing more. */
+  /** Closes the subscription. No handler is called any more. */
   end(): void {
-    this.#isEnded = true;
-    clearTimeout(this.#retryTimer);
-    this.#subscription?.end();
-    this.#subscription = undefined;
-    this.#lease.restart();
+    this.#hasEnded = true;
+    this.#backoff.cancel();
+    this.#close();
   }
 
   async #open(): Promise<void> {
@@ -105,51 +98,51 @@ export class Listening {
     let opened: Subscription | undefined;
     try {
       opened = await Subscription.open({
-        source: await primary.subscriber(),
+        connection: await primary.createSubscriber(),
         channels: [...channels, heartbeatChannel],
-        accepts: (duplicate) => primary.isHeardBy(duplicate),
+        accepts: (connection) => primary.isConnectedTo(connection),
         onMessage: (text, from) => {
-          if (from !== heartbeatChannel) handlers.message(text, from);
-          else this.#onHeartbeat(Number(text));
+          if (from === heartbeatChannel) this.#onEcho(Number(text));
+          else handlers.onMessage(text, from);
         },
         onLost: (error) => {
-          if (this.#subscription === opened) this.#lost(error);
+          if (this.#subscription === opened) this.#onLost(error);
         },
         timeoutMs: subscribeTimeoutMs,
       });
     } catch (error) {
-      if (!this.#isEnded) this.#lost(error as SessionStoreError);
+      if (!this.#hasEnded) this.#onLost(error as SessionStoreError);
       return;
     }
-    if (this.#isEnded) return opened.end();
+    if (this.#hasEnded) return opened.end();
     this.#subscription = opened;
     this.#lease.restart();
-    handlers.opened();
-    this.beat(performance.now());
+    this.sendHeartbeat(performance.now());
   }
 
-  #lost(error: SessionStoreError): void {
+  #close(): void {
     this.#subscription?.end();
     this.#subscription = undefined;
     this.#lease.restart();
-    this.#options.handlers.lost(error);
-    if (this.#isEnded) return;
-    // Spread out, so that a restarted Redis does not meet all processes at the same moment.
-    const wait =
-      Math.min(FIRST_RETRY_MS * 2 ** this.#retries++, LONGEST_RETRY_MS) * (0.5 + Math.random() / 2);
-    this.#retryTimer = setTimeout(() => void this.#open(), wait).unref();
   }
 
-  #onHeartbeat(number: number): void {
+  #onLost(error: SessionStoreError): void {
+    this.#close();
+    this.#options.handlers.onLost(error);
+    if (!this.#hasEnded) this.#backoff.schedule(() => void this.#open());
+  }
+
+  #onEcho(number: number): void {
     this.#echoed = number;
     this.#prove();
   }
 
   #prove(): void {
-    const number = this.#options.mustConfirm ? Math.min(this.#echoed, this.#confirmed) : this.#echoed;
-    this.#lease.cameBack(number);
+    this.#lease.prove(
+      this.#options.needsConfirmation ? Math.min(this.#echoed, this.#confirmed) : this.#echoed,
+    );
     if (this.#lease.provenAt === undefined) return;
-    this.#retries = 0;
-    this.#options.handlers.proven();
+    this.#backoff.reset();
+    this.#options.handlers.onProof();
   }
 }

@@ -1,54 +1,41 @@
-import { kindOf, type RedisSubscriberClient, type RedisSubscriberSource } from "../redis/client.ts";
+import type { SubscriberConnection } from "../redis/topology.ts";
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 
-/** What is used of the duplicate. */
-interface Connection {
-  on(event: "error" | "end" | "topology-change", listener: (error?: unknown) => void): unknown;
-  connect(): Promise<unknown>;
-  subscribe(channels: string[], listener: (message: string, channel: string) => void): Promise<unknown>;
-  destroy(): unknown;
-}
-
 export interface SubscriptionOptions {
-  readonly source: RedisSubscriberSource;
+  /** A new client, not connected yet. The subscription closes it. */
+  readonly connection: SubscriberConnection;
   readonly channels: string[];
-  /** Whether the duplicate, once connected, is connected to whom it should be. */
-  readonly accepts: (duplicate: unknown) => boolean;
-  /** Must not throw: node-redis would lose the rest of what it has received. */
+  /** Whether the client, once connected, is connected to the right server. */
+  readonly accepts: (connection: SubscriberConnection) => boolean;
+  /** Must not throw: node-redis would drop the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
-  /** Called once, when an open subscription is lost by itself. */
+  /** Called once, when an open subscription is lost. */
   readonly onLost: (error: SessionStoreError) => void;
   readonly timeoutMs: number;
 }
 
 /**
- * One connection that listens, from its opening to its end. It is never repaired: at the first error it is thrown away, and
- * whoever wants to go on listening opens another. node-redis's own reconnection would subscribe again by itself, but it
- * does not repeat a SUBSCRIBE that was under way, cannot tell a mute connection from a quiet one, and hides in Cluster
- * and Sentinel what it lost; one way that always works is worth more.
+ * One subscriber connection, from opening to closing. It is never repaired: the first error closes it, and the owner
+ * opens another. node-redis's own reconnection subscribes again, but it does not repeat a SUBSCRIBE that was under way,
+ * cannot tell a silent connection from a quiet one, and with Cluster and Sentinel hides what was lost.
  */
 export class Subscription {
-  #connection: Connection;
+  readonly #connection: SubscriberConnection;
   #state: "opening" | "open" | "ended" = "opening";
   #fail: (error: SessionStoreError) => void = () => {};
 
-  private constructor(options: SubscriptionOptions) {
-    this.#connection = connectionFrom(options.source) as Connection;
-    const lost = (cause?: unknown) => {
+  private constructor({ connection, onLost }: SubscriptionOptions) {
+    this.#connection = connection;
+    const onEnd = (cause?: unknown) => {
       const error = subscriptionError("The subscriber's connection was lost", cause);
       if (this.#state === "opening") return this.#fail(error);
       if (this.#state === "ended") return;
       this.end();
-      options.onLost(error);
+      onLost(error);
     };
-    // A duplicate has no listeners, and one for "error" must be there before anything can go wrong.
-    this.#connection.on("error", lost);
-    this.#connection.on("end", () => lost());
-    // A Sentinel client goes on with the next primary by itself, and subscribes there, but what was published meanwhile is lost.
-    this.#connection.on("topology-change", (event) => {
-      if (this.#state === "open" && (event as { type?: string }).type === "MASTER_CHANGE")
-        lost(new Error("The primary changed"));
-    });
+    // A duplicate has no listeners, and one for "error" must exist before anything can fail.
+    connection.on("error", onEnd);
+    connection.on("end", () => onEnd());
   }
 
   /**
@@ -62,8 +49,8 @@ export class Subscription {
     } catch (cause) {
       subscription.end();
       if (cause instanceof SessionStoreError) throw cause;
-      const rights = aclHint(errorMessage(cause), () => `+subscribe &${options.channels[0]}*`);
-      throw subscriptionError("Cannot subscribe", cause, rights);
+      const hint = aclHint(errorMessage(cause), () => `+subscribe &${options.channels[0]}*`);
+      throw subscriptionError("Cannot subscribe", cause, hint);
     }
     subscription.#state = "open";
     return subscription;
@@ -71,16 +58,16 @@ export class Subscription {
 
   #open({ channels, accepts, onMessage, timeoutMs }: SubscriptionOptions): Promise<void> {
     return new Promise((resolve, reject) => {
-      // connect() and subscribe() may hang for ever: against a stalled server, or in node-redis's own retries.
-      const late = () => reject(subscriptionError(`Cannot subscribe: no answer in ${timeoutMs} ms`));
-      const timer = setTimeout(late, timeoutMs).unref();
+      // connect() and subscribe() may never settle: against a stalled server, or in node-redis's own retries.
+      const onTimeout = () => reject(subscriptionError(`Cannot subscribe: no answer in ${timeoutMs} ms`));
+      const timer = setTimeout(onTimeout, timeoutMs).unref();
       this.#fail = reject;
-      const listen = (message: string, channel: string) => {
+      const listener = (message: string, channel: string) => {
         if (this.#state !== "ended") onMessage(message, channel);
       };
       this.#connection
         .connect()
-        .then(() => this.#connection.subscribe(channels, listen))
+        .then(() => this.#connection.subscribe(channels, listener))
         .then(() => {
           if (!accepts(this.#connection))
             throw subscriptionError("The subscriber follows another primary than the client");
@@ -90,50 +77,18 @@ export class Subscription {
     });
   }
 
-  /** Ends the connection at once; `onLost` is not called. */
+  /** Closes the connection at once, without calling `onLost`. */
   end(): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
     try {
-      // Sentinel's returns a promise; the others throw when the connection is already gone.
+      // Sentinel's returns a promise; the others throw if the connection is already closed.
       Promise.resolve(this.#connection.destroy()).catch(() => {});
     } catch {}
   }
 }
 
-function subscriptionError(what: string, cause?: unknown, more = ""): SessionStoreError {
-  const why = cause === undefined ? "" : `: ${errorMessage(cause)}`;
-  return new SessionStoreError("ERR_SUBSCRIPTION", what + why + more, cause);
+function subscriptionError(what: string, cause?: unknown, hint = ""): SessionStoreError {
+  const reason = cause === undefined ? "" : `: ${errorMessage(cause)}`;
+  return new SessionStoreError("ERR_SUBSCRIPTION", what + reason + hint, cause);
 }
-
-function connectionFrom(source: RedisSubscriberSource): unknown {
-  if (typeof source === "function") return source();
-  return (source as { duplicate(overrides?: object): unknown }).duplicate(overridesFor(source));
-}
-
-/** What a subscriber must not share with the client that it is a duplicate of. */
-function overridesFor(client: RedisSubscriberClient): object | undefined {
-  const kind = kindOf(client);
-  if (kind === "single") {
-    const { options } = client as { options?: { socket?: object; name?: string } };
-    return {
-      ...LISTENING_ONLY,
-      ...(options?.name !== undefined && { name: `${options.name}:subscriber` }),
-      socket: { ...options?.socket, ...NO_RECONNECTION },
-    };
-  }
-  // A Sentinel client keeps its options to itself, so they cannot be overridden without losing credentials.
-  return undefined;
-}
-
-const LISTENING_ONLY = {
-  clientSideCache: undefined,
-  emitInvalidate: false,
-  keyPrefix: undefined,
-  pingInterval: undefined,
-  commandsQueueMaxLength: undefined,
-  disableOfflineQueue: false,
-  commandOptions: {},
-} as const;
-
-const NO_RECONNECTION = { reconnectStrategy: false, socketTimeout: undefined } as const;

@@ -1,59 +1,55 @@
-import type { Primaries } from "../redis/topology.ts";
+import type { Topology } from "../redis/topology.ts";
 import type { Counters } from "../reporting/counters.ts";
-import type { SessionStoreError } from "../reporting/errors.ts";
-import type { ClusterStats } from "../reporting/types.ts";
-import type { SessionDeleted, SessionInvalidated } from "./messages.ts";
+import type { ClusterStats, EmitEvent } from "../reporting/types.ts";
 
-/** What the coordinator asks of, and tells, the store. None of these may throw. */
-export interface ClusterHandlers {
-  /** Forget these sessions: another process has written or deleted them. */
-  forget(sids: readonly string[]): void;
-  /** Another process has said so; after `forget`, and once, though each primary of a Cluster brings a copy. */
-  told(message: SessionInvalidated | SessionDeleted): void;
-  /** A key has expired in Redis; only with `expiredChannel`. */
-  expired(key: string): void;
-  /** Trust nothing that you hold: sessions were cleared, or messages may have been missed. */
-  distrust(reason: string): void;
-  /** Everything is heard from now on. */
-  live(): void;
-  /** Something may have been missed; `distrust` has been called before. */
-  suspect(reason: string): void;
-  /** Something failed that is being tried again. */
-  error(error: SessionStoreError): void;
-}
-
-/** What a `ClusterCoordinator` takes; the store makes it of its own options. */
+/** What a `ClusterCoordinator` takes; the store derives it from its own options. */
 export interface ClusterCoordinatorOptions {
-  /** Whom to listen to, and to send heartbeats to on the *data* client: that path is what the lease is about. */
-  readonly primaries: Primaries;
-  /** The channel that all processes listen to. */
+  /** The primaries to subscribe to. Heartbeats go to them on the *data* client: that path is what the lease verifies. */
+  readonly topology: Topology;
+  /** The channel that all processes subscribe to. */
   readonly channel: string;
-  /** Where Redis tells of keys that expired, if that is to be heard. */
+  /** Where Redis publishes the keys that expired; undefined if that is off. */
   readonly expiredChannel: string | undefined;
-  /** The label that the others are told. */
+  /** The label of this process in messages. */
   readonly nodeId: string;
-  /** What stands before the sessions' ids in Redis: messages for another are ignored. */
-  readonly prefix: string;
-  /** How long an attempt to subscribe, and `ready()`, may take, in milliseconds. */
+  /** Timeout of an attempt to subscribe, and of `ready()`, in milliseconds. */
   readonly subscribeTimeoutMs: number;
-  /** How often it is proven that messages are heard, in milliseconds. */
+  /** Interval of heartbeats, in milliseconds. */
   readonly heartbeatMs: number;
-  /** How long one proof lasts, in milliseconds. */
+  /** How long a returned heartbeat keeps the cache in use, in milliseconds. */
   readonly leaseMs: number;
-  /** The counters of the store; the coordinator increments those of `CoordinatorStats`. */
+  /** Counts messages and invalidations. */
   readonly counters: Counters;
-  /** Who is told. */
-  readonly handlers: ClusterHandlers;
 }
 
-/** A message on its way out with a write. */
+/** What a coordinator acts on. None of these may throw. */
+export interface CoordinatorHandlers {
+  /** The cache that messages invalidate. */
+  readonly cache: InvalidatedCache;
+  /** Reports an event of the store, after the cache has been invalidated. */
+  readonly emit: EmitEvent;
+}
+
+/** A cache, as invalidation sees it. */
+export interface InvalidatedCache {
+  /** Another process has written or deleted the session, or Redis has expired it. */
+  invalidate(sid: string): unknown;
+  /** All sessions were deleted, or messages may have been missed. */
+  invalidateAll(): void;
+  /** The message of this process's own write has arrived. */
+  onOwnMessage(sid: string, sequence: number): void;
+}
+
+/** A message to be published with a write. */
 export interface OutgoingMessage {
   /** Where to publish it. */
   readonly channel: string;
   /** What to publish. */
   readonly message: string;
-  /** To be told when the write has ended: `true` only if Redis acknowledged that it has published this. */
-  readonly ended: (isPublished: boolean) => void;
+  /** Numbers the writes of this store from 1. */
+  readonly sequence: number;
+  /** To be called when the write has ended. @param isPublished whether Redis confirmed that it published the message */
+  readonly settle: (isPublished: boolean) => void;
 }
 
 /** Counters of the coordinator; see `ClusterStats`. */

@@ -1,10 +1,11 @@
 import { errorMessage } from "../reporting/errors.ts";
-import { batchOn, type CommandBatch, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
+import { batchOn, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { slotOf } from "./key-slot.ts";
-import type { ClientReadiness } from "./readiness.ts";
+import { ClientReadiness } from "./readiness.ts";
+import type { Batch } from "./topology.ts";
 
-/** A client of one node, as a Cluster client makes them. */
+/** A client of one node, as a Cluster client creates them. */
 export interface NodeClient extends RedisSubscriberClient {
   readonly isReady: boolean;
   readonly options?: { readonly disableOfflineQueue?: boolean };
@@ -24,37 +25,33 @@ interface ClusterClient extends RedisStoreClient {
   readonly slots: readonly ({ readonly master: ClusterNode } | undefined)[];
   readonly nodeByAddress: ReadonlyMap<string, ClusterNode>;
   nodeClient(node: ClusterNode): NodeClient | Promise<NodeClient>;
-  /** Not public, and so not relied on: without, a view that is out of date is renewed when a command is redirected. */
+  /** Not public, so not relied on: without it, an outdated view is renewed when a command is redirected. */
   readonly _slots?: { rediscover?(startWith: NodeClient): Promise<unknown> };
 }
 
-/** Gathers the commands of one round trip. */
-export type Fill = (batch: CommandBatch) => CommandBatch;
-
-const MOST_REDIRECTIONS = 16;
-const REFRESH_MS = 250;
+const MAX_REDIRECTIONS = 16;
+const MIN_REFRESH_INTERVAL_MS = 250;
 
 /**
- * Finds the primary that a key belongs to, and sends to it.
+ * Finds the primary of a key, and sends to it.
  *
- * node-redis routes by itself, but does not follow redirections of a pipeline (5: nor of a transaction), queues for a
- * primary that died what only its successor could answer, and reads from replicas if its user wants that elsewhere. Here
- * everything goes to the primary, since what a replica answers may be older than a message that was heard; nothing waits
- * in a queue; and nothing is sent once its deadline has passed.
+ * node-redis routes by itself, but does not follow redirections of a pipeline (5: nor of a transaction), queues commands for
+ * a primary that died which only its successor could answer, and reads from replicas if its user wants that elsewhere. Here
+ * everything goes to the primary, since a replica's data may be older than an invalidation that has been received; nothing
+ * waits in a queue; and nothing is sent after its deadline.
  *
- * A transaction that is redirected has not been carried out, so it is sent again. One that got lost with its connection may
- * have been: it is not.
+ * A transaction that is redirected has not been executed, so it is sent again. One whose connection is lost may have been
+ * executed, so it is not.
  */
 export class ClusterRoutes {
   readonly #cluster: ClusterClient;
-  readonly #readiness: ClientReadiness;
+  readonly #readiness = new ClientReadiness();
   #refreshing: Promise<unknown> | undefined;
   #refreshedAt = Number.NEGATIVE_INFINITY;
-  #turn = 0;
+  #nextReady = 0;
 
-  constructor(cluster: RedisStoreClient, readiness: ClientReadiness) {
+  constructor(cluster: RedisStoreClient) {
     this.#cluster = cluster as ClusterClient;
-    this.#readiness = readiness;
   }
 
   /** The primaries as the client knows them. */
@@ -62,64 +59,66 @@ export class ClusterRoutes {
     return this.#cluster.masters;
   }
 
-  /** Sends to the primary of `key`, as a transaction if told to. @returns the replies */
-  async toPrimaryOf(deadline: Deadline, key: string, fill: Fill, asUnit: boolean): Promise<unknown[]> {
+  /** The primary with this id. @throws Error if the client knows none */
+  primaryOf(id: string): ClusterNode {
+    // Searched each time: a node that the client has lost for a moment is another object when it is back.
+    const node = this.primaries.find((primary) => primary.id === id);
+    if (node === undefined) throw new Error("The node is no primary any more");
+    return node;
+  }
+
+  /** Sends a batch to its target. @returns the replies */
+  async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    const { target } = batch;
+    if (typeof target === "object" && "key" in target) return this.#sendToKey(deadline, target.key, batch);
+    const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
+    return execOn(await this.#readyClient(deadline, find), batch);
+  }
+
+  async #sendToKey(deadline: Deadline, key: string, batch: Batch): Promise<unknown[]> {
     const slot = slotOf(key);
     const primary = () => this.#cluster.slots[slot]?.master;
     let find = primary;
-    let isAsking = false;
+    let exec = execOn;
     for (let redirections = 0; ; redirections++) {
-      const client = await this.#ready(deadline, find);
+      const client = await this.#readyClient(deadline, find);
       try {
-        return await this.#exec(client, fill, asUnit, isAsking);
+        return await exec(client, batch);
       } catch (error) {
         const [, kind, address] = /^(ASK|MOVED) \d+ (\S+)/.exec(errorMessage(error)) ?? [];
-        if (address === undefined || redirections === MOST_REDIRECTIONS) throw error;
-        const isStale = () => primary()?.client === client;
-        isAsking = kind === "ASK";
-        if (!isAsking && isStale()) await this.#refresh(client);
-        find = isAsking || isStale() ? () => this.#cluster.nodeByAddress.get(address) : primary;
+        if (address === undefined || redirections === MAX_REDIRECTIONS) throw error;
+        const isOutdated = () => primary()?.client === client;
+        if (kind === "MOVED" && isOutdated()) await this.#refresh(client);
+        exec = kind === "ASK" ? execAskingOn : execOn;
+        find = kind === "ASK" || isOutdated() ? () => this.#cluster.nodeByAddress.get(address) : primary;
       }
     }
   }
 
-  /** Sends to one primary, or to any. @returns the replies */
-  async toNode(
-    deadline: Deadline,
-    node: ClusterNode | undefined,
-    fill: Fill,
-    asUnit: boolean,
-  ): Promise<unknown[]> {
-    const find = () => {
-      if (node !== undefined && !this.primaries.includes(node))
-        throw new Error("The node is no primary any more");
-      return node ?? this.#anyReady();
-    };
-    return this.#exec(await this.#ready(deadline, find), fill, asUnit, false);
-  }
-
-  /** A client of the node, connected or about to be. */
+  /** The client of a node, connected or connecting. */
   async clientOf(node: ClusterNode): Promise<NodeClient> {
-    // It would never be closed: the Cluster client has forgotten the node.
+    // The Cluster client would never close the client of a node that it has dropped.
     if (this.#cluster.nodeByAddress.get(node.address) !== node)
       throw new Error("The node has left the Cluster");
     return node.client ?? this.#cluster.nodeClient(node);
   }
 
-  /** Has the client look at the Cluster anew, if it lets us. */
+  /** Makes the client discover the Cluster again, if it can. */
   async refresh(): Promise<void> {
     const client = this.#anyReady()?.client;
-    if (client === undefined || performance.now() - this.#refreshedAt < REFRESH_MS) return;
+    if (client === undefined || performance.now() - this.#refreshedAt < MIN_REFRESH_INTERVAL_MS) return;
     await this.#refresh(client);
   }
 
-  /** A primary that can be talked to now, if there is one; another each time, since one alone might be behind for long. */
+  /** A connected primary, if there is one; another each time, since one alone might lag behind for long. */
   #anyReady(): ClusterNode | undefined {
     const ready = this.primaries.filter(({ client }) => client?.isReady);
-    return ready[this.#turn++ % ready.length] ?? this.primaries.find(({ client }) => client === undefined);
+    return (
+      ready[this.#nextReady++ % ready.length] ?? this.primaries.find(({ client }) => client === undefined)
+    );
   }
 
-  /** Once for all who find out at the same time. */
+  /** Callers that find out at the same time share one discovery. */
   #refresh(startWith: NodeClient): Promise<unknown> {
     const rediscover = async () => this.#cluster._slots?.rediscover?.(startWith);
     this.#refreshing ??= rediscover()
@@ -131,8 +130,8 @@ export class ClusterRoutes {
     return this.#refreshing;
   }
 
-  /** The client of the node to send to, as soon as it is connected; looks again while it waits, for a failover may pass. */
-  async #ready(deadline: Deadline, find: () => ClusterNode | undefined): Promise<NodeClient> {
+  /** The client of the node to send to, once it is connected. Searches again while it waits, since a failover may happen. */
+  async #readyClient(deadline: Deadline, find: () => ClusterNode | undefined): Promise<NodeClient> {
     if (deadline.passed) throw new Error("It took too long to find the node");
     const readyClient = () => {
       if (!this.#cluster.isOpen) throw new Error("The client is closed");
@@ -141,18 +140,21 @@ export class ClusterRoutes {
       if (node?.client?.options?.disableOfflineQueue)
         throw new Error("The node is offline, and disableOfflineQueue is set");
       if (node !== undefined && node.client === undefined) this.clientOf(node).catch(() => {});
-      // node-redis 5 never, and 6 after 5 s, asks the others who follows a primary that is gone.
+      // node-redis 5 never, and 6 after 5 s, asks the other nodes for the successor of a lost primary.
       else void this.refresh();
       return undefined;
     };
     return readyClient() ?? this.#readiness.until(deadline, readyClient);
   }
+}
 
-  async #exec(client: NodeClient, fill: Fill, asUnit: boolean, isAsking: boolean): Promise<unknown[]> {
-    const batch = fill(batchOn(client));
-    if (!isAsking) return asUnit ? batch.exec() : batch.execAsPipeline();
-    // ASKING holds for what comes next: a transaction as a whole. Both are queued in this very turn.
-    const [, replies] = await Promise.all([client.sendCommand(["ASKING"]), batch.exec()]);
-    return replies;
-  }
+async function execOn(client: NodeClient, { mode, build }: Batch): Promise<unknown[]> {
+  const batch = build(batchOn(client));
+  return mode === "transaction" ? batch.exec() : batch.execAsPipeline();
+}
+
+/** ASKING applies to the next command, or to a transaction as a whole. Both are queued in the same turn. */
+async function execAskingOn(client: NodeClient, { build }: Batch): Promise<unknown[]> {
+  const [, replies] = await Promise.all([client.sendCommand(["ASKING"]), build(batchOn(client)).exec()]);
+  return replies;
 }

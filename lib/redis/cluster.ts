@@ -1,11 +1,21 @@
 import { SessionStoreError } from "../reporting/errors.ts";
-import type { ClusterNode, ClusterRoutes, Fill } from "./cluster-routing.ts";
-import type { Deadline, Deadlines } from "./deadlines.ts";
-import type { RedisSender } from "./executor.ts";
-import type { Beat, Primaries, Primary } from "./topology.ts";
+import { keyPrefixOf, type RedisStoreClient } from "./client.ts";
+import { ClusterRoutes } from "./cluster-routing.ts";
+import { type Deadline, Deadlines } from "./deadlines.ts";
+import { CommandExecutor } from "./executor.ts";
+import { subscriberFrom } from "./subscriber.ts";
+import type {
+  Batch,
+  BatchBuilder,
+  HeartbeatResult,
+  Primary,
+  SubscriberConnection,
+  Topology,
+  TopologyOptions,
+} from "./topology.ts";
 
 /** What one node knows of the Cluster. */
-interface View {
+interface ClusterView {
   /** Grows with every election. */
   readonly epoch: number;
   /** The ids of all nodes that serve slots. */
@@ -13,38 +23,66 @@ interface View {
 }
 
 /**
- * The primaries of a Cluster.
+ * A Redis Cluster.
  *
- * Each is listened to by a connection of its own, and each has heartbeats of its own. One connection would hear everything, too,
- * since nodes pass on over the cluster bus what is published. But what is under way on a link of the bus when it breaks is
- * lost, and a heartbeat that comes after the link has been mended does not show it. A primary's own subscribers hear all
- * that it carries out, in that order, or their connection ends.
+ * Each primary has a subscriber and heartbeats of its own. A single subscriber would receive everything, too, since nodes
+ * forward published messages over the cluster bus. But what is in transit on a link of the bus when it breaks is lost, and a
+ * heartbeat after the link's repair does not show that. A primary's own subscribers receive everything it publishes, in
+ * order, or their connection ends.
  *
- * That no other node has become a primary is proven by the Cluster's epoch: a replica is elected only after most primaries
- * have taken up a new one, with their votes. So while all of them still tell the epoch of the survey, there is no other.
+ * The Cluster's epoch proves that no other node has become a primary: a replica is elected only after most primaries have
+ * adopted a new epoch, with their votes. So while all of them report the epoch of the last `discover`, there is no other.
  *
- * Except one that was elected when the survey was made, with the votes of that very epoch, but had not made itself known. It
- * does so at once. So each primary in turn is also asked which ones there are. That shows besides what happens without a
+ * An exception is a replica that was elected before `discover`, with the votes of that very epoch, but had not announced itself
+ * yet. It does so at once. So each primary in turn is also asked for all primaries. That also shows what happens without a
  * vote: CLUSTER FAILOVER TAKEOVER, and the first slot of a new node.
  */
-export class ClusterPrimaries implements Primaries {
-  readonly mayChange = true;
+export class Cluster implements Topology {
+  readonly fullPrefix: string;
+  readonly prefix: string;
+  readonly combinesKeys = false;
+  readonly needsConfirmation = true;
   readonly #routes: ClusterRoutes;
-  readonly #sender: RedisSender;
   readonly #deadlines: Deadlines;
-  #surveyed: View = { epoch: -1, primaries: "" };
-  #beats = 0;
+  readonly #executor = new CommandExecutor(this);
+  #discovered: ClusterView = { epoch: -1, primaries: "" };
+  #heartbeats = 0;
 
-  constructor(routes: ClusterRoutes, sender: RedisSender, deadlines: Deadlines) {
+  constructor(
+    client: RedisStoreClient,
+    options: TopologyOptions,
+    routes: ClusterRoutes = new ClusterRoutes(client),
+  ) {
+    this.fullPrefix = keyPrefixOf(client) + options.prefix;
+    // The nodes' own clients do not have the client's keyPrefix.
+    this.prefix = this.fullPrefix;
     this.#routes = routes;
-    this.#sender = sender;
-    this.#deadlines = deadlines;
+    this.#deadlines = new Deadlines(options.leaseMs);
   }
 
-  /** @throws SessionStoreError when the client does not know the same ones, to be tried again when it has looked anew */
-  async survey(): Promise<readonly Primary[]> {
+  send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    return this.#routes.send(deadline, batch);
+  }
+
+  async nodes(deadline: Deadline): Promise<readonly string[]> {
+    // A client that is not connected yet knows no primaries, which must not be mistaken for "there are no sessions".
+    if (this.#routes.primaries.length === 0) {
+      const ping: BatchBuilder = (batch) => batch.ping();
+      await this.#executor.send(deadline, { name: "PING", acl: "+ping", target: "any", build: ping });
+    }
+    return this.#routes.primaries.map(({ id }) => id);
+  }
+
+  /** Whether the client would write to those that were discovered. */
+  get isUpToDate(): boolean {
+    return this.#known === this.#discovered.primaries;
+  }
+
+  /** @throws SessionStoreError also if the client knows other primaries; the client is refreshed first, so a retry helps */
+  async discover(): Promise<readonly Primary[]> {
+    const command = { name: "CLUSTER", acl: VIEW_ACL, target: "any", build: askForView } as const;
     const view = await this.#deadlines.run("survey", async (deadline) => {
-      const { replies } = await this.#sender.send(deadline, "CLUSTER", undefined, askAll);
+      const { replies } = await this.#executor.send(deadline, command);
       return { epoch: epochIn(replies[0]), primaries: primariesIn(replies[1]) };
     });
     if (view.primaries !== this.#known) {
@@ -52,58 +90,54 @@ export class ClusterPrimaries implements Primaries {
       const message = "The primaries are not known for certain: the Cluster names others than its client";
       throw new SessionStoreError("ERR_SUBSCRIPTION", message);
     }
-    this.#surveyed = view;
+    this.#discovered = view;
     return this.#routes.primaries.map(({ id }) => ({
       id,
-      subscriber: () =>
-        this.#deadlines.run("subscription", async () => this.#routes.clientOf(this.#nodeNamed(id))),
-      isHeardBy: () => true,
-      beat: (channel, message) => this.#beat(id, channel, message),
+      createSubscriber: () => this.#createSubscriber(id),
+      isConnectedTo: () => true,
+      sendHeartbeat: (channel, payload) => this.#sendHeartbeat(id, channel, payload),
     }));
   }
 
-  /** Whether the client would write to those that were surveyed. */
-  get isCurrent(): boolean {
-    return this.#known === this.#surveyed.primaries;
+  #createSubscriber(id: string): Promise<SubscriberConnection> {
+    return this.#deadlines.run("subscription", async () =>
+      subscriberFrom(await this.#routes.clientOf(this.#routes.primaryOf(id))),
+    );
   }
 
-  /** Looked up each time: a node that the client has lost sight of for a moment is another object when it is back. */
-  #nodeNamed(id: string): ClusterNode {
-    const node = this.#routes.primaries.find((primary) => primary.id === id);
-    if (node === undefined) throw new Error("The node is no primary any more");
-    return node;
-  }
-
-  async #beat(id: string, channel: string, message: string): Promise<Beat> {
-    if (!this.isCurrent) return "changed";
-    const before = this.#surveyed;
-    const asksAll = this.#isTurnToAskAll();
-    const fill: Fill = (batch) => (asksAll ? askAll : askEpoch)(batch).publish(channel, message);
-    const { replies } = await this.#deadlines.run("heartbeat", async (deadline: Deadline) =>
-      this.#sender.send(deadline, "heartbeat", this.#nodeNamed(id), fill),
+  async #sendHeartbeat(id: string, channel: string, payload: string): Promise<HeartbeatResult> {
+    if (!this.isUpToDate) return "changed";
+    const before = this.#discovered;
+    const isTurnToAskForView = this.#heartbeats++ % (this.#routes.primaries.length + 1) === 0;
+    const ask = isTurnToAskForView ? askForView : askForEpoch;
+    const command = {
+      name: "heartbeat",
+      acl: `${VIEW_ACL} +publish and the channel`,
+      target: { node: id },
+      build: ((batch) => ask(batch).publish(channel, payload)) satisfies BatchBuilder,
+    };
+    const { replies } = await this.#deadlines.run("heartbeat", (deadline) =>
+      this.#executor.send(deadline, command),
     );
     const epoch = epochIn(replies[0]);
-    const now = this.#surveyed;
+    const now = this.#discovered;
     if (epoch < now.epoch) return "none";
-    const isSame = epoch === now.epoch && (!asksAll || primariesIn(replies[1]) === now.primaries);
-    if (!isSame || !this.isCurrent) return "changed";
+    const hasSameView = !isTurnToAskForView || primariesIn(replies[1]) === now.primaries;
+    if (epoch !== now.epoch || !hasSameView || !this.isUpToDate) return "changed";
     return before === now ? "proof" : "none";
   }
 
-  /** One more than there are primaries, so that each is asked in turn. */
-  #isTurnToAskAll(): boolean {
-    return this.#beats++ % (this.#routes.primaries.length + 1) === 0;
-  }
-
   get #known(): string {
-    return listed(this.#routes.primaries.map(({ id }) => id));
+    return joined(this.#routes.primaries.map(({ id }) => id));
   }
 }
 
-// What is asked for in one round trip need not be true at one moment, as long as the epoch is the older: if there was an election
-// between the two, the next heartbeat finds another epoch, and all is looked at anew.
-const askEpoch: Fill = (batch) => batch.clusterInfo();
-const askAll: Fill = (batch) => batch.clusterInfo().clusterSlots();
+const VIEW_ACL = "+cluster|info +cluster|slots";
+
+// The replies to one round trip need not describe one moment, as long as the epoch is the older: after an election between
+// the two, the next heartbeat finds another epoch, and the primaries are discovered again.
+const askForEpoch: BatchBuilder = (batch) => batch.clusterInfo();
+const askForView: BatchBuilder = (batch) => batch.clusterInfo().clusterSlots();
 
 function epochIn(info: unknown): number {
   return Number(/cluster_current_epoch:(\d+)/.exec(String(info))?.[1] ?? 0);
@@ -111,9 +145,9 @@ function epochIn(info: unknown): number {
 
 function primariesIn(slots: unknown): string {
   const ranges = slots as { readonly master: { readonly id: unknown } }[];
-  return listed(ranges.map(({ master }) => String(master.id)));
+  return joined(ranges.map(({ master }) => String(master.id)));
 }
 
-function listed(ids: readonly string[]): string {
+function joined(ids: readonly string[]): string {
   return [...new Set(ids)].sort().join();
 }

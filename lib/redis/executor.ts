@@ -1,194 +1,130 @@
-import { createHash } from "node:crypto";
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
-import {
-  batchOn,
-  keyPrefixOf,
-  kindOf,
-  type RedisStoreClient,
-  type ScriptArguments,
-  sentinelBatchOn,
-} from "./client.ts";
-import { type ClusterNode, ClusterRoutes, type Fill } from "./cluster-routing.ts";
 import type { Deadline } from "./deadlines.ts";
-import { ClientReadiness } from "./readiness.ts";
+import type { Script } from "./scripts.ts";
+import type { BatchBuilder, Target, Topology } from "./topology.ts";
 
-/** A message that must reach the other processes if, and only if, the write it goes with is carried out. */
+/** A message that is published if, and only if, the write it belongs to is executed. */
 export interface Announcement {
   readonly channel: string;
   readonly message: string;
 }
 
-/** The key whose primary is meant, or a primary of a Cluster, or undefined for any. */
-export type Target = string | ClusterNode | undefined;
-
-export interface Script {
-  readonly source: string;
-  readonly sha1: string;
-  /** What it calls, in the words of an ACL. */
-  readonly rights: string;
+/** Commands to be sent, and what an error says of them. */
+export interface Command {
+  /** Names the commands in errors. */
+  readonly name: string;
+  /** The permissions they need, in the words of an ACL. */
+  readonly acl: string;
+  readonly target: Target;
+  readonly build: BatchBuilder;
 }
 
-export function script(rights: string, source: string): Script {
-  return { source, sha1: createHash("sha1").update(source).digest("hex"), rights };
+export interface Replies {
+  readonly replies: readonly unknown[];
+  /** When the commands were sent, by performance.now(). */
+  readonly sentAt: number;
 }
 
-/**
- * Sends commands by whatever client there is: one connection, a pool, a Sentinel's, or a Cluster's with its many primaries.
- *
- * All go through `multi()`, because that is what every kind of client has alike: as a pipeline for reads, as a
- * transaction for a write and its message. Its batches bypass node-redis's own client-side cache and the timer that it
- * would start for each single command.
- */
-export class RedisSender {
-  /** What stands before a session's id in Redis, the client's own `keyPrefix` included. */
-  readonly fullPrefix: string;
-  /** What stands before a session's id in the commands that are sent. */
-  readonly prefix: string;
-  /** The ways to the primaries of a Cluster; undefined for any other client. */
-  readonly routes: ClusterRoutes | undefined;
-  readonly #client: RedisStoreClient;
-  readonly #readiness: ClientReadiness;
-  readonly #isSentinel: boolean;
-  #turn: Promise<void> = Promise.resolve();
+/** One run of a script. */
+export interface ScriptCall {
+  readonly script: Script;
+  /** All in one slot, and at least one. */
+  readonly keys: readonly string[];
+  readonly args: readonly string[];
+  /** Permissions that this run needs besides the script's `acl`. */
+  readonly extraAcl?: string;
+}
 
-  constructor(client: RedisStoreClient, prefix: string) {
-    const kind = kindOf(client);
-    this.#client = client;
-    this.#readiness = new ClientReadiness(client);
-    this.#isSentinel = kind === "sentinel";
-    this.routes = kind === "cluster" ? new ClusterRoutes(client, this.#readiness) : undefined;
-    this.fullPrefix = keyPrefixOf(client) + prefix;
-    // The nodes' clients of a Cluster client do not know its keyPrefix.
-    this.prefix = kind === "cluster" ? this.fullPrefix : prefix;
+/** For scripts that publish, when there is nothing to publish. */
+export const NO_ANNOUNCEMENT: Announcement = { channel: "", message: "" };
+
+/** Sends commands and scripts, and turns failures into `SessionStoreError`s that name the permissions that are missing. */
+export class CommandExecutor {
+  readonly #topology: Topology;
+
+  constructor(topology: Topology) {
+    this.#topology = topology;
   }
 
   /**
-   * Sends commands in one round trip; with an announcement, or if told to, in one transaction.
-   * @param what names them in the error
+   * Sends commands in one round trip: with an announcement as a transaction, else as a pipeline.
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
-  async send(
-    deadline: Deadline,
-    what: string,
-    target: Target,
-    fill: Fill,
-    together?: Announcement | "as a unit",
-  ): Promise<{ replies: unknown[]; sentAt: number }> {
-    const announcement = typeof together === "object" ? together : undefined;
+  async send(deadline: Deadline, command: Command, announcement?: Announcement): Promise<Replies> {
+    const { name, acl, target, build } = command;
     let sentAt = 0;
-    const fillAll: Fill = (batch) => {
-      sentAt = Date.now();
-      fill(batch);
-      return announcement ? batch.publish(announcement.channel, announcement.message) : batch;
-    };
     try {
-      return { replies: await this.#exec(deadline, target, fillAll, together !== undefined), sentAt };
+      const replies = await this.#topology.send(deadline, {
+        target,
+        mode: announcement === undefined ? "pipeline" : "transaction",
+        build: (batch) => {
+          sentAt = performance.now();
+          build(batch);
+          return announcement ? batch.publish(announcement.channel, announcement.message) : batch;
+        },
+      });
+      return { replies, sentAt };
     } catch (error) {
-      const own = RIGHTS[what] ?? `+${what.toLowerCase()}`;
-      throw this.#refused(what, error, announcement ? `${own} +multi +exec` : own, announcement);
+      throw this.#errorOf(name, error, announcement ? `${acl} +multi +exec` : acl, announcement);
     }
   }
 
   /**
-   * Runs a script, which is a unit by itself.
-   * @param keys all in one slot
-   * @param given its arguments; channel and message, or two empty ones, come after them
-   * @param also what goes with it in one transaction
-   * @returns its reply
+   * Runs a script by its hash, and by its source if the server does not know it.
+   * @param announcement its channel and message become the first two arguments; required by scripts that publish
+   * @returns the script's reply
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
-  async evaluate(
+  async runScript(
     deadline: Deadline,
-    { sha1, source, rights }: Script,
-    keys: readonly string[],
-    given: readonly string[],
-    announcement: Announcement | undefined,
-    also?: Fill,
+    { script, keys, args, extraAcl }: ScriptCall,
+    announcement?: Announcement,
   ): Promise<unknown> {
-    const { channel = "", message = "" } = announcement ?? {};
-    const all: ScriptArguments = { keys: [...keys], arguments: [...given, channel, message] };
-    const exec = (run: Fill) => {
-      const fill: Fill = (batch) => (also === undefined ? run(batch) : also(run(batch)));
-      return this.#exec(deadline, keys[0], fill, also !== undefined);
+    const toPublish = announcement ? [announcement.channel, announcement.message] : [];
+    const given = { keys: [...keys], arguments: [...toPublish, ...args] };
+    const run = async (build: BatchBuilder) => {
+      const target: Target = { key: keys[0] as string };
+      const [reply] = await this.#topology.send(deadline, { target, mode: "pipeline", build });
+      return reply;
     };
     try {
-      const replies = await exec((batch) => batch.evalSha(sha1, all)).catch((error: unknown) => {
+      return await run((batch) => batch.evalSha(script.sha1, given)).catch((error: unknown) => {
         if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
-        return exec((batch) => batch.eval(source, all));
+        return run((batch) => batch.eval(script.source, given));
       });
-      return replies[0];
     } catch (error) {
-      throw this.#refused("EVALSHA", error, `+evalsha +eval ${rights}`, announcement);
+      const acl = ["+evalsha +eval", script.acl, extraAcl].filter(Boolean).join(" ");
+      throw this.#errorOf("EVALSHA", error, acl, announcement);
     }
   }
 
-  /** All that there are, each to be sent to. Undefined stands for the only one. */
-  async primaries(deadline: Deadline): Promise<readonly (ClusterNode | undefined)[]> {
-    if (this.routes === undefined) return [undefined];
-    // A client that is not connected yet knows none, which must not be taken for "there are no sessions".
-    if (this.routes.primaries.length === 0) await this.ping(deadline, undefined);
-    return this.routes.primaries;
-  }
-
-  async ping(deadline: Deadline, primary: ClusterNode | undefined): Promise<void> {
-    await this.send(deadline, "PING", primary, (batch) => batch.ping());
-  }
-
-  async #exec(deadline: Deadline, target: Target, fill: Fill, asUnit: boolean): Promise<unknown[]> {
-    if (this.routes !== undefined) {
-      return typeof target === "string"
-        ? this.routes.toPrimaryOf(deadline, target, fill, asUnit)
-        : this.routes.toNode(deadline, target, fill, asUnit);
-    }
-    if (this.#readiness.mustWait) await this.#readiness.whenReady(deadline);
-    if (this.#isSentinel) await this.#turnToBegin();
-    const batch = fill(this.#isSentinel ? sentinelBatchOn(this.#client, deadline) : batchOn(this.#client));
-    return asUnit ? batch.exec() : batch.execAsPipeline();
-  }
-
-  /**
-   * Begins one operation after the other, though each goes on while the next begins: a Sentinel client shares a connection
-   * among commands, but of those that begin in the same moment each wants one to itself, and some never get it.
-   */
-  async #turnToBegin(): Promise<void> {
-    const before = this.#turn;
-    let next = () => {};
-    this.#turn = new Promise((resolve) => {
-      next = resolve;
+  /** Publishes a message that belongs to no write. */
+  async publish(deadline: Deadline, { channel, message }: Announcement): Promise<void> {
+    await this.send(deadline, {
+      name: "PUBLISH",
+      acl: "+publish and the channel",
+      target: "any",
+      build: (batch) => batch.publish(channel, message),
     });
-    await before;
-    // It has its connection, if there is one, when this turn of the event loop's small tasks has come round.
-    queueMicrotask(() => queueMicrotask(next));
   }
 
-  /** The error for what Redis or the client refused. @param rights what it takes, in the words of an ACL */
-  #refused(
-    what: string,
+  #errorOf(
+    name: string,
     error: unknown,
-    rights: string,
+    acl: string,
     announcement: Announcement | undefined,
   ): SessionStoreError {
     const cause = failureIn(error);
     const reason = errorMessage(cause);
-    const needed = aclHint(reason, () => {
-      const toPublish = announcement ? ` +publish &${announcement.channel}*` : "";
-      return `${rights} ~${this.fullPrefix}*${toPublish}`;
+    const hint = aclHint(reason, () => {
+      const toPublish = announcement?.channel ? ` +publish &${announcement.channel}*` : "";
+      return `${acl} ~${this.#topology.fullPrefix}*${toPublish}`;
     });
-    return new SessionStoreError("ERR_SESSION_REDIS", `${what}: ${reason}${needed}`, cause);
+    return new SessionStoreError("ERR_SESSION_REDIS", `${name}: ${reason}${hint}`, cause);
   }
 }
 
-/** What is sent under one name, in the words of an ACL, where it is more than that. */
-const RIGHTS: Record<string, string> = {
-  GET: "+get +pttl",
-  MGET: "+mget +pttl",
-  PUBLISH: "+publish and the channel",
-  EVAL: "+eval +time +zadd +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist ~idx:{*",
-  CLUSTER: "+cluster|info +cluster|slots",
-  heartbeat: "+cluster|info +cluster|slots +publish and the channel",
-};
-
-/** Of a transaction in which commands failed, what the first of them said. */
+/** The error of the first command that failed in a batch. */
 function failureIn(error: unknown): unknown {
   const { replies, errorIndexes } = error as { replies?: unknown[]; errorIndexes?: number[] };
   return replies?.[errorIndexes?.[0] ?? -1] ?? error;

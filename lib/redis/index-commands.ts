@@ -1,119 +1,68 @@
-import type { CommandBatch } from "./client.ts";
-import type { Fill } from "./cluster-routing.ts";
 import type { Deadline } from "./deadlines.ts";
-import type { RedisSender } from "./executor.ts";
+import { CommandExecutor } from "./executor.ts";
+import { ADD_TO_INDEX, LIST_INDEX } from "./scripts.ts";
+import type { Topology } from "./topology.ts";
 
-/** What a write makes of the index: the session is found by `to` from now on, and by `from` no more. */
+/** How a write changes the index: afterwards the session is found by `to`, and no longer by `from`. */
 export interface IndexChange {
   readonly to: string | undefined;
   readonly from: string | undefined;
 }
 
-/** What stands before all keys of the index, which so are none of a session. */
+/** An index entry to be added. */
+export interface IndexEntry {
+  readonly sid: string;
+  /** How long the session lives from now on, in milliseconds; undefined for forever. */
+  readonly ttlMs: number | undefined;
+  readonly value: string;
+}
+
+/** What precedes all keys of the index, so that none of them is the key of a session. */
 export const INDEX_PREFIX = "idx:{";
 
-/** Between a session's note and its write there may pass so much time, and clocks may differ by as much. */
-const SLACK_MS = 60_000;
-
 /**
- * Which sessions belong to a value, say to a user. For each value there are two sorted sets in one slot: when its sessions end, at
- * the latest, and since when they have been known.
+ * The index: which sessions belong to a value, for example to a user. Each value has two sorted sets in one slot: when its
+ * sessions end at the latest, and since when each has been known.
  *
- * 1. **Written ahead.** Before a session is written or prolonged, or in the same transaction, it is noted with its new end.
- *    So the index may name a session that is not there, or is somebody else's by now; it never leaves out one that is.
- *    Whoever reads it looks at the sessions themselves, too.
- * 2. **An end only moves to later.** Two notes may come in another order than their writes.
- * 3. **Notes go by time.** Those whose end is over are thrown out whenever a value is noted or listed, and the sets
- *    themselves end with the last of their notes.
- * 4. A note is taken out sooner only as one with what deletes its session or gives it another value. In Cluster they cannot
- *    be one, and a note that is taken out late could be one that has just been made.
+ * 1. **Entries come first.** Before a session is written or extended, or in the same script, its entry is added with the new
+ *    end. So the index may name a session that does not exist or has another value; it never lacks one that exists. Readers
+ *    check the sessions themselves.
+ * 2. **Ends only move to later**, since two entries may arrive in another order than their writes.
+ * 3. **Entries expire.** Expired ones are removed whenever the value is added to or listed, and the sets expire with their
+ *    last entry.
+ * 4. **Entries are removed earlier only together with the write** that deletes the session or gives it another value. In a
+ *    Cluster that is impossible, and an entry removed separately could be one that has just been added.
  */
-export class SessionIndex {
-  readonly #sender: RedisSender;
+export class IndexCommands {
+  readonly #executor: CommandExecutor;
+  readonly #prefix: string;
 
-  constructor(sender: RedisSender) {
-    this.#sender = sender;
+  constructor(topology: Topology) {
+    this.#executor = new CommandExecutor(topology);
+    this.#prefix = topology.prefix;
   }
 
-  /**
-   * Sees to it that the index knows of a write.
-   * @param ttlMs how long the session lives from then on; undefined for ever
-   * @returns commands to be sent in one transaction with the write; in Cluster a promise to wait for before it is sent;
-   * undefined when there is nothing to do
-   */
-  ahead(
-    deadline: Deadline,
-    sid: string,
-    ttlMs: number | undefined,
-    { to, from }: IndexChange,
-  ): Fill | undefined | Promise<undefined> {
-    if (this.#sender.routes !== undefined) {
-      return to === undefined ? undefined : this.note(deadline, sid, ttlMs, to).then(() => undefined);
-    }
-    const note = to === undefined ? undefined : this.#note(to, sid, ttlMs);
-    const hasLeft = from !== undefined && from !== to;
-    if (note === undefined && !hasLeft) return undefined;
-    const left = hasLeft ? this.#keysOf(from) : [];
-    return (batch) => {
-      note?.(batch);
-      for (const key of left) batch.zRem(key, sid);
-      return batch;
-    };
+  /** Adds a session that exists, or is about to be written. */
+  async note(deadline: Deadline, { sid, ttlMs, value }: IndexEntry): Promise<void> {
+    const args = [sid, ttlArgument(ttlMs)];
+    await this.#executor.runScript(deadline, { script: ADD_TO_INDEX, keys: this.keysFor(value), args });
   }
 
-  /** The sets that sessions are to be taken out of, as one with their deletion. */
-  setsToLeave(value: string | undefined): readonly string[] {
-    return value === undefined || this.#sender.routes !== undefined ? [] : this.#keysOf(value);
-  }
-
-  /** Notes a session that there is already. */
-  async note(deadline: Deadline, sid: string, ttlMs: number | undefined, value: string): Promise<void> {
-    await this.#send(deadline, value, this.#note(value, sid, ttlMs));
-  }
-
-  /** The ids of the sessions that are noted for a value, the newest first; not all of them need be there. */
+  /** The ids of the sessions noted for a value, newest first; some of them may not exist. */
   async list(deadline: Deadline, value: string): Promise<string[]> {
-    const given = { keys: this.#keysOf(value), arguments: [] };
-    const reply = await this.#send(deadline, value, (batch) => batch.eval(LIST, given));
-    return (reply as unknown[]).map(String);
+    const call = { script: LIST_INDEX, keys: this.keysFor(value), args: [] };
+    const sids = (await this.#executor.runScript(deadline, call)) as readonly unknown[];
+    return sids.map(String);
   }
 
-  #note(value: string, sid: string, ttlMs: number | undefined): Fill {
-    const lasts = ttlMs === undefined ? "" : String(Math.ceil(ttlMs) + SLACK_MS);
-    const given = { keys: this.#keysOf(value), arguments: [sid, lasts] };
-    // Not by its hash: in a transaction it would be too late to find out that Redis does not know it.
-    return (batch: CommandBatch) => batch.eval(NOTE, given);
-  }
-
-  async #send(deadline: Deadline, value: string, fill: Fill): Promise<unknown> {
-    const [key] = this.#keysOf(value);
-    const { replies } = await this.#sender.send(deadline, "EVAL", key, fill);
-    return replies[0];
-  }
-
-  /** When the sessions end, and since when they have been known. */
-  #keysOf(value: string): [ends: string, since: string] {
-    const base = `${INDEX_PREFIX}${this.#sender.prefix}${value}}`;
+  /** The sets of a value: when its sessions end, and since when they have been known. */
+  keysFor(value: string): readonly [ends: string, since: string] {
+    const base = `${INDEX_PREFIX}${this.#prefix}${value}}`;
     return [`${base}:ends`, `${base}:since`];
   }
 }
 
-const CLEAN = `local time = redis.call("TIME")
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local over = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", now, "LIMIT", 0, 1000)
-if #over > 0 then
-  redis.call("ZREM", KEYS[1], unpack(over))
-  redis.call("ZREM", KEYS[2], unpack(over))
-end
-`;
-
-/** KEYS: ends, since. ARGV: session id, milliseconds or nothing. */
-const NOTE = `${CLEAN}redis.call("ZADD", KEYS[1], "GT", ARGV[2] == "" and "inf" or now + ARGV[2], ARGV[1])
-redis.call("ZADD", KEYS[2], "NX", now, ARGV[1])
-local last = redis.call("ZRANGE", KEYS[1], -1, -1, "WITHSCORES")[2]
-for _, key in ipairs(KEYS) do
-  if last == "inf" then redis.call("PERSIST", key) else redis.call("PEXPIREAT", key, last) end
-end`;
-
-/** KEYS: ends, since. */
-const LIST = `${CLEAN}return redis.call("ZREVRANGE", KEYS[2], 0, -1)`;
+/** A ttl as an argument of a script: whole milliseconds, or empty for never. */
+export function ttlArgument(ttlMs: number | undefined): string {
+  return ttlMs === undefined ? "" : String(Math.ceil(ttlMs));
+}

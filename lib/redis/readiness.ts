@@ -1,72 +1,50 @@
-import { kindOf, type RedisStoreClient } from "./client.ts";
+import type { RedisStoreClient } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 
 const POLL_MS = 20;
 
-interface SingleClient extends RedisStoreClient {
-  readonly isReady: boolean;
-  readonly options?: { readonly disableOfflineQueue?: boolean };
-}
-
-interface SentinelClient extends RedisStoreClient {
-  getMasterNode(): unknown;
-}
-
-interface Waiting {
-  readonly deadline: Deadline;
-  /** @returns whether it need not wait any longer */
-  readonly look: () => boolean;
-}
-
 /**
- * Holds operations back while the client has no connection, instead of letting them pile up in its queue.
+ * Delays operations while the client has no connection, instead of letting node-redis queue them.
  *
- * What node-redis has queued it sends once it is connected again, however long after our deadline: a write that was
- * reported as failed minutes ago would then overwrite a newer one, and the queue would grow for as long as Redis is away.
- * Here an operation whose deadline passes is dropped, and nothing of it reaches Redis.
+ * node-redis sends its queue once it is connected again, however long after the operation's deadline: a write reported as
+ * failed minutes ago would overwrite a newer one, and the queue would grow for as long as Redis is away. Here an operation
+ * is dropped at its deadline, and nothing of it reaches Redis.
  *
- * It looks at the client instead of listening: what `createClient` returns is an object over the real emitter, and taking
- * the last listener off such an object cuts it off from all events for good.
+ * It polls the client instead of listening to it: what `createClient` returns is an object over the real emitter, and
+ * removing the last listener from such an object detaches it from all events permanently.
  */
 export class ClientReadiness {
-  /** Whether the client has the connection that an operation will take. A pool does not tell, so it counts as connected. */
-  readonly #isConnected: () => boolean;
-  readonly #client: RedisStoreClient;
-  readonly #waiting = new Set<Waiting>();
+  /** Each settles its promise if it can, and returns whether it has. */
+  readonly #waiters = new Set<() => boolean>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(client: RedisStoreClient) {
-    this.#client = client;
-    const kind = kindOf(client);
-    if (kind === "single") this.#isConnected = () => (client as SingleClient).isReady;
-    else if (kind === "sentinel") {
-      this.#isConnected = () => (client as SentinelClient).getMasterNode() !== undefined;
-    } else this.#isConnected = () => true;
-  }
-
-  /** Whether an operation must wait for `whenReady`. A closed client is not waited for: its refusal is the answer. */
-  get mustWait(): boolean {
-    return !this.#isConnected() && this.#client.isOpen;
-  }
-
   /**
-   * Resolves when the client is ready; never, when the deadline passes before.
-   * @throws when the client was made with `disableOfflineQueue`: its user wants an error rather than a wait
+   * Resolves when the client is connected, or closed, since a closed client refuses by itself.
+   * @throws after the deadline, or if the client has `disableOfflineQueue`: its user prefers an error to a delay
    */
-  async whenReady(deadline: Deadline): Promise<void> {
-    const { options } = this.#client as SingleClient;
+  async whenConnected(
+    deadline: Deadline,
+    client: RedisStoreClient,
+    isConnected: () => boolean,
+  ): Promise<void> {
+    if (!client.isOpen) return;
+    const { options } = client as { options?: { readonly disableOfflineQueue?: boolean } };
     if (options?.disableOfflineQueue === true) {
       throw new Error("The client is offline, and its disableOfflineQueue is set");
     }
-    await this.until(deadline, () => !this.mustWait || undefined);
+    await this.until(deadline, () => isConnected() || !client.isOpen || undefined);
   }
 
-  /** What `look` finds, as soon as it finds anything; never, when the deadline passes before. @throws what it throws */
-  until<T>(deadline: Deadline, look: () => T | undefined): Promise<T> {
+  /**
+   * What `find` returns, as soon as that is not undefined.
+   * @throws what `find` throws, and soon after the deadline: later operations of the session wait for this one
+   */
+  until<T>(deadline: Deadline, find: () => T | undefined): Promise<T> {
     return new Promise((resolve, reject) => {
-      const lookNow = () => {
+      const check = () => {
         try {
-          const found = look();
+          if (deadline.passed) throw new Error("It took too long to connect");
+          const found = find();
           if (found !== undefined) resolve(found);
           return found !== undefined;
         } catch (error) {
@@ -74,20 +52,18 @@ export class ClientReadiness {
           return true;
         }
       };
-      this.#waiting.add({ deadline, look: lookNow });
-      this.#lookLater();
+      this.#waiters.add(check);
+      this.#schedulePoll();
     });
   }
 
-  #lookLater(): void {
-    this.#timer ??= setTimeout(() => this.#look(), POLL_MS).unref();
+  #schedulePoll(): void {
+    this.#timer ??= setTimeout(() => this.#poll(), POLL_MS).unref();
   }
 
-  #look(): void {
+  #poll(): void {
     this.#timer = undefined;
-    for (const waiting of this.#waiting) {
-      if (waiting.deadline.passed || waiting.look()) this.#waiting.delete(waiting);
-    }
-    if (this.#waiting.size > 0) this.#lookLater();
+    for (const check of this.#waiters) if (check()) this.#waiters.delete(check);
+    if (this.#waiters.size > 0) this.#schedulePoll();
   }
 }

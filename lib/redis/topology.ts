@@ -1,31 +1,84 @@
-import type { RedisSubscriberSource } from "./client.ts";
+import type { CommandBatch, RedisSubscriberSource } from "./client.ts";
+import type { Deadline } from "./deadlines.ts";
 
-/** A Redis process that takes writes: all there is, or one of a Cluster's. */
+/**
+ * How sessions are spread over Redis servers, and how commands and messages reach them: one file per kind of client.
+ * Nothing outside this folder depends on the kind.
+ */
+export interface Topology {
+  /** What precedes the session id in Redis, the client's own `keyPrefix` included. */
+  readonly fullPrefix: string;
+  /** What precedes the session id in commands. */
+  readonly prefix: string;
+  /** Whether one command or script may use keys of several sessions, and a session's key together with its index. */
+  readonly combinesKeys: boolean;
+  /** Whether only `sendHeartbeat` can detect new primaries, so that its result must be awaited besides the echo. */
+  readonly needsConfirmation: boolean;
+  /** Whether the client still knows the same primaries as at the last `discover`. Sends nothing. */
+  readonly isUpToDate: boolean;
+
+  /**
+   * Sends a batch in one round trip. Commands are executed by a primary, never by a replica.
+   * @returns the replies
+   * @throws what the client or Redis throws
+   */
+  send(deadline: Deadline, batch: Batch): Promise<unknown[]>;
+  /** The ids of all primaries, as targets of batches. @throws SessionStoreError */
+  nodes(deadline: Deadline): Promise<readonly string[]>;
+  /** Determines the primaries to subscribe to. Later heartbeats are compared with the result. @throws SessionStoreError */
+  discover(): Promise<readonly Primary[]>;
+}
+
+/** Commands for one server. */
+export interface Batch {
+  readonly target: Target;
+  readonly mode: "pipeline" | "transaction";
+  /** Called again for each attempt, for example after a redirection. */
+  readonly build: BatchBuilder;
+}
+
+/** The primary that holds a key, one of `Topology.nodes`, or any primary. */
+export type Target = { readonly key: string } | { readonly node: string } | "any";
+
+/** Adds commands to a batch. */
+export type BatchBuilder = (batch: CommandBatch) => CommandBatch;
+
+/** A server that accepts writes: the only one, or one of a Cluster. */
 export interface Primary {
-  /** Tells it from the others; empty where there is but one. */
+  /** Identifies the primary; empty if there is only one. */
   readonly id: string;
-  /** What makes connections that listen to it. */
-  subscriber(): RedisSubscriberSource | Promise<RedisSubscriberSource>;
-  /** Whether the duplicate, once it is connected, really listens to it. */
-  isHeardBy(duplicate: unknown): boolean;
-  /** Publishes by the way that writes take to it. @throws SessionStoreError when it was not acknowledged */
-  beat(channel: string, message: string): Promise<Beat>;
+  /** A new connection for subscribing to this primary, not connected yet. */
+  createSubscriber(): Promise<SubscriberConnection>;
+  /** Whether a subscriber, once connected, is connected to this very primary. */
+  isConnectedTo(subscriber: SubscriberConnection): boolean;
+  /** Publishes on the path that writes take to this primary. @throws SessionStoreError if Redis does not acknowledge it */
+  sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult>;
 }
 
 /**
- * What was learned from a heartbeat that Redis has taken:
- * - `proof`: the primaries are those of the last survey, so it proves what it is meant to once it has come back;
- * - `none`: it proves nothing, since that primary does not know yet what the others do;
- * - `changed`: the primaries are others now.
+ * What an acknowledged heartbeat shows:
+ * - `proof`: the primaries are those of the last `discover`, so the echo proves that messages arrive;
+ * - `none`: nothing, since this primary lags behind the others;
+ * - `changed`: there are other primaries.
  */
-export type Beat = "proof" | "none" | "changed";
+export type HeartbeatResult = "proof" | "none" | "changed";
 
-/** The primaries that the sessions are spread over. */
-export interface Primaries {
-  /** Whether only `beat` can say that there are no others: then its answer is waited for, not only its echo. */
-  readonly mayChange: boolean;
-  /** Whether the client still knows the same ones as at the last survey; a look at it, nothing is sent. */
-  readonly isCurrent: boolean;
-  /** Finds out which they are; heartbeats are compared to this from then on. @throws SessionStoreError */
-  survey(): Promise<readonly Primary[]>;
+/** A client that is used for nothing but subscribing. It has no listeners yet and is never reconnected. */
+export interface SubscriberConnection {
+  /** Either event means that messages may have been lost. */
+  on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
+  connect(): Promise<unknown>;
+  subscribe(channels: string[], listener: (message: string, channel: string) => void): Promise<unknown>;
+  /** Closes the connection at once; throws or rejects if it is closed already. */
+  destroy(): unknown;
+}
+
+/** What every topology is created from. */
+export interface TopologyOptions {
+  /** What precedes the session id, without the client's own `keyPrefix`. */
+  readonly prefix: string;
+  /** Ignored by a Cluster, whose nodes' own clients are duplicated. */
+  readonly subscriber: RedisSubscriberSource;
+  /** Timeout of heartbeats, in milliseconds: one that takes longer than the lease proves nothing. */
+  readonly leaseMs: number;
 }

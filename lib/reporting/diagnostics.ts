@@ -11,7 +11,19 @@ import type { StoreEvents } from "./types.ts";
  */
 export interface StoreOperation {
   /** The method; `get many`, `scan` and `clear` are published once per batch. */
-  readonly operation: "get" | "get many" | "set" | "touch" | "destroy" | "clear" | "scan" | "ping";
+  readonly operation:
+    | "get"
+    | "get many"
+    | "set"
+    | "touch"
+    | "destroy"
+    | "clear"
+    | "scan"
+    | "ping"
+    | "sessionsOf"
+    | "countOf"
+    | "destroyAllOf"
+    | "reindex";
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;
   /** A hash of the session id, if the operation concerns a single session: the first 16 hexadecimal digits of its SHA-256. */

@@ -66,3 +66,6 @@ export interface StoreEvents {
   /** A failure that no caller received, or perhaps none: of the subscription, a touch, or a destroy without a callback. */
   clusterError: [error: Error];
 }
+
+/** Reports an event to whoever listens. Never throws. */
+export type EmitEvent = <E extends keyof StoreEvents>(event: E, ...args: StoreEvents[E]) => void;

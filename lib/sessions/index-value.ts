@@ -3,8 +3,8 @@ import type { IndexBy } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
 
 /**
- * The value that a session is found by.
- * @throws TypeError when the function gives neither a string nor undefined: guessing would hide the session
+ * The index value of a session; undefined for none.
+ * @throws TypeError if the function returns neither a string nor undefined: a guess would hide the session
  */
 export function indexValueOf(indexBy: IndexBy, session: SessionData): string | undefined {
   const value: unknown = indexBy(session);

@@ -3,14 +3,14 @@ import type { SessionTtl } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
 
 /**
- * How long `session` is to live from now on, in milliseconds; 0 or less is the wish to delete it.
+ * How long `session` lives from now on, in milliseconds; 0 or less means to delete it.
  *
  * A `ttl` function decides alone. Otherwise the cookie's `expires` does, and without one the `ttl` in seconds. An
- * `expires` in the past while `originalMaxAge` is positive was not set by the application (setting it sets
- * `originalMaxAge`, too): it has only become old, because requests that touched the session did not rewrite it, and the
- * session gets its `originalMaxAge` anew.
+ * `expires` in the past with a positive `originalMaxAge` was not set by the application (that would set
+ * `originalMaxAge`, too). It is out of date, because requests that touched the session did not rewrite it, and the
+ * session gets its `originalMaxAge` again.
  *
- * @throws TypeError when the ttl function or the cookie's `expires` gives no number: guessing would lose a session
+ * @throws TypeError if the ttl function or the cookie's `expires` yields no number: a guess could lose a session
  */
 export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): number {
   if (typeof ttl === "function") {
@@ -30,30 +30,32 @@ export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): 
     : left;
 }
 
-/** Redis takes whole milliseconds; a fraction of the first must not become the wish to delete, nor noise a whole one. */
+/** Redis takes whole milliseconds. A fraction of the first must not delete the session, nor rounding noise add one. */
 function wholeMs(ms: number): number {
   const whole = Math.ceil(ms - 1e-6);
   return whole <= 0 && ms > 0 ? 1 : whole;
 }
 
-/** The last moment that a Date can tell, in milliseconds since 1970. */
-const LAST_DATE = 8.64e15;
+/** The latest time that a Date can hold, in milliseconds since 1970. */
+const MAX_DATE = 8.64e15;
 
 /**
- * Sets the cookie's `expires` to the time at which the key really expires, in the type and format that it has: the value
- * keeps the time of its last write, and each touch leaves that further behind (connect-redis #259).
+ * Sets the cookie's `expires` to the key's real expiry, in the type and format that it has: the value in Redis keeps the
+ * time of its last write, and each touch leaves that further behind (connect-redis #259).
+ * @param expiresAt by performance.now(); undefined for never
  */
 export function alignExpires(session: unknown, expiresAt: number | undefined): void {
   const cookie = (session as { cookie?: { expires?: unknown } } | null)?.cookie;
-  if (expiresAt === undefined || expiresAt > LAST_DATE || cookie === null || typeof cookie !== "object")
-    return;
+  if (expiresAt === undefined || cookie === null || typeof cookie !== "object") return;
+  const time = Math.round(Date.now() + expiresAt - performance.now());
+  if (time > MAX_DATE) return;
   const { expires } = cookie;
-  if (typeof expires === "string") cookie.expires = new Date(expiresAt).toISOString();
-  else if (typeof expires === "number") cookie.expires = expiresAt;
-  else if (expires instanceof Date) cookie.expires = new Date(expiresAt);
+  if (typeof expires === "string") cookie.expires = new Date(time).toISOString();
+  else if (typeof expires === "number") cookie.expires = time;
+  else if (expires instanceof Date) cookie.expires = new Date(time);
 }
 
-/** The default of `touchAfterMs`: a hundredth of the session's life, a minute at most. */
+/** The default of `touchAfterMs`: a hundredth of the session's life, at most a minute. */
 export function touchWindowMs(lifetime: number): number {
   return Math.min(lifetime / 100, 60_000);
 }

@@ -2,33 +2,42 @@ import { isDeepStrictEqual } from "node:util";
 import type { SessionData } from "express-session";
 import type { ConflictingValues, ResolveConflict } from "../options/types.ts";
 
-/** The later writer's value stands. */
-const takeMine: ResolveConflict = (_key, { mine }) => mine;
-
 type Values = Readonly<Record<string, unknown>>;
 
+/** The later writer's value stands. */
+const takeOurs: ResolveConflict = (_key, { mine }) => mine;
+
 /**
- * Brings together what two requests made of one session, key by key at the top level: what only one of them changed,
- * added or deleted is taken from that one, and what both did is left to `resolve`. The cookie is always the later
- * writer's: every request moves its end.
+ * Merges what two requests made of one session, key by key at the top level: what only one of them changed, added or
+ * deleted is taken from that one, and what both changed is left to `resolve`. The cookie is merged likewise; its expiry is
+ * the later writer's, since every request moves that.
  *
  * Source: three-way merge as in `diff3`; S. Khanna, K. Kunal, B. Pierce, "A Formal Investigation of Diff3", 2007.
  */
 export function mergeSessions(
   base: SessionData,
   theirs: SessionData,
-  mine: SessionData,
-  resolve: ResolveConflict = takeMine,
+  ours: SessionData,
+  resolve: ResolveConflict = takeOurs,
 ): SessionData {
-  const [was, there, here] = [base, theirs, mine] as unknown as [Values, Values, Values];
+  const resolveKey: ResolveConflict = (key, versions) =>
+    key === "cookie" ? mergeCookies(versions) : resolve(key, versions);
+  return mergeKeys(base, theirs, ours, resolveKey) as unknown as SessionData;
+}
+
+function mergeKeys(base: unknown, theirs: unknown, ours: unknown, resolve: ResolveConflict): Values {
+  const [was, there, here] = [base, theirs, ours] as [Values, Values, Values];
   const merged = new Map<string, unknown>();
   for (const key of new Set([...Object.keys(there), ...Object.keys(here)])) {
-    const versions = { base: own(was, key), theirs: own(there, key), mine: own(here, key) };
-    const value = key === "cookie" ? versions.mine : decide(key, versions, resolve);
+    const value = decide(
+      key,
+      { base: own(was, key), theirs: own(there, key), mine: own(here, key) },
+      resolve,
+    );
     if (value !== undefined) merged.set(key, value);
   }
   // Not by assignment: a key may be called __proto__.
-  return Object.fromEntries(merged) as unknown as SessionData;
+  return Object.fromEntries(merged);
 }
 
 function decide(key: string, versions: ConflictingValues, resolve: ResolveConflict): unknown {
@@ -36,6 +45,26 @@ function decide(key: string, versions: ConflictingValues, resolve: ResolveConfli
   if (isDeepStrictEqual(mine, base)) return theirs;
   if (isDeepStrictEqual(theirs, base) || isDeepStrictEqual(theirs, mine)) return mine;
   return resolve(key, versions);
+}
+
+function mergeCookies({ base, theirs, mine }: ConflictingValues): unknown {
+  if (!isObject(base) || !isObject(theirs) || !isObject(mine)) return mine;
+  const merged = { ...mergeKeys(base, theirs, mine, takeOurs) };
+  if (isDeepStrictEqual(merged["originalMaxAge"], mine["originalMaxAge"]))
+    merged["expires"] = mine["expires"];
+  else merged["expires"] = expiresAfter(merged["originalMaxAge"], theirs["expires"]);
+  return merged;
+}
+
+/** The expiry of a life that the other request has set, counted from now, in the format that it has. */
+function expiresAfter(maxAge: unknown, expires: unknown): unknown {
+  if (typeof maxAge !== "number") return expires;
+  const time = new Date(Date.now() + maxAge);
+  return expires instanceof Date ? time : time.toISOString();
+}
+
+function isObject(value: unknown): value is Values {
+  return value !== null && typeof value === "object";
 }
 
 function own(values: Values, key: string): unknown {

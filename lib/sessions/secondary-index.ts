@@ -1,93 +1,106 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
-import type { SessionIndex } from "../redis/index-commands.ts";
+import type { IndexCommands } from "../redis/index-commands.ts";
 import { describeValue } from "../reporting/errors.ts";
 import type { IdentifiedSession } from "../reporting/types.ts";
 import { indexValueOf } from "./index-value.ts";
-import type { SharedSessions } from "./session-operations.ts";
-import type { AllSessions } from "./session-scan.ts";
+import type { SessionOperations } from "./session-operations.ts";
+import type { SessionScan } from "./session-scan.ts";
 
 /** How far `reindex` has come. */
 export interface ReindexProgress {
-  /** Sessions looked at. */
+  /** Sessions examined. */
   readonly scanned: number;
-  /** Of these, such as have a value to be found by. */
+  /** Of these, the ones that have an index value. */
   readonly indexed: number;
-  /** Where to go on: pass it to `reindex` to begin there. Undefined when all is done. */
+  /** Where to continue: pass it to `reindex`. Undefined when all is done. */
   readonly cursor: string | undefined;
 }
 
-/** What `reindex` may be told. */
+/** Options of `reindex`. */
 export interface ReindexOptions {
-  /** Where an earlier run has come to. @default the beginning */
+  /** The cursor of an earlier run. @default the beginning */
   readonly cursor?: string | undefined;
   /** Called after each batch. */
   readonly onProgress?: ((progress: ReindexProgress) => void) | undefined;
 }
 
-/** So many sessions are read, or deleted, at once. */
-const AT_ONCE = 1_000;
+/** How many sessions are read, or deleted, at once. */
+const BATCH_SIZE = 1_000;
 
-/** The sessions that belong to a value, say to a user: what the index names, compared with what there is. */
-export class IndexedSessions {
-  readonly #sessions: SharedSessions;
-  readonly #index: SessionIndex;
+/** The sessions of an index value, say of a user: what the index names, compared with the sessions themselves. */
+export class SecondaryIndex {
+  readonly #operations: SessionOperations;
+  readonly #index: IndexCommands;
   readonly #indexBy: IndexBy;
-  readonly #all: AllSessions;
+  readonly #scan: SessionScan;
 
-  /** @throws TypeError when there is no index */
-  constructor(sessions: SharedSessions, all: AllSessions, indexBy: IndexBy | undefined) {
-    if (indexBy === undefined || sessions.index === undefined) {
+  /** @throws TypeError if there is no index */
+  constructor(operations: SessionOperations, scan: SessionScan, indexBy: IndexBy | undefined) {
+    if (indexBy === undefined || operations.index === undefined) {
       throw new TypeError(
         "indexBy: expected a function of the session, which this method needs, got undefined",
       );
     }
-    this.#sessions = sessions;
-    this.#index = sessions.index;
+    this.#operations = operations;
+    this.#index = operations.index;
     this.#indexBy = indexBy;
-    this.#all = all;
+    this.#scan = scan;
   }
 
-  /** The sessions of a value, the newest first. */
-  async of(value: string): Promise<IdentifiedSession[]> {
+  /**
+   * The sessions of a value, the newest first.
+   * @param operation the method that lists them, for traces
+   */
+  async list(
+    value: string,
+    operation: "sessionsOf" | "countOf" | "destroyAllOf",
+  ): Promise<IdentifiedSession[]> {
     checkValue(value);
-    const sids = await this.#sessions.within("sessionsOf", (deadline) => this.#index.list(deadline, value));
+    const sids = await this.#operations.call(operation, undefined, (deadline) =>
+      this.#index.list(deadline, value),
+    );
     const found: IdentifiedSession[] = [];
-    for (let i = 0; i < sids.length; i += AT_ONCE) {
-      const read = await this.#all.read(sids.slice(i, i + AT_ONCE));
+    for (let i = 0; i < sids.length; i += BATCH_SIZE) {
+      const read = await this.#scan.read(sids.slice(i, i + BATCH_SIZE));
       found.push(...read.filter(({ session }) => this.#valueOf(session) === value));
     }
     return found;
   }
 
   /**
-   * Deletes the sessions of a value, as often as there are any: one may be added while others are being deleted.
-   * @param except one that stays
+   * Deletes the sessions of a value, until there are none: one may be added while others are being deleted.
+   * @param except the id of one that stays
    * @returns how many were deleted
    */
   async destroyAll(value: string, except: string | undefined): Promise<number> {
     let deleted = 0;
     for (;;) {
-      const sids = (await this.of(value)).map(({ sid }) => sid).filter((sid) => sid !== except);
+      const found = await this.list(value, "destroyAllOf");
+      const sids = found.map(({ sid }) => sid).filter((sid) => sid !== except);
       if (sids.length === 0) return deleted;
-      for (let i = 0; i < sids.length; i += AT_ONCE) {
-        deleted += await this.#sessions.delete(sids.slice(i, i + AT_ONCE), "destroyAllOf", value);
+      for (let i = 0; i < sids.length; i += BATCH_SIZE) {
+        const batch = sids.slice(i, i + BATCH_SIZE);
+        const deletion = { sids: batch, reason: "destroyAllOf", indexValue: value } as const;
+        deleted += await this.#operations.deleteMany(deletion);
       }
     }
   }
 
-  /** Brings those sessions into the index that were written without it. */
+  /** Adds those sessions to the index that were written without it. */
   async reindex({ cursor, onProgress }: ReindexOptions): Promise<ReindexProgress> {
     let progress: ReindexProgress = { scanned: 0, indexed: 0, cursor };
-    for await (const page of this.#sessions.pages(cursor)) {
-      const found = page.sids.length === 0 ? [] : await this.#sessions.readAll(page.sids);
+    for await (const page of this.#operations.pages(cursor)) {
+      const found = page.sids.length === 0 ? [] : await this.#operations.readMany(page.sids);
       const noted = await Promise.all(
         found.map(async ({ sid, stored }) => {
-          const session = await this.#sessions.within("parse", async () => stored.copy());
-          const value = session === null ? undefined : this.#valueOf(session);
+          const session = await this.#operations.parse(sid, stored.text);
+          const value = this.#valueOf(session);
           if (value === undefined) return 0;
-          const ttlMs = stored.expiresAt === undefined ? undefined : stored.expiresAt - Date.now();
-          await this.#sessions.within("reindex", (deadline) => this.#index.note(deadline, sid, ttlMs, value));
+          const ttlMs = stored.expiresAt === undefined ? undefined : stored.expiresAt - performance.now();
+          await this.#operations.call("reindex", sid, (deadline) =>
+            this.#index.note(deadline, { sid, ttlMs, value }),
+          );
           return 1;
         }),
       );

@@ -8,10 +8,10 @@ export function stringify(serializer: Serializer, key: string, session: SessionD
   try {
     text = serializer.stringify(session);
   } catch (cause) {
-    const message = `The session "${key}" cannot be made into a string: ${errorMessage(cause)}`;
+    const message = `The session "${key}" cannot be serialized: ${errorMessage(cause)}`;
     throw new SessionStoreError("ERR_SESSION_SERIALIZE", message, cause);
   }
   if (typeof text === "string") return text;
-  const message = `The session "${key}" cannot be made into a string: serializer.stringify returned ${describeValue(text)}`;
+  const message = `The session "${key}" cannot be serialized: serializer.stringify returned ${describeValue(text)}`;
   throw new SessionStoreError("ERR_SESSION_SERIALIZE", message);
 }

@@ -1,116 +1,107 @@
 import type { SessionData } from "express-session";
 import { LocalCache } from "../cache/local-cache.ts";
-import { NearCache } from "../cache/near-cache.ts";
-import type { ClusterCoordinator } from "../invalidation/coordinator.ts";
-import type { OutgoingMessage } from "../invalidation/types.ts";
+import { NearCache, type PendingWrite } from "../cache/near-cache.ts";
+import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Serializer } from "../options/types.ts";
-import type { Fill } from "../redis/cluster-routing.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
-import { type Announcement, RedisSender } from "../redis/executor.ts";
-import { type IndexChange, SessionIndex } from "../redis/index-commands.ts";
-import { SessionRepository, type SidsPage } from "../redis/session-commands.ts";
+import { IndexCommands } from "../redis/index-commands.ts";
+import {
+  type ExpiryChange,
+  SessionCommands,
+  type SessionDeletion,
+  type SessionSave,
+  type SessionWrite,
+  type SidsPage,
+} from "../redis/session-commands.ts";
+import type { Topology } from "../redis/topology.ts";
+import { topologyOf } from "../redis/topology-of.ts";
 import type { Counters } from "../reporting/counters.ts";
 import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
-import { coordinatorOf, type SessionHandlers } from "./session-messages.ts";
+import type { EmitEvent } from "../reporting/types.ts";
+import { SessionQueue } from "./session-queue.ts";
 import { StoredSession } from "./stored-session.ts";
 
-/** What is to be written, and what becomes of the index, if there is one. */
-export interface Draft {
-  readonly text: string;
-  readonly change: IndexChange | undefined;
+/** A write over a value that is expected in Redis; it is merged with whatever else is there. */
+export interface SessionMerge {
+  readonly sid: string;
+  /** What Redis held when this process last saw it. */
+  readonly expected: string;
+  /** What to write over `current`; for `expected`, at first. */
+  readonly propose: (current: string) => MergeProposal | Promise<MergeProposal>;
+  /** Called before each attempt: it may be carried out even if it seems to fail. */
+  readonly onAttempt: (text: string) => void;
 }
 
-/** The method by which sessions are deleted, as other processes are told. */
+export type MergeProposal = Pick<SessionSave, "text" | "ttlMs" | "index">;
+
+/** Sessions that are to be deleted. */
+export interface Deletion extends SessionDeletion {
+  /** The method that deletes them, for messages and events. */
+  readonly reason: DestroyReason;
+}
+
 export type DestroyReason = "destroy" | "destroyWhere" | "destroyAllOf" | "clear";
 
-/** After so many conflicts in one write, whatever writes there does not let anybody else. */
-const MOST_CONFLICTS = 32;
+/** After so many conflicts of one write, other writers leave no gap. */
+const MAX_CONFLICTS = 32;
 
 /**
- * The sessions that all processes share: in Redis, and in the memory of this one. Here the parts are tied together, each
- * operation once: the cache's rule around it, the message with it, Redis behind it, and a deadline over all.
+ * Each operation on sessions from top to bottom: the cache's rule, the message, Redis, and the outcome for both.
  */
-export class SharedSessions {
+export class SessionOperations {
   readonly localCache: LocalCache<StoredSession>;
+  readonly cache: NearCache<StoredSession>;
   readonly coordinator: ClusterCoordinator | undefined;
+  readonly commands: SessionCommands;
   /** Undefined without `indexBy`. */
-  readonly index: SessionIndex | undefined;
-  readonly #serializer: Serializer;
-  readonly #sender: RedisSender;
-  readonly #repository: SessionRepository;
+  readonly index: IndexCommands | undefined;
+  readonly queue: SessionQueue;
+  readonly #topology: Topology;
   readonly #deadlines: Deadlines;
-  readonly #near: NearCache<StoredSession>;
+  readonly #serializer: Serializer;
   readonly #counters: Counters;
-  readonly #told: SessionHandlers;
+  readonly #emit: EmitEvent;
   #isClosed = false;
 
-  constructor(options: ResolvedOptions, counters: Counters, handlers: SessionHandlers) {
-    this.#counters = counters;
-    this.#told = handlers;
+  constructor(options: ResolvedOptions, counters: Counters, emit: EmitEvent) {
     const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
     this.#serializer = serializer;
+    this.#counters = counters;
+    this.#emit = emit;
     this.#deadlines = new Deadlines(commandTimeoutMs);
-    this.#sender = new RedisSender(client, prefix);
-    this.#repository = new SessionRepository(this.#sender, scanCount);
-    this.index = options.indexBy && new SessionIndex(this.#sender);
+    this.queue = new SessionQueue(this.#deadlines);
+    const topology = topologyOf({ client, prefix, cluster });
+    this.#topology = topology;
+    this.index = options.indexBy && new IndexCommands(topology);
+    this.commands = new SessionCommands(topology, scanCount);
+    this.coordinator = cluster && new ClusterCoordinator({ ...cluster, topology, counters });
     this.localCache = new LocalCache(localCache);
-    const coordinator =
-      cluster && coordinatorOf(client, cluster, this.#sender, () => this.#near, handlers, counters);
-    this.coordinator = coordinator;
-    this.#near = new NearCache(
-      this.localCache,
-      (now) => {
-        return localCache !== undefined && !this.#isClosed && (coordinator?.isLive(now) ?? true);
-      },
-      counters,
-    );
-    coordinator?.start();
+    const isUsable = (now: number) =>
+      localCache !== undefined && !this.#isClosed && (this.coordinator?.isLive(now) ?? true);
+    this.cache = new NearCache(this.localCache, isUsable, counters);
+    this.coordinator?.start({ cache: this.cache, emit });
   }
 
-  /** The key of a session, as errors name it. */
-  keyOf(sid: string): string {
-    return this.#repository.keyOf(sid);
-  }
-
-  /** What may be served from memory. */
-  hit(sid: string): StoredSession | undefined {
-    return this.#near.hit(sid);
-  }
-
-  /** What is in memory, not counted as a read. */
-  peek(sid: string): StoredSession | undefined {
-    return this.#near.peek(sid);
-  }
-
-  /** A session from Redis, of which it is known that it can be parsed; it is in memory from then on. */
+  /** Reads a session that is not cached, and caches it. It is known to be readable. */
   read(sid: string): Promise<StoredSession | undefined> {
-    return this.#near.read(sid, () =>
-      this.#trip(
-        "get",
-        sid,
-        async (deadline) => {
-          const value = await this.#repository.read(deadline, sid);
-          const session = value && this.#stored(sid, value.text, value.expiresAt);
-          await session?.parse();
-          return session;
-        },
-        (session) => session !== undefined,
-      ),
-    );
+    return this.cache.read(sid, () => {
+      const read = async (deadline: Deadline) => {
+        const value = await this.commands.read(deadline, sid);
+        if (value === undefined) return undefined;
+        const stored = this.#stored(sid, value.text, value.expiresAt);
+        await stored.parse();
+        return stored;
+      };
+      return this.call("get", sid, read, isFound);
+    });
   }
 
-  /** What a text is as a session. Fails as `StoredSession.copy` does. */
-  async parse(sid: string, text: string): Promise<SessionData> {
-    const session = await this.#stored(sid, text, undefined).copy();
-    return session ?? ({} as SessionData);
-  }
-
-  /** Those of the sessions that there are, from Redis, past the memory. */
-  async readAll(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
-    const values = await this.#trip("get many", undefined, (deadline) =>
-      this.#repository.readAll(deadline, sids),
+  /** Reads sessions past the cache; those that do not exist are missing. */
+  async readMany(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
+    const values = await this.call("get many", undefined, (deadline) =>
+      this.commands.readMany(deadline, sids),
     );
     return sids.flatMap((sid, i) => {
       const value = values[i];
@@ -118,229 +109,232 @@ export class SharedSessions {
     });
   }
 
-  /**
-   * Writes a session.
-   * @param ttlMs undefined for one that never expires
-   * @param mustExist whether it is left out if there is no such session any more
-   * @param change what becomes of the index, if there is one
-   * @returns what stands in Redis now; undefined if it was left out
-   */
-  write(
-    sid: string,
-    text: string,
-    ttlMs: number | undefined,
-    mustExist: boolean,
-    change?: IndexChange,
+  /** Writes a session. @returns what Redis holds now; undefined if it was refused */
+  async write(
+    deadline: Deadline,
+    pending: PendingWrite,
+    save: SessionSave,
   ): Promise<StoredSession | undefined> {
-    return this.#writeWith(sid, ttlMs, async (deadline, announcement) => {
-      const ahead = this.#ahead(deadline, sid, ttlMs, change);
-      const also = ahead instanceof Promise ? await ahead : ahead;
-      const repository = this.#repository;
-      const isWritten = await repository.write(deadline, sid, text, ttlMs, announcement, mustExist, also);
-      return isWritten ? text : undefined;
-    });
+    const announcement = this.coordinator?.announce(
+      { type: "SessionInvalidated", sids: [save.sid] },
+      deadline,
+    );
+    pending.sequence = announcement?.sequence;
+    const expiresAt = expiryAfter(save.ttlMs);
+    let isPublished = false;
+    let stored: StoredSession | undefined;
+    try {
+      const isWritten = await this.commands.write(deadline, save, announcement);
+      isPublished = true;
+      if (isWritten) stored = this.#stored(save.sid, save.text, expiresAt);
+      return stored;
+    } finally {
+      announcement?.settle(isPublished);
+      // A caller that got its timeout takes the outcome for unknown.
+      this.cache.endWrite(pending, deadline.passed ? undefined : stored);
+    }
   }
 
   /**
-   * Writes a session over what it is known to be, merging it with what others have written meanwhile.
-   * @param expected what Redis held when it was last seen
-   * @param proposal what to write when Redis holds `held`; `expected`, at first
-   * @returns what stands in Redis now; undefined if there is no such session any more
-   * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MOST_CONFLICTS
+   * Writes a session over what it is expected to be, and merges it with what others have written meanwhile.
+   * @returns what Redis holds now; undefined if the session no longer exists
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MAX_CONFLICTS
    */
-  merge(
-    sid: string,
-    ttlMs: number | undefined,
-    expected: string,
-    proposal: (held: string) => Draft | Promise<Draft>,
+  async merge(
+    deadline: Deadline,
+    pending: PendingWrite,
+    { sid, expected, propose, onAttempt }: SessionMerge,
   ): Promise<StoredSession | undefined> {
-    const mergeWith = async (deadline: Deadline, announcement: Announcement | undefined) => {
-      let held = expected;
-      for (let conflicts = 0; conflicts <= MOST_CONFLICTS; conflicts++) {
-        const { text, change } = await proposal(held);
-        const ahead = this.#ahead(deadline, sid, ttlMs, change);
-        const also = ahead instanceof Promise ? await ahead : ahead;
-        const found = await this.#repository.replace(deadline, sid, held, text, ttlMs, announcement, also);
-        if (found === undefined) return text;
-        if (found === null) return undefined;
-        held = found;
+    const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
+    pending.sequence = announcement?.sequence;
+    let isPublished = false;
+    let stored: StoredSession | undefined;
+    try {
+      for (let current = expected, conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
+        const { text, ttlMs, index } = await propose(current);
+        const expiresAt = expiryAfter(ttlMs);
+        onAttempt(text);
+        const write = { sid, expected: current, text, ttlMs, index };
+        const result = await this.commands.replace(deadline, write, announcement);
+        if (result.written) {
+          isPublished = true;
+          stored = this.#stored(sid, text, expiresAt);
+          return stored;
+        }
+        if (result.current === null) return undefined;
+        current = result.current;
         this.#counters.conflicts++;
       }
-      const message = `The session "${this.keyOf(sid)}" was written by others ${MOST_CONFLICTS} times in a row meanwhile`;
+      const message = `The session "${this.keyOf(sid)}" was written by others ${MAX_CONFLICTS} times in a row`;
       throw new SessionStoreError("ERR_SESSION_CONFLICT", message);
-    };
-    return this.#writeWith(sid, ttlMs, mergeWith, (text) => text !== undefined);
-  }
-
-  /** @param carryOut resolves with the text that it wrote, or undefined for none */
-  #writeWith(
-    sid: string,
-    ttlMs: number | undefined,
-    carryOut: (deadline: Deadline, announcement: Announcement | undefined) => Promise<string | undefined>,
-    isPublished?: (text: string | undefined) => boolean,
-  ): Promise<StoredSession | undefined> {
-    const expiresAt = ttlMs === undefined ? undefined : Date.now() + ttlMs;
-    const message = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] });
-    return this.#near.write(sid, async () => {
-      const text = await this.#announced(
-        message,
-        (announcement) =>
-          this.#trip(
-            "set",
-            sid,
-            (deadline) => carryOut(deadline, announcement),
-            (text) => text !== undefined,
-          ),
-        isPublished,
-      );
-      return text === undefined ? undefined : this.#stored(sid, text, expiresAt);
-    });
-  }
-
-  /**
-   * Gives a session another end. Copies elsewhere end no later than the key did, so the others are told only if that was
-   * later than it is now.
-   * @param indexChange what becomes of the index, if there is one
-   * @returns when it ends now; undefined if there is no such session
-   */
-  async expire(sid: string, ttlMs: number, indexChange?: IndexChange): Promise<number | undefined> {
-    const expiresAt = Date.now() + ttlMs;
-    const message = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] });
-    const change = await this.#near.expire(sid, expiresAt, () =>
-      this.#announced(
-        message,
-        (announcement) =>
-          this.#trip(
-            "touch",
-            sid,
-            async (deadline) => {
-              const ahead = this.#ahead(deadline, sid, ttlMs, indexChange);
-              const also = ahead instanceof Promise ? await ahead : ahead;
-              return this.#repository.expire(deadline, sid, ttlMs, announcement, also);
-            },
-            (change) => change !== "none",
-          ),
-        (change) => change === "earlier",
-      ),
-    );
-    return change === "none" ? undefined : expiresAt;
-  }
-
-  /**
-   * Deletes sessions.
-   * @param reason the method that does it
-   * @param from the value of the index that they were found by, if that is known
-   * @returns how many of them there were
-   */
-  async delete(sids: readonly string[], reason: DestroyReason, from?: string): Promise<number> {
-    const deleteGroup = (group: readonly string[]) => {
-      const only = group.length === 1 ? group[0] : undefined;
-      const message = this.coordinator?.announce({ type: "SessionDeleted", sids: group, reason });
-      const sets = this.index?.setsToLeave(from);
-      return this.#announced(message, (announcement) =>
-        this.#trip("destroy", only, (deadline) =>
-          this.#repository.delete(deadline, group, announcement, sets),
-        ),
-      );
-    };
-    const counts = await this.#near.remove(sids, () =>
-      Promise.all(this.#repository.grouped(sids).map(deleteGroup)),
-    );
-    if (reason !== "clear") this.#told.destroyed(sids, this.coordinator?.nodeId ?? "", reason);
-    return counts.reduce((sum, count) => sum + count, 0);
-  }
-
-  /** Deletes all sessions, and lets every process forget even those that Redis had no more. */
-  async clear(): Promise<void> {
-    const clearing = <T>(trip: (announcement: Announcement | undefined) => Promise<T>) =>
-      this.#near.remove("all", () =>
-        this.#announced(this.coordinator?.announce({ type: "CacheClear" }), trip),
-      );
-    for await (const { sids } of this.pages()) {
-      if (sids.length === 0) continue;
-      // In Cluster each goes out by itself, and need not make everybody forget everything.
-      if (this.#sender.routes !== undefined) await this.delete(sids, "clear");
-      else {
-        await clearing((announcement) =>
-          this.#trip("clear", undefined, (deadline) => this.#repository.delete(deadline, sids, announcement)),
-        );
-      }
-    }
-    await clearing(async (announcement) => {
-      if (announcement === undefined) return;
-      await this.#trip("clear", undefined, (deadline) => this.#repository.publish(deadline, announcement));
-    });
-  }
-
-  /** The ids of all sessions, in batches; one may come twice. @param from the `next` of an earlier page */
-  pages(from?: string): AsyncGenerator<SidsPage> {
-    return this.#repository.pages((trip) => this.#trip("scan", undefined, trip), from);
-  }
-
-  ping(): Promise<void> {
-    return this.#trip("ping", undefined, (deadline) => this.#repository.ping(deadline));
-  }
-
-  /** Forgets a session in this process. @returns whether it was in memory */
-  forget(sid: string): boolean {
-    return this.#near.forget(sid);
-  }
-
-  /** Runs `work` under the deadline of every operation. @param what names it in the error */
-  within<T>(what: string, work: (deadline: Deadline) => Promise<T>): Promise<T> {
-    return this.#deadlines.run(what, work);
-  }
-
-  /** Stops listening and forgets everything; resolves when all that is under way has been answered. */
-  close(): Promise<void> {
-    this.#isClosed = true;
-    this.coordinator?.close();
-    this.#near.forgetAll();
-    return this.#deadlines.settled();
-  }
-
-  /** What the index wants to go with a write; a promise, where it has to go before it. */
-  #ahead(
-    deadline: Deadline,
-    sid: string,
-    ttlMs: number | undefined,
-    change: IndexChange | undefined,
-  ): Fill | undefined | Promise<undefined> {
-    return change && this.index?.ahead(deadline, sid, ttlMs, change);
-  }
-
-  /**
-   * Carries out a write with its message, and tells the coordinator what became of that.
-   * @param isPublished whether, going by the result, Redis has published it
-   */
-  async #announced<T>(
-    message: OutgoingMessage | undefined,
-    carryOut: (announcement: Announcement | undefined) => Promise<T>,
-    isPublished: (result: T) => boolean = () => true,
-  ): Promise<T> {
-    let hasPublished = false;
-    try {
-      const result = await carryOut(message);
-      hasPublished = isPublished(result);
-      return result;
     } finally {
-      message?.ended(hasPublished);
+      announcement?.settle(isPublished);
+      this.cache.endWrite(pending, deadline.passed ? undefined : stored);
     }
   }
 
-  /** Goes to Redis: under the deadline of every operation, and told to whoever traces. */
-  #trip<T>(
+  /**
+   * Gives a session a new expiry. A cached copy elsewhere never outlives the key it was read from, so a message is
+   * published only if the key expired later before.
+   * @returns when it expires now, by performance.now(); undefined if it does not exist
+   */
+  async touch(
+    deadline: Deadline,
+    { sid, ttlMs, index }: SessionWrite & { readonly ttlMs: number },
+  ): Promise<number | undefined> {
+    const expiresAt = performance.now() + ttlMs;
+    const touch = this.cache.beginTouch(sid, expiresAt);
+    const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
+    let change: ExpiryChange | undefined;
+    try {
+      change = await this.commands.touch(deadline, { sid, ttlMs, index }, announcement);
+      return change === "none" ? undefined : expiresAt;
+    } finally {
+      announcement?.settle(change === "earlier");
+      this.cache.endTouch(touch, change === "later");
+    }
+  }
+
+  /** Deletes sessions that one command may name. @returns how many existed */
+  async delete(
+    deadline: Deadline,
+    pending: PendingWrite,
+    { sids, reason, indexValue }: Deletion,
+  ): Promise<number> {
+    const announcement = this.coordinator?.announce({ type: "SessionDeleted", sids, reason }, deadline);
+    pending.sequence = announcement?.sequence;
+    let isPublished = false;
+    try {
+      const deleted = await this.commands.delete(deadline, { sids, indexValue }, announcement);
+      isPublished = true;
+      if (reason === "clear") return deleted;
+      for (const sid of sids) this.#emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
+      return deleted;
+    } finally {
+      announcement?.settle(isPublished);
+      this.cache.endWrite(pending);
+    }
+  }
+
+  /** Deletes any number of sessions, in batches. @returns how many existed */
+  async deleteMany({ sids, ...deletion }: Deletion): Promise<number> {
+    const counts = this.commands.batches(sids).map((batch) => {
+      const deleteBatch = (deadline: Deadline, pending: PendingWrite) =>
+        this.delete(deadline, pending, { sids: batch, ...deletion });
+      return this.writeInTurn("destroy", batch, deleteBatch);
+    });
+    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Deletes all sessions, and drops the caches of all processes, even of sessions that Redis no longer has. */
+  async clear(): Promise<void> {
+    // What was called before must not survive.
+    await this.queue.settled();
+    this.cache.invalidateAll();
+    for await (const { sids } of this.pages()) {
+      if (sids.length > 0) await this.deleteMany({ sids, reason: "clear", indexValue: undefined });
+    }
+    const publishClear = async (deadline: Deadline) => {
+      const announcement = this.coordinator?.announce({ type: "CacheClear" }, deadline);
+      if (announcement === undefined) return;
+      let isPublished = false;
+      try {
+        await this.commands.publish(deadline, announcement);
+        isPublished = true;
+      } finally {
+        announcement.settle(isPublished);
+      }
+    };
+    try {
+      await this.call("clear", undefined, publishClear);
+    } finally {
+      this.cache.invalidateAll();
+    }
+    this.#counters.flushes++;
+    this.#emit("flush", "clear");
+  }
+
+  /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */
+  pages(from?: string): AsyncGenerator<SidsPage> {
+    return this.commands.pages((trip) => this.call("scan", undefined, trip), from);
+  }
+
+  /** The session in a text. Fails as `StoredSession.copy` does. */
+  parse(sid: string, text: string): SessionData | Promise<SessionData> {
+    const session = this.#stored(sid, text, undefined).copy();
+    if (!(session instanceof Promise)) return session ?? ({} as SessionData);
+    return this.within("parse", session).then((parsed) => parsed ?? ({} as SessionData));
+  }
+
+  /** The outcome of `work`, within the timeout of an operation. */
+  within<T>(what: string, work: Promise<T>): Promise<T> {
+    return this.#deadlines.run(what, () => work);
+  }
+
+  /** Runs an operation within its deadline, and traces it. @param isFoundIn what the trace says of the result */
+  call<T>(
     operation: StoreOperation["operation"],
     sid: string | undefined,
     work: (deadline: Deadline) => Promise<T>,
-    isFound?: (result: T) => boolean,
+    isFoundIn?: (result: T) => boolean,
   ): Promise<T> {
     const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
     const nodeId = this.coordinator?.nodeId ?? "";
-    return traceOperation(operation, sid, nodeId, () => this.within(what, work), isFound);
+    return traceOperation(operation, sid, nodeId, () => this.#deadlines.run(what, work), isFoundIn);
+  }
+
+  /** Runs an operation on sessions when all earlier ones on them have settled. See `call`. */
+  inTurn<T>(
+    operation: StoreOperation["operation"],
+    sids: readonly string[],
+    work: (deadline: Deadline) => Promise<T>,
+    isFoundIn?: (result: T) => boolean,
+  ): Promise<T> {
+    const sid = sids.length === 1 ? sids[0] : undefined;
+    const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
+    const nodeId = this.coordinator?.nodeId ?? "";
+    return traceOperation(operation, sid, nodeId, () => this.queue.run(sids, what, work), isFoundIn);
+  }
+
+  /** The same for a write: from its call on, nothing older is served from the cache. */
+  async writeInTurn<T>(
+    operation: StoreOperation["operation"],
+    sids: readonly string[],
+    work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
+    isFoundIn?: (result: T) => boolean,
+  ): Promise<T> {
+    const pending = this.cache.beginWrite(...sids);
+    try {
+      return await this.inTurn(operation, sids, (deadline) => work(deadline, pending), isFoundIn);
+    } finally {
+      // Also if it was never sent, or its caller has got a timeout.
+      this.cache.endWrite(pending);
+    }
+  }
+
+  /** The key of a session, for error messages. */
+  keyOf(sid: string): string {
+    return this.#topology.fullPrefix + sid;
+  }
+
+  /** Unsubscribes, and empties the cache; resolves when everything under way has been answered. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    this.coordinator?.close();
+    this.cache.invalidateAll();
+    return this.#deadlines.settled();
   }
 
   #stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {
     return new StoredSession(this.#serializer, this.keyOf(sid), text, expiresAt);
   }
+}
+
+/** When a key expires that is about to be written, by performance.now(): never later than in Redis. */
+function expiryAfter(ttlMs: number | undefined): number | undefined {
+  return ttlMs === undefined ? undefined : performance.now() + ttlMs;
+}
+
+export function isFound(result: unknown): boolean {
+  return result !== undefined;
 }

@@ -1,34 +1,34 @@
 import type { SessionData } from "express-session";
-import type { IdentifiedSession, ListedSession } from "../reporting/types.ts";
-import type { SharedSessions } from "./session-operations.ts";
+import type { EmitEvent, IdentifiedSession, ListedSession } from "../reporting/types.ts";
+import type { SessionOperations } from "./session-operations.ts";
 
-const DELETED_AT_ONCE = 500;
+const BATCH_SIZE = 500;
 
-/** What is done with all sessions there are, batch by batch, so that they are never all in memory unless that is asked for. */
-export class AllSessions {
-  readonly #sessions: SharedSessions;
-  readonly #onUnreadable: (error: Error) => void;
+/** What is done with all sessions, batch by batch: they are never all in memory unless a caller asks for that. */
+export class SessionScan {
+  readonly #operations: SessionOperations;
+  readonly #emit: EmitEvent;
 
-  /** @param onUnreadable hears of each session that cannot be parsed, and is passed over */
-  constructor(sessions: SharedSessions, onUnreadable: (error: Error) => void) {
-    this.#sessions = sessions;
-    this.#onUnreadable = onUnreadable;
+  constructor(operations: SessionOperations, emit: EmitEvent) {
+    this.#operations = operations;
+    this.#emit = emit;
   }
 
   async *stream(): AsyncGenerator<IdentifiedSession> {
-    for await (const { sids } of this.#sessions.pages()) yield* await this.read(sids);
+    for await (const { sids } of this.#operations.pages()) yield* await this.read(sids);
   }
 
-  /** Those of the sessions that there are, each a copy of its own. */
+  /** Private copies of those sessions that exist. One that cannot be read is skipped, with the event `clusterError`. */
   async read(sids: readonly string[]): Promise<IdentifiedSession[]> {
     const found: IdentifiedSession[] = [];
     if (sids.length === 0) return found;
-    for (const { sid, stored } of await this.#sessions.readAll(sids)) {
+    for (const { sid, stored } of await this.#operations.readMany(sids)) {
       try {
-        const session = await this.#sessions.within("parse", async () => stored.copy());
+        const copy = stored.copy();
+        const session = copy instanceof Promise ? await this.#operations.within("parse", copy) : copy;
         if (session !== null) found.push({ sid, session });
       } catch (error) {
-        this.#onUnreadable(error as Error);
+        this.#emit("clusterError", error as Error);
       }
     }
     return found;
@@ -42,7 +42,7 @@ export class AllSessions {
 
   async ids(): Promise<string[]> {
     const found = new Set<string>();
-    for await (const { sids } of this.#sessions.pages()) for (const sid of sids) found.add(sid);
+    for await (const { sids } of this.#operations.pages()) for (const sid of sids) found.add(sid);
     return [...found];
   }
 
@@ -51,13 +51,17 @@ export class AllSessions {
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
   ): Promise<number> {
     let deleted = 0;
-    let batch: string[] = [];
+    let sids: string[] = [];
+    const deleteBatch = async () => {
+      const deletion = { sids, reason: "destroyWhere", indexValue: undefined } as const;
+      sids = [];
+      deleted += await this.#operations.deleteMany(deletion);
+    };
     for await (const { sid, session } of this.stream()) {
-      if (await predicate(session, sid)) batch.push(sid);
-      if (batch.length < DELETED_AT_ONCE) continue;
-      deleted += await this.#sessions.delete(batch, "destroyWhere");
-      batch = [];
+      if (await predicate(session, sid)) sids.push(sid);
+      if (sids.length >= BATCH_SIZE) await deleteBatch();
     }
-    return batch.length === 0 ? deleted : deleted + (await this.#sessions.delete(batch, "destroyWhere"));
+    if (sids.length > 0) await deleteBatch();
+    return deleted;
   }
 }

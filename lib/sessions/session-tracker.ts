@@ -1,198 +1,325 @@
-import { isDeepStrictEqual } from "node:util";
-import type { Cookie, Session, SessionData } from "express-session";
+import type { Session, SessionData } from "express-session";
+import type { PendingWrite } from "../cache/near-cache.ts";
 import type { ResolvedOptions } from "../options/options.ts";
+import type { Deadline } from "../redis/deadlines.ts";
+import type { IndexChange } from "../redis/index-commands.ts";
+import type { Counters } from "../reporting/counters.ts";
+import type { EmitEvent } from "../reporting/types.ts";
 import { indexValueOf } from "./index-value.ts";
 import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { mergeSessions } from "./merge.ts";
 import { stringify } from "./serializer.ts";
-import type { Draft, SharedSessions } from "./session-operations.ts";
+import type { MergeProposal, SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
+import { isUnchanged, mayBeUnchanged } from "./unchanged.ts";
 import { checkSession, checkSid } from "./validate.ts";
 
-const LOST_MS = 10;
-
-interface Known {
-  /** When its key expires; undefined for never. */
-  readonly expiresAt: number | undefined;
-  /** It is a request's Session that stood in Redis: saving it must not bring it back once it was destroyed. */
-  readonly isStored: boolean;
-  /** What its holder started from. */
+/** A text that this process wrote or tried to write. */
+interface Version {
+  /** What the holder of the object had when it was written. */
   readonly base: string;
-  /** What Redis held after that: the same, unless it was merged with what others wrote. */
-  readonly held: string;
+  /** What Redis holds, or may hold, because of it: the same, unless it was merged. */
+  readonly current: string;
 }
 
+/** What is known of a session object in a request's hands. */
+interface LoadedState extends Version {
+  readonly sid: string;
+  /** When its key expires, by performance.now(); undefined for never. */
+  readonly expiresAt: number | undefined;
+  /** It is a request's Session that Redis held: saving it must not restore a deleted session. */
+  readonly isStored: boolean;
+  /** Saves since then with an unknown outcome. */
+  readonly attempts: readonly Version[];
+}
+
+/** A session's new expiry, as it stood when it was called. */
+interface Extension {
+  readonly sid: string;
+  readonly session: SessionData;
+  /** In milliseconds. */
+  readonly lifetime: number;
+  readonly indexValue: string | undefined;
+}
+
+/** A save, likewise. */
+interface Save extends Extension {
+  readonly text: string;
+}
+
+/** Past that the oldest attempt is dropped; the next merge then takes it for another writer's. */
+const MAX_ATTEMPTS = 8;
+
 /**
- * The session objects that requests have in hand, what is known of each, and what follows from it for their return:
+ * The session objects that requests hold, what is known of each, and what follows when they come back:
  *
- * - One that was loaded is only ever updated: if it has been destroyed since, on whatever node, it stays so. A new one,
- *   and a plain object that the application writes, is written whether or not there was one before.
- * - When sessions are merged, it is written over what it was loaded as, and merged if that is not what Redis holds.
- * - One that is saved as it was loaded, but for the cookie's end (`resave: true`), is touched instead of written.
- * - A touch is left out if it would prolong the session's life by next to nothing.
+ * - A loaded session is only ever updated. If it has been deleted since, by whatever process, it stays deleted. A new
+ *   session, a plain object, and an object saved under another id are written whether or not the key exists.
+ * - With merging, a session is written over what it was loaded as, and merged if Redis holds something else.
+ * - A save that changes nothing but the cookie's expiry (`resave: true`) becomes a touch.
+ * - A touch that would extend the session's life by next to nothing is skipped.
  *
- * express-session returns the very objects that `createSession` made, so a WeakMap knows them again, and what it knows
- * goes with them.
+ * express-session passes back the very objects that `createSession` made, so a WeakMap recognizes them, and what is known of
+ * them goes when they go.
  */
-export class SessionsInHand {
+export class SessionTracker {
   readonly #options: ResolvedOptions;
-  readonly #sessions: SharedSessions;
-  readonly #onRefused: (sid: string) => void;
-  readonly #known = new WeakMap<object, Known>();
+  readonly #operations: SessionOperations;
+  readonly #counters: Counters;
+  readonly #emit: EmitEvent;
+  readonly #states = new WeakMap<object, LoadedState>();
 
-  /** @param onRefused hears of each save or touch that was left out because its session had been destroyed */
-  constructor(options: ResolvedOptions, sessions: SharedSessions, onRefused: (sid: string) => void) {
+  constructor(options: ResolvedOptions, operations: SessionOperations, counters: Counters, emit: EmitEvent) {
     this.#options = options;
-    this.#sessions = sessions;
-    this.#onRefused = onRefused;
+    this.#operations = operations;
+    this.#counters = counters;
+    this.#emit = emit;
   }
 
-  /** `session` is a copy of `stored` that is about to be handed out. */
-  note<T extends SessionData | null>(session: T, stored: StoredSession): T {
-    if (session !== null && typeof session === "object") this.#know(session, stored, stored.text, false);
+  /** A private copy of a session: at once if it is cached; null if there is none. */
+  load(sid: string): SessionData | null | Promise<SessionData | null> {
+    const cached = this.#operations.cache.hit(sid);
+    if (cached === undefined) return this.#loadFromRedis(sid);
+    const copy = cached.copy();
+    return copy instanceof Promise ? this.#copyInTime(sid, cached, copy) : this.#note(sid, copy, cached);
+  }
+
+  async #loadFromRedis(sid: string): Promise<SessionData | null> {
+    checkSid(sid);
+    const earlier = this.#operations.queue.answered(sid);
+    if (earlier !== undefined) {
+      // Within one deadline: what this process has been told to write before is what it reads.
+      return this.#operations.call("get", sid, async () => {
+        await earlier;
+        const stored = this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid));
+        return stored === undefined ? null : this.#note(sid, await stored.copy(), stored);
+      });
+    }
+    const stored = await this.#operations.read(sid);
+    if (stored === undefined) return null;
+    const copy = stored.copy();
+    return copy instanceof Promise ? this.#copyInTime(sid, stored, copy) : this.#note(sid, copy, stored);
+  }
+
+  async #copyInTime(
+    sid: string,
+    stored: StoredSession,
+    copy: Promise<SessionData | null>,
+  ): Promise<SessionData | null> {
+    return this.#note(sid, await this.#operations.within("parse", copy), stored);
+  }
+
+  /** `session` is a copy of `stored` that is about to be returned. */
+  #note<T extends SessionData | null>(sid: string, session: T, { text, expiresAt }: StoredSession): T {
+    if (session !== null && typeof session === "object") {
+      this.#states.set(session, { sid, expiresAt, isStored: false, base: text, current: text, attempts: [] });
+    }
     return session;
   }
 
-  /** express-session has made `session` of what was handed out as `data`. */
+  /** express-session has made `session` of the copy `data`. */
   adopt<T extends SessionData>(data: SessionData, session: T): T {
-    const known = this.#known.get(data);
-    if (known !== undefined) this.#known.set(session, { ...known, isStored: true });
+    const state = this.#states.get(data);
+    if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
     return session;
   }
 
-  /** Writes a session back, or for the first time; deletes it if it is to live no longer. */
+  /** Writes a session; deletes it if its life is over. */
   async save(sid: string, session: SessionData): Promise<void> {
     checkSid(sid);
     checkSession(session);
-    const { ttl, disableTTL, serializer } = this.#options;
+    const { ttl, serializer } = this.#options;
+    const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
-    if (lifetime <= 0) {
-      await this.#sessions.delete([sid], "destroy", this.#indexValue(session));
-      return;
+    const indexValue = this.#indexValueOf(session);
+    if (lifetime <= 0) return this.#delete(sid, indexValue);
+    // Now: the session belongs to the request, and may change as soon as this returns.
+    const text = stringify(serializer, operations.keyOf(sid), session);
+    const save: Save = { sid, session, text, lifetime, indexValue };
+    const isBusy = operations.queue.isBusy(sid);
+    const known = this.#storedState(sid, session);
+    if (!isBusy && known !== undefined && this.#isUnchanged(known, text) === true) {
+      return this.#extend(sid, session, lifetime);
     }
-    const ttlMs = disableTTL ? undefined : lifetime;
-    // Before the first await: the session is the request's own, and may change as soon as this returns.
-    const text = stringify(serializer, this.#sessions.keyOf(sid), session);
-    const to = this.#indexValue(session);
-    const known = this.#known.get(session);
-    const loaded = known?.isStored ? known : undefined;
-    if (loaded !== undefined && (await this.#isUnchanged(sid, loaded.base, text))) {
-      await this.#prolong(sid, session, lifetime);
-      return;
+    const isNegligible = !isBusy && this.#isNegligible(save);
+    const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
+      // Again: earlier saves may have changed what is known.
+      const state = this.#storedState(sid, session);
+      if (state === undefined || !(await this.#isUnchanged(state, text))) {
+        return this.#write(deadline, pending, save, state);
+      }
+      return isNegligible || this.#extendInTurn(deadline, save);
+    };
+    await operations.writeInTurn("set", [sid], saveInTurn, Boolean);
+  }
+
+  /** Carries out a save in its turn. @returns whether it was written */
+  async #write(
+    deadline: Deadline,
+    pending: PendingWrite,
+    { sid, session, text, lifetime, indexValue }: Save,
+    state: LoadedState | undefined,
+  ): Promise<boolean> {
+    const ttlMs = this.#options.disableTTL ? undefined : lifetime;
+    const mustExist = state !== undefined;
+    const attempts = [...(state?.attempts ?? [])];
+    const onAttempt = (current: string) => attempts.push({ base: text, current });
+    try {
+      const from =
+        state && this.#options.indexBy && this.#formerIndexValue(this.#operations.parse(sid, state.base));
+      const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
+      let stored: StoredSession | undefined;
+      if (state !== undefined && this.#options.merge !== undefined) {
+        const propose = (current: string) => this.#merged(state, current, proposal);
+        const merge = { sid, expected: state.current, propose, onAttempt };
+        stored = await this.#operations.merge(deadline, pending, merge);
+      } else {
+        onAttempt(text);
+        stored = await this.#operations.write(deadline, pending, { sid, mustExist, ...proposal });
+      }
+      if (stored === undefined) this.#refuse(sid);
+      else {
+        const { expiresAt, text: current } = stored;
+        const isStored = isRequestSession(session);
+        this.#states.set(session, { sid, expiresAt, isStored, base: text, current, attempts: [] });
+      }
+      return stored !== undefined;
+    } catch (error) {
+      // Redis may have executed it all the same.
+      if (state !== undefined) {
+        this.#states.set(session, { ...state, attempts: attempts.slice(-MAX_ATTEMPTS) });
+      }
+      throw error;
     }
-    const hasLeft = loaded !== undefined && this.#options.indexBy !== undefined;
-    const from = hasLeft ? await this.#indexValueOf(sid, loaded.base) : undefined;
-    const draft: Draft = { text, change: { to, from } };
-    const stored =
-      loaded !== undefined && this.#options.merge
-        ? await this.#sessions.merge(sid, ttlMs, loaded.held, (now) =>
-            this.#merged(sid, loaded.base, now, draft),
-          )
-        : await this.#sessions.write(sid, text, ttlMs, loaded !== undefined, draft.change);
-    if (stored === undefined) this.#onRefused(sid);
-    else this.#know(session, stored, text, isLive(session));
   }
 
   /** Deletes a session. */
   async destroy(sid: string): Promise<void> {
     checkSid(sid);
-    const held = this.#options.indexBy && this.#sessions.peek(sid);
-    await this.#sessions.delete([sid], "destroy", held && (await this.#indexValueOf(sid, held.text)));
+    const cached = this.#options.indexBy && this.#operations.cache.peek(sid);
+    return this.#delete(sid, cached && this.#formerIndexValue(cached.copy()));
   }
 
-  /** Moves a session's end to where its cookie says; returns nothing when there is nothing to do. */
+  async #delete(sid: string, indexValue: string | undefined): Promise<void> {
+    await this.#operations.deleteMany({ sids: [sid], reason: "destroy", indexValue });
+  }
+
+  /** Moves a session's expiry to what its cookie says. @returns undefined if there is nothing to do */
   touch(sid: string, session: SessionData): Promise<void> | undefined {
     checkSid(sid);
     checkSession(session);
-    if (this.#options.disableTouch) return undefined;
-    return this.#prolong(sid, session, lifetimeMs(session, this.#options.ttl, Date.now()));
+    const { disableTouch, ttl } = this.#options;
+    return disableTouch ? undefined : this.#extend(sid, session, lifetimeMs(session, ttl, Date.now()));
   }
 
-  #prolong(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
-    const { disableTTL, touchAfterMs } = this.#options;
-    if (disableTTL) return undefined;
-    if (lifetime <= 0)
-      return this.#sessions.delete([sid], "destroy", this.#indexValue(session)).then(() => {});
-    const now = Date.now();
-    const known = (this.#sessions.peek(sid) ?? this.#known.get(session))?.expiresAt;
-    const gained = known === undefined ? undefined : now + lifetime - known;
-    const isNegligible = gained !== undefined && Math.abs(gained) < (touchAfterMs ?? touchWindowMs(lifetime));
-    return isNegligible ? undefined : this.#expire(sid, session, lifetime);
+  #extend(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
+    if (this.#options.disableTTL) return undefined;
+    const indexValue = this.#indexValueOf(session);
+    if (lifetime <= 0) return this.#delete(sid, indexValue);
+    const extension: Extension = { sid, session, lifetime, indexValue };
+    if (!this.#operations.queue.isBusy(sid) && this.#isNegligible(extension)) return undefined;
+    const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
+    return this.#operations.inTurn("touch", [sid], extendInTurn, Boolean).then(() => {});
   }
 
-  async #expire(sid: string, session: SessionData, ttlMs: number): Promise<void> {
-    const known = this.#known.get(session);
-    const to = this.#indexValue(session);
-    const expiresAt = await this.#sessions.expire(sid, ttlMs, { to, from: undefined });
+  /** Carries out a touch in its turn. @returns whether the session exists */
+  async #extendInTurn(deadline: Deadline, extension: Extension): Promise<boolean> {
+    if (this.#options.disableTTL || this.#isNegligible(extension)) return true;
+    const { sid, session, lifetime, indexValue } = extension;
+    const index = this.#indexChange(indexValue, undefined);
+    const expiresAt = await this.#operations.touch(deadline, { sid, ttlMs: lifetime, index });
+    const state = this.#states.get(session);
     if (expiresAt === undefined) {
-      if (known?.isStored) this.#onRefused(sid);
-    } else if (known !== undefined) this.#known.set(session, { ...known, expiresAt });
+      if (state?.isStored && state.sid === sid) this.#refuse(sid);
+    } else if (state?.sid === sid) this.#states.set(session, { ...state, expiresAt });
+    return expiresAt !== undefined;
   }
 
-  /** Whether two texts are of the same session, but for the cookie's end: every request moves that. */
-  async #isUnchanged(sid: string, base: string, mine: string): Promise<boolean> {
-    // A date is as long as any other in JSON, so most changes show here already.
-    if (
-      this.#options.serializer === JSON &&
-      (base.length !== mine.length || !isSameBehindCookie(base, mine))
-    ) {
-      return false;
-    }
-    if (base === mine) return true;
-    const [was, is] = await Promise.all([this.#sessions.parse(sid, base), this.#sessions.parse(sid, mine)]);
-    if (was.cookie && is.cookie) alignCookie(was.cookie, is.cookie);
-    return isDeepStrictEqual(was, is);
+  /** Whether a touch would move the session's expiry by less than `touchAfterMs`. */
+  #isNegligible({ sid, session, lifetime }: Extension): boolean {
+    const { touchAfterMs } = this.#options;
+    const { cache } = this.#operations;
+    // A message has dropped it since it was loaded: the expiry that was loaded may no longer be the key's.
+    const known = cache.isUsable ? cache.peek(sid) : this.#stateOf(sid, session);
+    if (known?.expiresAt === undefined) return false;
+    const moved = performance.now() + lifetime - known.expiresAt;
+    return Math.abs(moved) < (touchAfterMs ?? touchWindowMs(lifetime));
   }
 
-  /** What to write over `held`, for a request that started from `base` and wants to write `mine`. */
-  async #merged(sid: string, base: string, held: string, draft: Draft): Promise<Draft> {
-    if (held === base) return draft;
-    const parse = (text: string) => this.#sessions.parse(sid, text);
-    const [was, theirs, wanted] = await Promise.all([parse(base), parse(held), parse(draft.text)]);
-    const merged = mergeSessions(was, theirs, wanted, this.#options.merge?.resolve);
-    const text = stringify(this.#options.serializer, this.#sessions.keyOf(sid), merged);
-    return { text, change: { to: this.#indexValue(merged), from: this.#indexValue(theirs) } };
+  /** A request saved or touched a session that was deleted after it had been loaded. */
+  #refuse(sid: string): void {
+    this.#counters.resurrections++;
+    this.#emit("resurrection", sid);
   }
 
-  #indexValue(session: SessionData): string | undefined {
+  /** What is known of an object that is saved under the id that it was loaded under. */
+  #stateOf(sid: string, session: SessionData): LoadedState | undefined {
+    const state = this.#states.get(session);
+    return state?.sid === sid ? state : undefined;
+  }
+
+  #storedState(sid: string, session: SessionData): LoadedState | undefined {
+    const state = this.#stateOf(sid, session);
+    return state?.isStored ? state : undefined;
+  }
+
+  /** Whether a text is what the object was loaded as, but for the cookie's expiry, and Redis certainly holds that. */
+  #isUnchanged({ sid, base, attempts }: LoadedState, text: string): boolean | Promise<boolean> {
+    if (attempts.length > 0) return false;
+    if (this.#options.serializer === JSON && !mayBeUnchanged(base, text)) return false;
+    if (base === text) return true;
+    const was = this.#operations.parse(sid, base);
+    const is = this.#operations.parse(sid, text);
+    if (!(was instanceof Promise || is instanceof Promise)) return isUnchanged(was, is);
+    return Promise.all([was, is]).then(([before, after]) => isUnchanged(before, after));
+  }
+
+  /** What to write over `current`, for a request that started from `state`. */
+  async #merged(state: LoadedState, current: string, proposal: MergeProposal): Promise<MergeProposal> {
+    // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
+    const { base } = state.attempts.find((attempt) => attempt.current === current) ?? state;
+    if (current === base) return proposal;
+    const { ttl, serializer, merge, disableTTL } = this.#options;
+    const { sid } = state;
+    const versions = [base, current, proposal.text].map((text) => this.#operations.parse(sid, text));
+    const [was, theirs, ours] = (await Promise.all(versions)) as [SessionData, SessionData, SessionData];
+    const merged = mergeSessions(was, theirs, ours, merge?.resolve);
+    return {
+      text: stringify(serializer, this.#operations.keyOf(sid), merged),
+      ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
+      index: this.#indexChange(this.#indexValueOf(merged), this.#formerIndexValue(theirs)),
+    };
+  }
+
+  /** @throws what `indexBy` throws: a session that is written must be found */
+  #indexValueOf(session: SessionData): string | undefined {
     return this.#options.indexBy && indexValueOf(this.#options.indexBy, session);
   }
 
-  async #indexValueOf(sid: string, text: string): Promise<string | undefined> {
-    return this.#options.indexBy && this.#indexValue(await this.#sessions.parse(sid, text));
+  /**
+   * The index value of what is being replaced or deleted; undefined if it is not to be had at once. Its entry then stays
+   * until it expires or the index is listed. A logout or a login must not fail because of it.
+   */
+  #formerIndexValue(session: SessionData | null | Promise<SessionData | null>): string | undefined {
+    if (session === null) return undefined;
+    if (session instanceof Promise) {
+      session.catch(() => {});
+      return undefined;
+    }
+    try {
+      return this.#indexValueOf(session);
+    } catch {
+      return undefined;
+    }
   }
 
-  #know(
-    session: SessionData,
-    { expiresAt, text: held }: StoredSession,
-    base: string,
-    isStored: boolean,
-  ): void {
-    this.#known.set(session, { expiresAt, isStored, base, held });
+  #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {
+    return this.#options.indexBy && { to, from };
   }
-}
-
-const COOKIE_FIRST = '{"cookie":{';
-
-/**
- * Whether two JSON texts may be the same but for the cookie that both begin with, as express-session's do: told without
- * parsing. A brace within the cookie's text only makes it say no more often, and a session is then written once too often.
- */
-function isSameBehindCookie(base: string, mine: string): boolean {
-  if (!base.startsWith(COOKIE_FIRST) || !mine.startsWith(COOKIE_FIRST)) return true;
-  const end = mine.indexOf("}", COOKIE_FIRST.length);
-  return base.slice(end) === mine.slice(end);
-}
-
-/** Lets `was` end when `is` does, and be as old: express-session's touch loses a millisecond of it now and then. */
-function alignCookie(was: Cookie, is: Cookie): void {
-  was.expires = is.expires;
-  const lost = (was.originalMaxAge ?? Number.NaN) - (is.originalMaxAge ?? Number.NaN);
-  if (Math.abs(lost) <= LOST_MS) was.originalMaxAge = is.originalMaxAge;
 }
 
 /** Whether it is a request's Session, which express-session made, and no plain object that the application writes. */
-function isLive(session: SessionData): boolean {
+function isRequestSession(session: SessionData): boolean {
   const { save, regenerate } = session as Partial<Session>;
   return typeof save === "function" && typeof regenerate === "function";
 }

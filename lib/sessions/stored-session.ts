@@ -5,20 +5,25 @@ import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
 
 /**
- * A session as it stands in Redis, of which any number of private copies can be had.
+ * A session as Redis holds it, of which any number of private copies can be made.
  *
- * With JSON the text is parsed once and its result cloned for each. With any other serializer the text is parsed for
- * each, because only the serializer knows how to make a second one of what it makes.
+ * With JSON the text is parsed once and the result cloned for each copy. With any other serializer it is parsed for each
+ * copy, because only the serializer knows how to make another of what it makes.
  */
 export class StoredSession {
+  /** The sequence number of this process's write that stored it; undefined if it was read. */
+  writtenBy: number | undefined;
   readonly #serializer: Serializer;
   readonly #key: string;
   readonly #text: string;
   #expiresAt: number | undefined;
-  /** With JSON what all copies are made of; otherwise a copy that nobody has asked for yet. */
+  /** With JSON the original of all copies; otherwise a copy that nobody has taken yet. */
   #parsed: { readonly session: SessionData | null } | undefined;
 
-  /** @param expiresAt when the key expires, in milliseconds since 1970; undefined when it never does */
+  /**
+   * @param expiresAt when the key expires, in milliseconds by the monotonic clock of `performance.now()`, so that a step of
+   * the wall clock changes nothing; undefined for never
+   */
   constructor(serializer: Serializer, key: string, text: string, expiresAt: number | undefined) {
     this.#serializer = serializer;
     this.#key = key;
@@ -26,18 +31,18 @@ export class StoredSession {
     this.#expiresAt = expiresAt;
   }
 
-  /** When its key expires, in milliseconds since 1970; undefined when it never does. */
+  /** When its key expires, in milliseconds by `performance.now()`; undefined for never. */
   get expiresAt(): number | undefined {
     return this.#expiresAt;
   }
 
-  /** Notes that the key has been given a later, or sooner, end. */
+  /** The key has got another expiry. */
   set expiresAt(time: number | undefined) {
     this.#expiresAt = time;
     alignExpires(this.#parsed?.session, time);
   }
 
-  /** What a cache should count for it: two bytes for each UTF-16 unit. The parsed form measures 1.5 to 1.8 of one-byte text. */
+  /** What it counts against `maxBytes`: two bytes per UTF-16 unit. The parsed form measures 1.5 to 1.8 of one-byte text. */
   get bytes(): number {
     return 2 * (this.#key.length + this.#text.length);
   }
@@ -48,14 +53,14 @@ export class StoredSession {
   }
 
   /**
-   * Sees to it that the text can be parsed.
+   * Checks that the text can be parsed.
    * @throws SessionStoreError `ERR_SESSION_CORRUPT`, naming the key (or rejects with it, if the serializer is asynchronous)
    */
   parse(): void | Promise<void> {
     const keep = (session: SessionData | null) => {
       this.#parsed = { session };
     };
-    const session = this.#fresh();
+    const session = this.#parseText();
     return session instanceof Promise ? session.then(keep) : keep(session);
   }
 
@@ -67,10 +72,10 @@ export class StoredSession {
     }
     const spare = this.#parsed;
     this.#parsed = undefined;
-    return spare === undefined ? this.#fresh() : spare.session;
+    return spare === undefined ? this.#parseText() : spare.session;
   }
 
-  #fresh(): SessionData | null | Promise<SessionData | null> {
+  #parseText(): SessionData | null | Promise<SessionData | null> {
     const align = (session: SessionData | null) => {
       alignExpires(session, this.#expiresAt);
       return session;

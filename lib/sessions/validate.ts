@@ -1,12 +1,14 @@
 import { describeValue } from "../reporting/errors.ts";
 
-/** So that a message with a whole batch of ids stays well below what a process reads. */
-const LONGEST_SID = 1024;
+/** A message with a whole batch of ids stays well below the longest that is read. */
+const MAX_SID_LENGTH = 1024;
 
 /** @throws TypeError */
 export function checkSid(sid: unknown): asserts sid is string {
-  if (typeof sid === "string" && sid !== "" && sid.length <= LONGEST_SID) return;
-  throw new TypeError(`sid: expected a string of 1 to ${LONGEST_SID} characters, got ${describeValue(sid)}`);
+  if (typeof sid === "string" && sid !== "" && sid.length <= MAX_SID_LENGTH) return;
+  throw new TypeError(
+    `sid: expected a string of 1 to ${MAX_SID_LENGTH} characters, got ${describeValue(sid)}`,
+  );
 }
 
 /** @throws TypeError */

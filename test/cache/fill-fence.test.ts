@@ -11,21 +11,21 @@ test("a token is valid while nothing is heard", () => {
 test("a token is voided with its session", () => {
   const fence = new FillFence();
   const token = fence.take("a");
-  fence.void("a");
+  fence.revoke("a");
   expect(fence.isValid(token)).toBe(false);
 });
 
 test("a token is voided with all sessions", () => {
   const fence = new FillFence();
   const token = fence.take("a");
-  fence.voidAll();
+  fence.revokeAll();
   expect(fence.isValid(token)).toBe(false);
 });
 
 test("a token taken after the voiding is valid", () => {
   const fence = new FillFence();
-  fence.void("a");
-  fence.voidAll();
+  fence.revoke("a");
+  fence.revokeAll();
   expect(fence.isValid(fence.take("a"))).toBe(true);
 });
 
@@ -43,7 +43,7 @@ test.each([
 ])("of 10,000 other sessions, %s, hardly any loses its token", (_, name) => {
   const fence = new FillFence();
   const others = Array.from({ length: 10_000 }, (_, i) => fence.take(name(i + 1)));
-  fence.void(name(0));
+  fence.revoke(name(0));
   const voided = others.filter((token) => !fence.isValid(token)).length;
   expect(voided).toBeLessThan(20);
 });
@@ -61,8 +61,8 @@ test("no token is ever valid after its own session was voided, and none invalid 
     }[] = [];
     for (const { do: what, sid } of commands) {
       if (what === "take") taken.push({ token: fence.take(sid), sid, isVoid: false, isUntouched: true });
-      else if (what === "void") fence.void(sid);
-      else fence.voidAll();
+      else if (what === "void") fence.revoke(sid);
+      else fence.revokeAll();
       if (what !== "take") {
         taken = taken.map((each) => ({
           ...each,

@@ -20,28 +20,80 @@ function reply<T>() {
   return { promise, resolve, reject };
 }
 
+/** Runs a write from its call to its outcome, as the store does. */
+async function writeWith(
+  near: NearCache<StoredSession>,
+  sid: string,
+  carryOut: () => Promise<StoredSession | undefined>,
+  sequence?: number,
+): Promise<StoredSession | undefined> {
+  const pending = near.beginWrite(sid);
+  pending.sequence = sequence;
+  let written: StoredSession | undefined;
+  try {
+    written = await carryOut();
+    return written;
+  } finally {
+    near.endWrite(pending, written);
+  }
+}
+
+/** The same for deletions of some sessions, or of all. */
+async function removeWith<T>(
+  near: NearCache<StoredSession>,
+  sids: readonly string[] | "all",
+  carryOut: () => Promise<T>,
+): Promise<T> {
+  const pending = sids === "all" ? undefined : near.beginWrite(...sids);
+  if (pending === undefined) near.invalidateAll();
+  try {
+    return await carryOut();
+  } finally {
+    if (pending === undefined) near.invalidateAll();
+    else near.endWrite(pending);
+  }
+}
+
+/** The same for a change of the expiry. */
+async function touchWith(
+  near: NearCache<StoredSession>,
+  sid: string,
+  expiresAt: number,
+  carryOut: () => Promise<"later" | "earlier" | "none">,
+): Promise<string> {
+  const touch = near.beginTouch(sid, expiresAt);
+  let change: string | undefined;
+  try {
+    change = await carryOut();
+    return change;
+  } finally {
+    near.endTouch(touch, change === "later");
+  }
+}
+
 function nearCache() {
-  const trust = { is: true };
+  const usable = { is: true };
   const local = new LocalCache<StoredSession>();
   const counters = createCounters();
-  const near = new NearCache(local, () => trust.is, counters);
+  const near = new NearCache(local, () => usable.is, counters);
   /** Reads with a reply that comes when the test says so. */
   const read = (sid = "a") => {
     const answer = reply<StoredSession | undefined>();
     const fetch = vi.fn(() => answer.promise);
     return { ...answer, fetch, result: near.read(sid, fetch) };
   };
-  const write = (text: string, { sid = "a", expiresAt }: { sid?: string; expiresAt?: number } = {}) => {
+  const write = (
+    text: string,
+    { sid = "a", expiresAt, sequence }: { sid?: string; expiresAt?: number; sequence?: number } = {},
+  ) => {
     const answer = reply<boolean>();
-    return {
-      ...answer,
-      result: near.write(sid, async () => ((await answer.promise) ? stored(text, expiresAt) : undefined)),
-    };
+    const carryOut = async () => ((await answer.promise) ? stored(text, expiresAt) : undefined);
+    return { ...answer, result: writeWith(near, sid, carryOut, sequence) };
   };
   const fill = (text: string, sid = "a", expiresAt?: number) =>
     near.read(sid, () => Promise.resolve(stored(text, expiresAt)));
-  const held = (sid = "a") => local.peek(sid)?.text;
-  return { near, local, counters, trust, read, write, fill, held };
+  const cached = (sid = "a") => local.peek(sid)?.text;
+  return { near, local, usable, read, write, fill, cached, counters };
 }
 
 describe("hits", () => {
@@ -63,9 +115,9 @@ describe("hits", () => {
   });
 
   test("while the cache is not trusted nothing is served", async () => {
-    const { near, trust, fill } = nearCache();
+    const { near, usable, fill } = nearCache();
     await fill("1");
-    trust.is = false;
+    usable.is = false;
     expect([near.hit("a"), near.peek("a")]).toEqual([undefined, undefined]);
   });
 
@@ -90,19 +142,19 @@ describe("hits", () => {
 });
 
 describe("reads", () => {
-  test("1. an untrusted read leaves nothing behind, even if trust comes meanwhile", async () => {
-    const { trust, read, held } = nearCache();
-    trust.is = false;
+  test("1. an untrusted read leaves nothing behind, even if usable comes meanwhile", async () => {
+    const { usable, read, cached } = nearCache();
+    usable.is = false;
     const only = read();
-    trust.is = true;
+    usable.is = true;
     only.resolve(stored("1"));
     expect((await only.result)?.text).toBe("1");
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("1. untrusted reads of one session go each its own way", async () => {
-    const { trust, read } = nearCache();
-    trust.is = false;
+    const { usable, read } = nearCache();
+    usable.is = false;
     const first = read();
     const second = read();
     second.resolve(stored("2"));
@@ -111,9 +163,9 @@ describe("reads", () => {
   });
 
   test("1. an untrusted read does not join a trusted one", () => {
-    const { trust, read } = nearCache();
+    const { usable, read } = nearCache();
     read();
-    trust.is = false;
+    usable.is = false;
     expect(read().fetch).toHaveBeenCalledOnce();
   });
 
@@ -143,7 +195,7 @@ describe("reads", () => {
   });
 
   test("3. a read that failed fails for all who joined it, and for nobody after", async () => {
-    const { read, held } = nearCache();
+    const { read, cached } = nearCache();
     const first = read();
     const joined = read();
     first.reject(new Error("no answer"));
@@ -152,20 +204,20 @@ describe("reads", () => {
     const next = read();
     next.resolve(stored("1"));
     expect((await next.result)?.text).toBe("1");
-    expect(held()).toBe("1");
+    expect(cached()).toBe("1");
   });
 
   test("3. a read is not joined after an invalidation of its session", () => {
     const { near, read } = nearCache();
     read();
-    near.forget("a");
+    near.invalidate("a");
     expect(read().fetch).toHaveBeenCalledOnce();
   });
 
   test("3. a read is not joined after a flush", () => {
     const { near, read } = nearCache();
     read();
-    near.forgetAll();
+    near.invalidateAll();
     expect(read().fetch).toHaveBeenCalledOnce();
   });
 
@@ -185,25 +237,26 @@ describe("reads", () => {
     expect(read().fetch).toHaveBeenCalledOnce();
   });
 
-  test("3. an overtaken read that ends leaves the newer one to be joined", async () => {
+  test("3. a read that began before an overtaken one was answered is not joined: it may bring something older", async () => {
     const { near, read } = nearCache();
     const old = read();
-    near.forget("a");
+    near.invalidate("a");
     const newer = read();
     old.resolve(stored("1"));
     await old.result;
     const third = read();
     newer.resolve(stored("2"));
-    expect(third.fetch).not.toHaveBeenCalled();
-    expect((await third.result)?.text).toBe("2");
+    third.resolve(stored("3"));
+    expect(third.fetch).toHaveBeenCalledOnce();
+    expect((await third.result)?.text).toBe("3");
   });
 
   test("3. a reply that was held up until after its session's end is only for those who had asked before", async () => {
     const { read } = nearCache();
     const first = read();
     const early = read();
-    const end = Date.now() + 5;
-    while (Date.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
+    const end = performance.now() + 5;
+    while (performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
     const late = read();
     expect([early.fetch, late.fetch].map((fetch) => fetch.mock.calls.length)).toEqual([0, 0]);
     late.resolve(undefined);
@@ -214,12 +267,12 @@ describe("reads", () => {
   });
 
   test("4. the reply is cached when it has come, not before", async () => {
-    const { read, held } = nearCache();
+    const { read, cached } = nearCache();
     const only = read();
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
     only.resolve(stored("1"));
     await only.result;
-    expect(held()).toBe("1");
+    expect(cached()).toBe("1");
   });
 
   test("4. that there is no session is not cached", async () => {
@@ -231,53 +284,53 @@ describe("reads", () => {
   });
 
   const overtaken: [string, (near: NearCache<StoredSession>) => unknown][] = [
-    ["an invalidation", (near) => near.forget("a")],
-    ["a flush", (near) => near.forgetAll()],
-    ["the beginning of a local write", (near) => near.write("a", () => new Promise(() => {}))],
-    ["the beginning of a removal", (near) => near.remove(["b", "a"], () => new Promise(() => {}))],
-    ["the beginning of a clear", (near) => near.remove("all", () => new Promise(() => {}))],
+    ["an invalidation", (near) => near.invalidate("a")],
+    ["a flush", (near) => near.invalidateAll()],
+    ["the beginning of a local write", (near) => writeWith(near, "a", () => new Promise(() => {}))],
+    ["the beginning of a removal", (near) => removeWith(near, ["b", "a"], () => new Promise(() => {}))],
+    ["the beginning of a clear", (near) => removeWith(near, "all", () => new Promise(() => {}))],
   ];
   test.each(overtaken)(
     "4. a reply after %s is given out but not cached, and counted",
     async (_, overtake) => {
-      const { near, counters, read, held } = nearCache();
+      const { near, read, cached, counters } = nearCache();
       const only = read();
       overtake(near);
       only.resolve(stored("1"));
       expect((await only.result)?.text).toBe("1");
-      expect(held()).toBeUndefined();
+      expect(cached()).toBeUndefined();
       expect(counters.fencedFills).toBe(1);
     },
   );
 
   test("4. a reply after an invalidation of another session is cached", async () => {
-    const { near, counters, read, held } = nearCache();
+    const { near, read, cached, counters } = nearCache();
     const only = read();
-    near.forget("b");
+    near.invalidate("b");
     only.resolve(stored("1"));
     await only.result;
-    expect([held(), counters.fencedFills]).toEqual(["1", 0]);
+    expect([cached(), counters.fencedFills]).toEqual(["1", 0]);
   });
 
-  test("4. a reply that comes when trust is lost is not cached", async () => {
-    const { counters, trust, read, held } = nearCache();
+  test("4. a reply that comes when usable is lost is not cached", async () => {
+    const { usable, read, cached, counters } = nearCache();
     const only = read();
-    trust.is = false;
+    usable.is = false;
     only.resolve(stored("1"));
     await only.result;
-    expect([held(), counters.fencedFills]).toEqual([undefined, 0]);
+    expect([cached(), counters.fencedFills]).toEqual([undefined, 0]);
   });
 
-  test("4. an overtaken reply does not displace a newer one", async () => {
-    const { near, read, held } = nearCache();
+  test("5. a reply that is not cached drops what is: it may be the newer of the two", async () => {
+    const { near, read, cached } = nearCache();
     const old = read();
-    near.forget("a");
+    near.invalidate("a");
     const newer = read();
     newer.resolve(stored("2"));
     await newer.result;
     old.resolve(stored("1"));
     await old.result;
-    expect(held()).toBe("2");
+    expect(cached()).toBeUndefined();
   });
 });
 
@@ -293,7 +346,7 @@ describe("the end of a session", () => {
 
   test("a hit ends with the key, if that is sooner than the cache's time", async () => {
     const { near, fill } = nearCache();
-    await fill("1", "a", Date.now() + 500);
+    await fill("1", "a", performance.now() + 500);
     vi.advanceTimersByTime(499);
     expect(near.hit("a")?.text).toBe("1");
     vi.advanceTimersByTime(1);
@@ -302,7 +355,7 @@ describe("the end of a session", () => {
 
   test("a hit ends with the cache's time, if that is sooner", async () => {
     const { near, fill } = nearCache();
-    await fill("1", "a", Date.now() + 500_000);
+    await fill("1", "a", performance.now() + 500_000);
     vi.advanceTimersByTime(29_999);
     expect(near.hit("a")?.text).toBe("1");
     vi.advanceTimersByTime(1);
@@ -313,14 +366,14 @@ describe("the end of a session", () => {
     const { local, read } = nearCache();
     const only = read();
     vi.advanceTimersByTime(10);
-    only.resolve(stored("1", Date.now()));
+    only.resolve(stored("1", performance.now()));
     await only.result;
     expect(local.size).toBe(0);
   });
 
   test("a session that was written to end sooner is served no longer", async () => {
     const { near, write } = nearCache();
-    const writing = write("1", { expiresAt: Date.now() + 5 });
+    const writing = write("1", { expiresAt: performance.now() + 5 });
     writing.resolve(true);
     await writing.result;
     vi.advanceTimersByTime(4);
@@ -339,35 +392,35 @@ describe("writes", () => {
   });
 
   test("2. what a read filled during the write is not served after it", async () => {
-    const { fill, write, held } = nearCache();
+    const { fill, write, cached } = nearCache();
     const writing = write("2");
     await fill("1");
-    expect(held()).toBe("1");
+    expect(cached()).toBe("1");
     writing.reject(new Error("no answer"));
     await expect(writing.result).rejects.toThrow("no answer");
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("2. a read that overlapped the write and answers after it is not cached", async () => {
-    const { read, write, held } = nearCache();
+    const { read, write, cached } = nearCache();
     const writing = write("2");
     const reading = read();
     writing.resolve(true);
     await writing.result;
     reading.resolve(stored("1"));
     await reading.result;
-    expect(held()).toBe("2");
+    expect(cached()).toBeUndefined();
   });
 
   test("2. nor is one that overlapped a write that failed", async () => {
-    const { read, write, held } = nearCache();
+    const { read, write, cached } = nearCache();
     const writing = write("2");
     const reading = read();
     writing.reject(new Error("no answer"));
     await expect(writing.result).rejects.toThrow();
     reading.resolve(stored("1"));
     await reading.result;
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("3. what was written is served at once", async () => {
@@ -378,163 +431,206 @@ describe("writes", () => {
     expect(near.hit("a")?.text).toBe("2");
   });
 
-  test("3. in the place of what a read filled during the write", async () => {
-    const { fill, write, held } = nearCache();
+  test("3. unless a read was answered during the write: it may have seen something newer", async () => {
+    const { fill, write, cached, counters } = nearCache();
     const writing = write("2");
-    await fill("1");
+    await fill("3");
     writing.resolve(true);
     await writing.result;
-    expect(held()).toBe("2");
+    expect([cached(), counters.fencedFills]).toEqual([undefined, 1]);
   });
 
-  test("3. a write that was overtaken by an invalidation is not cached, and counted", async () => {
-    const { near, counters, write, held } = nearCache();
-    const writing = write("2");
-    near.forget("a");
+  test("3. a message that arrives before the write's own is older, and keeps nothing out", async () => {
+    const { near, write, cached } = nearCache();
+    const writing = write("2", { sequence: 7 });
+    near.invalidate("a");
+    writing.resolve(true);
+    await writing.result;
+    near.invalidate("b");
+    near.onOwnMessage("a", 7);
+    expect(cached()).toBe("2");
+  });
+
+  test("3. a write is not cached, and counted, if a message about the session has arrived after its own", async () => {
+    const { near, write, cached, counters } = nearCache();
+    const writing = write("2", { sequence: 7 });
+    near.onOwnMessage("a", 7);
+    near.invalidate("a");
     writing.resolve(true);
     expect(await writing.result).toBeDefined();
-    expect([held(), counters.fencedFills]).toEqual([undefined, 1]);
+    expect([cached(), counters.fencedFills]).toEqual([undefined, 1]);
+  });
+
+  test("3. a second copy of its own message does not excuse one that arrived between the two", async () => {
+    const { near, write, cached } = nearCache();
+    const writing = write("2", { sequence: 7 });
+    near.onOwnMessage("a", 7);
+    near.invalidate("a");
+    near.onOwnMessage("a", 7);
+    writing.resolve(true);
+    await writing.result;
+    expect(cached()).toBeUndefined();
+  });
+
+  test("3. the message of another write of this process invalidates what is cached", async () => {
+    const { near, fill, cached } = nearCache();
+    await fill("1");
+    near.onOwnMessage("a", 7);
+    expect(cached()).toBeUndefined();
   });
 
   test("3. nor one that was overtaken by a flush", async () => {
-    const { near, counters, write, held } = nearCache();
+    const { near, write, cached, counters } = nearCache();
     const writing = write("2");
-    near.forgetAll();
+    near.invalidateAll();
     writing.resolve(true);
     await writing.result;
-    expect([held(), counters.fencedFills]).toEqual([undefined, 1]);
+    expect([cached(), counters.fencedFills]).toEqual([undefined, 1]);
   });
 
-  test.each([
-    ["the order of their beginnings", [0, 1]],
-    ["the other order", [1, 0]],
-  ])("3. of two writes that overlapped and end in %s, neither is taken for the last", async (_, order) => {
-    const { write, held } = nearCache();
-    const writings = [write("1"), write("2")];
-    for (const i of order) {
-      writings[i]?.resolve(true);
-      await writings[i]?.result;
-    }
-    expect(held()).toBeUndefined();
+  test("3. of two writes, the earlier one's end leaves nothing behind, and the later one's is cached", async () => {
+    const { write, cached } = nearCache();
+    const [first, second] = [write("1"), write("2")];
+    first.resolve(true);
+    await first.result;
+    expect(cached()).toBeUndefined();
+    second.resolve(true);
+    await second.result;
+    expect(cached()).toBe("2");
   });
 
   test("3. a write that did not take place leaves nothing behind", async () => {
-    const { counters, fill, write, held } = nearCache();
+    const { fill, write, cached, counters } = nearCache();
     await fill("1");
     const writing = write("2");
     writing.resolve(false);
     expect(await writing.result).toBeUndefined();
-    expect([held(), counters.fencedFills]).toEqual([undefined, 0]);
+    expect([cached(), counters.fencedFills]).toEqual([undefined, 0]);
   });
 
   test("3. a write that ends while the cache is not trusted is not cached", async () => {
-    const { trust, write, held } = nearCache();
+    const { usable, write, cached } = nearCache();
     const writing = write("2");
-    trust.is = false;
+    usable.is = false;
     writing.resolve(true);
     await writing.result;
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("3. a write that began while the cache was not trusted is not cached: a later one may have gone unheard", async () => {
-    const { trust, write, held } = nearCache();
-    trust.is = false;
+    const { usable, write, cached } = nearCache();
+    usable.is = false;
     const writing = write("2");
-    trust.is = true;
+    usable.is = true;
     writing.resolve(true);
     await writing.result;
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("a write of one session leaves another as it is", async () => {
-    const { fill, write, held } = nearCache();
+    const { fill, write, cached } = nearCache();
     await fill("1", "b");
     const writing = write("2");
     writing.resolve(true);
     await writing.result;
-    expect(held("b")).toBe("1");
+    expect(cached("b")).toBe("1");
   });
 });
 
 describe("removals", () => {
   test("give back what was removed", async () => {
     const { near } = nearCache();
-    expect(await near.remove(["a"], () => Promise.resolve(7))).toBe(7);
+    expect(await removeWith(near, ["a"], () => Promise.resolve(7))).toBe(7);
   });
 
   test.each([[["a", "b"] as const], ["all" as const]])("of %s forget before and after", async (sids) => {
-    const { near, fill, held } = nearCache();
+    const { near, fill, cached } = nearCache();
     await fill("1", "a");
     await fill("1", "b");
     const answer = reply<void>();
-    const removing = near.remove(sids, () => answer.promise);
-    expect([held("a"), held("b")]).toEqual([undefined, undefined]);
+    const removing = removeWith(near, sids, () => answer.promise);
+    expect([cached("a"), cached("b")]).toEqual([undefined, undefined]);
     await fill("1", "a");
     await fill("1", "b");
     answer.resolve();
     await removing;
-    expect([held("a"), held("b")]).toEqual([undefined, undefined]);
+    expect([cached("a"), cached("b")]).toEqual([undefined, undefined]);
   });
 
   test("forget after a failure, too", async () => {
-    const { near, fill, held } = nearCache();
+    const { near, fill, cached } = nearCache();
     const answer = reply<void>();
-    const removing = near.remove(["a"], () => answer.promise);
+    const removing = removeWith(near, ["a"], () => answer.promise);
     await fill("1");
     answer.reject(new Error("no answer"));
     await expect(removing).rejects.toThrow("no answer");
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("void the replies of reads that began during them", async () => {
-    const { near, read, held } = nearCache();
+    const { near, read, cached } = nearCache();
     const answer = reply<void>();
-    const removing = near.remove(["a"], () => answer.promise);
+    const removing = removeWith(near, ["a"], () => answer.promise);
     const reading = read();
     answer.resolve();
     await removing;
     reading.resolve(stored("1"));
     await reading.result;
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("leave other sessions as they are", async () => {
-    const { near, fill, held } = nearCache();
+    const { near, fill, cached } = nearCache();
     await fill("1", "b");
-    await near.remove(["a"], () => Promise.resolve());
-    expect(held("b")).toBe("1");
+    await removeWith(near, ["a"], () => Promise.resolve());
+    expect(cached("b")).toBe("1");
   });
 });
 
 describe("giving another end", () => {
   test("gives what is held the later end", async () => {
     const { near, fill } = nearCache();
-    await fill("1", "a", Date.now() + 10_000);
-    const later = Date.now() + 20_000;
-    expect(await near.expire("a", later, () => Promise.resolve("later"))).toBe("later");
+    await fill("1", "a", performance.now() + 10_000);
+    const later = performance.now() + 20_000;
+    expect(await touchWith(near, "a", later, () => Promise.resolve("later"))).toBe("later");
     expect(near.hit("a")?.expiresAt).toBe(later);
   });
 
   test("goes on serving what is held meanwhile", async () => {
     const { near, fill } = nearCache();
-    await fill("1");
-    near.expire("a", Date.now() + 20_000, () => new Promise(() => {}));
+    await fill("1", "a", performance.now() + 10_000);
+    touchWith(near, "a", performance.now() + 20_000, () => new Promise(() => {}));
     expect(near.hit("a")?.text).toBe("1");
   });
 
+  test.each([
+    ["an earlier one", performance.now() + 60_000],
+    ["any, of a session that never ended", undefined],
+  ])(
+    "drops what is cached if it is %s: Redis may carry it out long before it answers",
+    async (_, expiresAt) => {
+      const { near, fill } = nearCache();
+      await fill("1", "a", expiresAt);
+      touchWith(near, "a", performance.now() + 20_000, () => new Promise(() => {}));
+      expect(near.hit("a")).toBeUndefined();
+    },
+  );
+
   test("forgets a session that is found not to exist", async () => {
-    const { near, fill, held } = nearCache();
+    const { near, fill, cached } = nearCache();
     await fill("1");
-    expect(await near.expire("a", Date.now() + 20_000, () => Promise.resolve("none"))).toBe("none");
-    expect(held()).toBeUndefined();
+    expect(await touchWith(near, "a", performance.now() + 20_000, () => Promise.resolve("none"))).toBe(
+      "none",
+    );
+    expect(cached()).toBeUndefined();
   });
 
   test("leaves the end alone that was read after an invalidation", async () => {
     const { near, fill } = nearCache();
     const answer = reply<"later">();
-    const sooner = Date.now() + 10_000;
-    const touching = near.expire("a", Date.now() + 20_000, () => answer.promise);
-    near.forget("a");
+    const sooner = performance.now() + 10_000;
+    const touching = touchWith(near, "a", performance.now() + 20_000, () => answer.promise);
+    near.invalidate("a");
     await fill("1", "a", sooner);
     answer.resolve("later");
     await touching;
@@ -542,12 +638,12 @@ describe("giving another end", () => {
   });
 
   test("leaves the end alone if it began while the cache was not trusted: it may have been changed unheard", async () => {
-    const { near, trust, fill } = nearCache();
+    const { near, usable, fill } = nearCache();
     const answer = reply<"later">();
-    const sooner = Date.now() + 10_000;
-    trust.is = false;
-    const touching = near.expire("a", Date.now() + 20_000, () => answer.promise);
-    trust.is = true;
+    const sooner = performance.now() + 10_000;
+    usable.is = false;
+    const touching = touchWith(near, "a", performance.now() + 20_000, () => answer.promise);
+    usable.is = true;
     await fill("1", "a", sooner);
     answer.resolve("later");
     await touching;
@@ -555,32 +651,34 @@ describe("giving another end", () => {
   });
 
   test("that turns out to be an earlier one forgets what is held", async () => {
-    const { near, fill, held } = nearCache();
-    await fill("1", "a", Date.now() + 30_000);
-    await near.expire("a", Date.now() + 20_000, () => Promise.resolve("earlier"));
-    expect(held()).toBeUndefined();
+    const { near, fill, cached } = nearCache();
+    await fill("1", "a", performance.now() + 30_000);
+    await touchWith(near, "a", performance.now() + 20_000, () => Promise.resolve("earlier"));
+    expect(cached()).toBeUndefined();
   });
 
   test("that turns out to be an earlier one keeps out what was read before it", async () => {
-    const { near, read, held } = nearCache();
+    const { near, read, cached } = nearCache();
     const reading = read();
-    await near.expire("a", Date.now() + 20_000, () => Promise.resolve("earlier"));
-    reading.resolve(stored("1", Date.now() + 30_000));
+    await touchWith(near, "a", performance.now() + 20_000, () => Promise.resolve("earlier"));
+    reading.resolve(stored("1", performance.now() + 30_000));
     await reading.result;
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("that fails forgets what is held: it may have become an earlier one", async () => {
-    const { near, fill, held } = nearCache();
-    await fill("1", "a", Date.now() + 10_000);
-    const failing = near.expire("a", Date.now() + 20_000, () => Promise.reject(new Error("no answer")));
+    const { near, fill, cached } = nearCache();
+    await fill("1", "a", performance.now() + 10_000);
+    const failing = touchWith(near, "a", performance.now() + 20_000, () =>
+      Promise.reject(new Error("no answer")),
+    );
     await expect(failing).rejects.toThrow("no answer");
-    expect(held()).toBeUndefined();
+    expect(cached()).toBeUndefined();
   });
 
   test("brings nothing into the cache", async () => {
     const { near, local } = nearCache();
-    await near.expire("a", Date.now() + 20_000, () => Promise.resolve("later"));
+    await touchWith(near, "a", performance.now() + 20_000, () => Promise.resolve("later"));
     expect(local.size).toBe(0);
   });
 });
@@ -589,22 +687,22 @@ describe("forgetting", () => {
   test("says whether the session was held", async () => {
     const { near, fill } = nearCache();
     await fill("1");
-    expect([near.forget("a"), near.forget("a")]).toEqual([true, false]);
+    expect([near.invalidate("a"), near.invalidate("a")]).toEqual([true, false]);
   });
 
   test("one session leaves the others", async () => {
-    const { near, fill, held } = nearCache();
+    const { near, fill, cached } = nearCache();
     await fill("1", "a");
     await fill("2", "b");
-    near.forget("a");
-    expect([held("a"), held("b")]).toEqual([undefined, "2"]);
+    near.invalidate("a");
+    expect([cached("a"), cached("b")]).toEqual([undefined, "2"]);
   });
 
   test("all leaves none", async () => {
     const { near, local, fill } = nearCache();
     await fill("1", "a");
     await fill("2", "b");
-    near.forgetAll();
+    near.invalidateAll();
     expect(local.size).toBe(0);
   });
 });
@@ -624,13 +722,16 @@ interface InFlight {
  * and answered in three moments, and a change by others is announced in a fourth.
  */
 class World {
-  readonly trust = { is: true };
+  readonly usable = { is: true };
   readonly local = new LocalCache<StoredSession>();
-  readonly near = new NearCache(this.local, () => this.trust.is, createCounters());
+  readonly near = new NearCache(this.local, () => this.usable.is, createCounters());
   inFlight: InFlight[] = [];
   /** Local changes that were reported as failed and may still be carried out. */
   queued: (() => void)[] = [];
-  announcements: (string | "all")[] = [];
+  /** In the order in which Redis carried out the changes. */
+  announcements: { readonly sid: string; readonly sequence?: number }[] = [];
+  /** Sessions with a local change under way: the store runs them one after another. */
+  readonly busy = new Set<string>();
 
   #clock = 0;
   #textsMade = 0;
@@ -639,6 +740,9 @@ class World {
   readonly #removedAt = new Map<string, number>();
   /** The newest version of a session that this process has been told that it wrote. */
   readonly #acknowledged = new Map<string, number>();
+  /** The newest version that a read of this process has returned. */
+  readonly #seen = new Map<string, number>();
+  #sequence = 0;
   readonly broken: string[] = [];
 
   /** Nothing is under way, and everything was announced. */
@@ -659,13 +763,14 @@ class World {
   }
 
   read(sid: string): void {
-    const acknowledged = this.#acknowledged.get(sid) ?? 0;
+    const acknowledged = Math.max(this.#acknowledged.get(sid) ?? 0, this.#seen.get(sid) ?? 0);
     const check = (how: string, session: StoredSession | undefined) => {
       const version =
         session === undefined ? (this.#removedAt.get(sid) ?? 0) : this.#versionOfText.get(session.text);
       if (version === undefined || version < acknowledged) {
-        this.broken.push(`${how} of ${sid}: version ${version}, but ${acknowledged} was acknowledged before`);
+        this.broken.push(`${how} of ${sid}: version ${version}, but ${acknowledged} was seen before`);
       }
+      this.#seen.set(sid, Math.max(this.#seen.get(sid) ?? 0, version ?? 0));
     };
     const hit = this.near.hit(sid);
     if (hit !== undefined) {
@@ -689,46 +794,61 @@ class World {
   }
 
   write(sid: string): void {
+    if (this.busy.has(sid)) return;
+    this.busy.add(sid);
     const text = this.#newText();
     const change = () => this.#put(sid, text);
-    this.near
-      .write(sid, () => this.#send(change, () => stored(text), true, sid))
-      .then(
-        () => this.#acknowledge(sid, this.#versionOfText.get(text) as number),
-        () => {},
-      );
+    const sequence = ++this.#sequence;
+    const send = () => this.#send(change, () => stored(text), true, { sid, sequence });
+    writeWith(this.near, sid, send, sequence).then(
+      () => {
+        this.busy.delete(sid);
+        this.#acknowledge(sid, this.#versionOfText.get(text) as number);
+      },
+      () => this.busy.delete(sid),
+    );
   }
 
   remove(sids: readonly string[] | "all"): void {
     const gone = sids === "all" ? SIDS : sids;
+    if (gone.some((sid) => this.busy.has(sid))) return;
+    for (const sid of gone) this.busy.add(sid);
     let at = 0;
     const change = () => {
       at = this.#delete(gone);
     };
-    this.near
-      .remove(sids, () => this.#send(change, () => undefined, true, sids === "all" ? "all" : sids[0]))
-      .then(
-        () => {
-          for (const sid of gone) this.#acknowledge(sid, at);
-        },
-        () => {},
-      );
+    const sequence = ++this.#sequence;
+    const sid = sids === "all" ? "all" : (sids[0] as string);
+    const end = () => {
+      for (const each of gone) this.busy.delete(each);
+    };
+    removeWith(this.near, sids, () => this.#send(change, () => undefined, true, { sid, sequence })).then(
+      () => {
+        end();
+        for (const each of gone) this.#acknowledge(each, at);
+      },
+      end,
+    );
   }
 
   writeElsewhere(sid: string): void {
     this.#put(sid, this.#newText());
-    this.#announce(sid);
+    this.#announce({ sid });
   }
 
   removeElsewhere(sid: string | "all"): void {
     this.#delete(sid === "all" ? SIDS : [sid]);
-    this.#announce(sid);
+    this.#announce({ sid });
   }
 
-  hear(pick: number): void {
-    const [what] = this.announcements.splice(pick % Math.max(1, this.announcements.length), 1);
-    if (what === "all") this.near.forgetAll();
-    else if (what !== undefined) this.near.forget(what);
+  hear(): void {
+    const message = this.announcements.shift();
+    if (message === undefined) return;
+    const { sid, sequence } = message;
+    if (sequence !== undefined) {
+      if (sid !== "all") this.near.onOwnMessage(sid, sequence);
+    } else if (sid === "all") this.near.invalidateAll();
+    else this.near.invalidate(sid);
   }
 
   goOn(pick: number): void {
@@ -758,24 +878,28 @@ class World {
 
   /** The subscription is lost, and with it whatever was on its way. */
   loseTrust(): void {
-    this.trust.is = false;
+    this.usable.is = false;
     this.announcements = [];
-    this.near.forgetAll();
+    this.near.invalidateAll();
   }
 
   gainTrust(): void {
-    this.trust.is = true;
+    this.usable.is = true;
   }
 
-  #send<T>(change: () => void, result: () => T, isLocalChange: boolean, announced?: string): Promise<T> {
+  #send<T>(
+    change: () => void,
+    result: () => T,
+    isLocalChange: boolean,
+    message?: World["announcements"][0],
+  ): Promise<T> {
     return new Promise((resolve, reject) => {
       const operation: InFlight = {
         isExecuted: false,
         isLocalChange,
         execute: () => {
           change();
-          // One's own message is passed over, unless the write was given up before.
-          if (announced !== undefined && !this.inFlight.includes(operation)) this.#announce(announced);
+          if (message !== undefined) this.#announce(message);
         },
         succeed: () => resolve(result()),
         fail: () => reject(new Error("no answer")),
@@ -788,8 +912,8 @@ class World {
     this.inFlight = this.inFlight.filter((each) => each !== operation);
   }
 
-  #announce(what: string): void {
-    if (this.trust.is) this.announcements.push(what);
+  #announce(message: World["announcements"][0]): void {
+    if (this.usable.is) this.announcements.push(message);
   }
 
   #newText(): string {
@@ -839,14 +963,14 @@ function modelTest(weights: Partial<Record<keyof typeof ACTIONS, number>>, sids:
       for (const { action, sid, pick, settle } of steps) {
         ACTIONS[action](world, sid, pick);
         if (settle) await turn();
-        if (!world.trust.is) expect(world.local.size).toBe(0);
+        if (!world.usable.is) expect(world.local.size).toBe(0);
         if (settle && world.isQuiet) world.expectCurrent();
       }
       const pick = () => picks.next().value as number;
       while (!world.isQuiet) {
         if (pick() % 2 === 0) world.goOn(pick());
         else if (pick() % 3 === 0) world.carryOutLate(pick());
-        else world.hear(pick());
+        else world.hear();
         if (pick() % 2 === 0) await turn();
       }
       await turn();
@@ -869,11 +993,11 @@ const ACTIONS = {
   writeElsewhere: (world: World, sid: string) => world.writeElsewhere(sid),
   removeElsewhere: (world: World, sid: string) => world.removeElsewhere(sid),
   clearElsewhere: (world: World) => world.removeElsewhere("all"),
-  hear: (world: World, _: string, pick: number) => world.hear(pick),
+  hear: (world: World) => world.hear(),
   goOn: (world: World, _: string, pick: number) => world.goOn(pick),
   fail: (world: World, _: string, pick: number) => world.fail(pick),
   carryOutLate: (world: World, _: string, pick: number) => world.carryOutLate(pick),
-  evict: (world: World, sid: string) => void world.near.forget(sid),
+  evict: (world: World, sid: string) => void world.near.invalidate(sid),
   loseTrust: (world: World) => world.loseTrust(),
   gainTrust: (world: World) => world.gainTrust(),
 };

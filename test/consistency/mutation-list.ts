@@ -59,9 +59,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/session-commands.ts",
-        from: '    const { replies } = await this.#sender.send(deadline, "SET", key, fill, together);',
+        from: "    const { replies } = await this.#executor.send(deadline, command, announcement);",
         to: `    if (announcement !== undefined) await this.publish(deadline, announcement);
-    const { replies } = await this.#sender.send(deadline, "SET", key, fill);`,
+    const { replies } = await this.#executor.send(deadline, command);`,
       },
     ],
   },
@@ -115,7 +115,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/scripts.ts",
-        from: 'if earlier and ARGV[2] ~= "" then redis.call("PUBLISH", ARGV[2], ARGV[3]) end\n',
+        from: "if isEarlier then publish() end\n",
         to: "",
       },
     ],
@@ -142,8 +142,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/scripts.ts",
-        from: "if held ~= ARGV[1] then return {0, held} end",
-        to: "if not held then return {0, held} end",
+        from: "if current ~= expected then return {0, current} end",
+        to: "if not current then return {0, current} end",
       },
     ],
   },
@@ -152,8 +152,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "this.#repository.delete(deadline, group, announcement, sets),",
-        to: "this.#repository.delete(deadline, group, announcement && undefined, sets),",
+        from: "this.#commands.delete(deadline, { sids: group, indexValue }, announcement),",
+        to: "this.#commands.delete(deadline, { sids: group, indexValue }, announcement && undefined),",
       },
     ],
   },

@@ -6,14 +6,14 @@ const LEASE_MS = 300;
 /** A lease whose heartbeat, sent at `sentAt`, has come back. */
 function heldSince(sentAt: number): Lease {
   const lease = new Lease(LEASE_MS);
-  lease.cameBack(lease.sent(sentAt));
+  lease.prove(lease.send(sentAt));
   return lease;
 }
 
 test("nothing is proven before a heartbeat has come back", () => {
   const lease = new Lease(LEASE_MS);
-  const number = lease.sent(1_000);
-  lease.acknowledged(number, 1_001);
+  const number = lease.send(1_000);
+  lease.acknowledge(number, 1_001);
   expect(lease.provenAt).toBeUndefined();
 });
 
@@ -23,121 +23,121 @@ test("it is proven from when the heartbeat was sent, not from when it came back"
 
 test("a newer heartbeat renews the lease", () => {
   const lease = heldSince(1_000);
-  lease.cameBack(lease.sent(1_200));
+  lease.prove(lease.send(1_200));
   expect(lease.provenAt).toBe(1_200);
 });
 
 test("heartbeats may come back long after the next ones were sent", () => {
   const lease = new Lease(LEASE_MS);
-  const [first, second] = [lease.sent(1_000), lease.sent(1_100)];
-  lease.cameBack(first);
+  const [first, second] = [lease.send(1_000), lease.send(1_100)];
+  lease.prove(first);
   expect(lease.provenAt).toBe(1_000);
-  lease.cameBack(second);
+  lease.prove(second);
   expect(lease.provenAt).toBe(1_100);
 });
 
 test("an older heartbeat that comes back after a newer one makes nothing older", () => {
   const lease = new Lease(LEASE_MS);
-  const [first, second] = [lease.sent(1_000), lease.sent(1_100)];
-  lease.cameBack(second);
-  lease.cameBack(first);
+  const [first, second] = [lease.send(1_000), lease.send(1_100)];
+  lease.prove(second);
+  lease.prove(first);
   expect(lease.provenAt).toBe(1_100);
 });
 
 test.each([0, -1, 2, 1e9, Number.NaN])("number %d, which was never sent, proves nothing", (number) => {
   const lease = new Lease(LEASE_MS);
-  lease.sent(1_000);
-  lease.cameBack(number);
-  lease.acknowledged(number, 1_000);
-  lease.failed(number);
+  lease.send(1_000);
+  lease.prove(number);
+  lease.acknowledge(number, 1_000);
+  lease.drop(number);
   expect(lease.provenAt).toBeUndefined();
 });
 
 test("a heartbeat counts once", () => {
   const lease = new Lease(LEASE_MS);
-  const number = lease.sent(1_000);
-  lease.cameBack(number);
-  lease.void();
-  lease.cameBack(number);
+  const number = lease.send(1_000);
+  lease.prove(number);
+  lease.reset();
+  lease.prove(number);
   expect(lease.provenAt).toBeUndefined();
 });
 
 test("a voided lease proves nothing", () => {
   const lease = heldSince(1_000);
-  lease.void();
+  lease.reset();
   expect(lease.provenAt).toBeUndefined();
 });
 
 test("a heartbeat from before the lease was voided proves nothing any more", () => {
   const lease = new Lease(LEASE_MS);
-  const before = lease.sent(1_000);
-  lease.void();
-  lease.cameBack(before);
+  const before = lease.send(1_000);
+  lease.reset();
+  lease.prove(before);
   expect(lease.provenAt).toBeUndefined();
 });
 
 test("a heartbeat from after the lease was voided proves it anew", () => {
   const lease = heldSince(1_000);
-  lease.void();
-  lease.cameBack(lease.sent(1_050));
+  lease.reset();
+  lease.prove(lease.send(1_050));
   expect(lease.provenAt).toBe(1_050);
 });
 
 test("a restart voids the lease, and heartbeats from before it prove nothing", () => {
   const lease = heldSince(1_000);
-  const before = lease.sent(1_010);
+  const before = lease.send(1_010);
   lease.restart();
-  lease.cameBack(before);
+  lease.prove(before);
   expect(lease.provenAt).toBeUndefined();
 });
 
 test("numbers are not used again after a restart", () => {
   const lease = new Lease(LEASE_MS);
-  const before = lease.sent(1_000);
+  const before = lease.send(1_000);
   lease.restart();
-  expect(lease.sent(1_010)).toBeGreaterThan(before);
+  expect(lease.send(1_010)).toBeGreaterThan(before);
 });
 
 test("it is mute when an acknowledged heartbeat has been away for a lease", () => {
   const lease = new Lease(LEASE_MS);
-  lease.acknowledged(lease.sent(1_000), 1_100);
-  expect(lease.isMute(1_399)).toBe(false);
-  expect(lease.isMute(1_400)).toBe(true);
+  lease.acknowledge(lease.send(1_000), 1_100);
+  expect(lease.isSilent(1_399)).toBe(false);
+  expect(lease.isSilent(1_400)).toBe(true);
 });
 
 test("it is not mute while Redis has not acknowledged anything: then it is Redis that does not answer", () => {
   const lease = new Lease(LEASE_MS);
-  lease.sent(1_000);
-  expect(lease.isMute(99_000)).toBe(false);
+  lease.send(1_000);
+  expect(lease.isSilent(99_000)).toBe(false);
 });
 
 test("it is not mute when the heartbeat came back, or failed, or a later one came back", () => {
   const lease = new Lease(LEASE_MS);
-  const numbers = [1_000, 1_001, 1_002].map((now) => lease.sent(now)) as [number, number, number];
-  for (const number of numbers) lease.acknowledged(number, 1_003);
-  lease.cameBack(numbers[1]);
-  lease.failed(numbers[2]);
-  expect(lease.isMute(99_000)).toBe(false);
+  const numbers = [1_000, 1_001, 1_002].map((now) => lease.send(now)) as [number, number, number];
+  for (const number of numbers) lease.acknowledge(number, 1_003);
+  lease.prove(numbers[1]);
+  lease.drop(numbers[2]);
+  expect(lease.isSilent(99_000)).toBe(false);
 });
 
 test("a voided lease may still be mute, a restarted one is not", () => {
   const lease = new Lease(LEASE_MS);
-  lease.acknowledged(lease.sent(1_000), 1_000);
-  lease.void();
-  expect(lease.isMute(2_000)).toBe(true);
+  lease.acknowledge(lease.send(1_000), 1_000);
+  lease.reset();
+  expect(lease.isSilent(2_000)).toBe(true);
   lease.restart();
-  expect(lease.isMute(2_000)).toBe(false);
+  expect(lease.isSilent(2_000)).toBe(false);
 });
 
 test.each([
-  ["acknowledged", (lease: Lease, number: number) => lease.acknowledged(number, 1_001)],
-  ["failed", (lease: Lease, number: number) => lease.failed(number)],
-  ["back", (lease: Lease, number: number) => lease.cameBack(number)],
+  ["acknowledged", (lease: Lease, number: number) => lease.acknowledge(number, 1_001)],
+  ["failed", (lease: Lease, number: number) => lease.drop(number)],
+  ["back", (lease: Lease, number: number) => lease.prove(number)],
   ["of an earlier subscription", (lease: Lease) => lease.restart()],
 ])("a heartbeat is on its way until it is %s", (_, end) => {
   const lease = new Lease(LEASE_MS);
   expect(lease.isSending).toBe(false);
-  const number = lease.sent(1_000);
+  const number = lease.send(1_000);
   expect(lease.isSending).toBe(true);
   end(lease, number);
   expect(lease.isSending).toBe(false);

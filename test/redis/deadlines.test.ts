@@ -4,6 +4,12 @@ import { SessionStoreError } from "../../lib/reporting/errors.ts";
 
 const never = () => new Promise<never>(() => {});
 
+/** Advances the faked clock, then lets immediates run. */
+async function advance(ms: number) {
+  await vi.advanceTimersByTimeAsync(ms);
+  await new Promise(setImmediate);
+}
+
 /** How a promise has ended by now. */
 function watch(promise: Promise<unknown>) {
   const seen: { state: "pending" | "resolved" | "rejected"; value: unknown } = {
@@ -18,7 +24,7 @@ function watch(promise: Promise<unknown>) {
 }
 
 describe("on a clock in the test's hand", () => {
-  beforeEach(() => void vi.useFakeTimers());
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }));
   afterEach(() => void vi.useRealTimers());
 
   test("a result is passed on", async () => {
@@ -45,9 +51,9 @@ describe("on a clock in the test's hand", () => {
 
   test("work that takes longer than the limit is an error that names it", async () => {
     const seen = watch(new Deadlines(100).run("get sess:a", never));
-    await vi.advanceTimersByTimeAsync(99);
+    await advance(99);
     expect(seen.state).toBe("pending");
-    await vi.advanceTimersByTimeAsync(1);
+    await advance(1);
     expect(seen.value).toBeInstanceOf(SessionStoreError);
     expect(seen.value).toMatchObject({
       code: "ERR_SESSION_TIMEOUT",
@@ -58,49 +64,57 @@ describe("on a clock in the test's hand", () => {
   test("a result in the last moment is passed on", async () => {
     const work = () => new Promise((resolve) => setTimeout(resolve, 99, "late"));
     const seen = watch(new Deadlines(100).run("get a", work));
-    await vi.advanceTimersByTimeAsync(200);
+    await advance(200);
     expect(seen).toEqual({ state: "resolved", value: "late" });
   });
 
   test("what comes after the deadline changes nothing", async () => {
     const work = () => new Promise((_, reject) => setTimeout(reject, 150, new Error("late")));
     const seen = watch(new Deadlines(100).run("get a", work));
-    await vi.advanceTimersByTimeAsync(200);
+    await advance(200);
     expect(seen.value).toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
   });
 
   test("each operation has the whole limit from its own beginning", async () => {
     const deadlines = new Deadlines(100);
     const seen = [watch(deadlines.run("first", never))];
-    await vi.advanceTimersByTimeAsync(30);
+    await advance(30);
     seen.push(watch(deadlines.run("second", never)));
-    await vi.advanceTimersByTimeAsync(30);
+    await advance(30);
     seen.push(watch(deadlines.run("third", never)));
     const states = () => seen.map(({ state }) => state);
-    await vi.advanceTimersByTimeAsync(40);
+    await advance(40);
     expect(states()).toEqual(["rejected", "pending", "pending"]);
-    await vi.advanceTimersByTimeAsync(30);
+    await advance(30);
     expect(states()).toEqual(["rejected", "rejected", "pending"]);
-    await vi.advanceTimersByTimeAsync(30);
+    await advance(30);
     expect(states()).toEqual(["rejected", "rejected", "rejected"]);
   });
 
   test("an operation that begins when all others have ended has a deadline, too", async () => {
     const deadlines = new Deadlines(100);
     await deadlines.run("first", () => Promise.resolve());
-    await vi.advanceTimersByTimeAsync(1_000);
+    await advance(1_000);
     const seen = watch(deadlines.run("second", never));
-    await vi.advanceTimersByTimeAsync(100);
+    await advance(100);
     expect(seen.state).toBe("rejected");
   });
 
-  test("one timer does for all", () => {
+  test("an operation that has ended leaves no timer", async () => {
     const deadlines = new Deadlines(100);
-    for (let i = 0; i < 10; i++) watch(deadlines.run("get a", never));
-    expect(vi.getTimerCount()).toBe(1);
+    await deadlines.run("get a", () => Promise.resolve());
+    await expect(deadlines.run("get a", () => Promise.reject(new Error("no")))).rejects.toThrow();
+    await expect(
+      deadlines.run("get a", () => {
+        throw new Error("no");
+      }),
+    ).rejects.toThrow();
+    watch(deadlines.run("get a", never));
+    await advance(100);
+    expect(vi.getTimerCount()).toBe(0);
   });
 
-  test("the work is told when its deadline has passed", async () => {
+  test("the work can see that its deadline has passed", async () => {
     let mine: Deadline | undefined;
     watch(
       new Deadlines(100).run("get a", (deadline) => {
@@ -108,9 +122,9 @@ describe("on a clock in the test's hand", () => {
         return never();
       }),
     );
-    await vi.advanceTimersByTimeAsync(99);
+    await advance(99);
     expect(mine?.passed).toBe(false);
-    await vi.advanceTimersByTimeAsync(1);
+    await advance(1);
     expect(mine?.passed).toBe(true);
   });
 
@@ -119,7 +133,7 @@ describe("on a clock in the test's hand", () => {
     await new Deadlines(100).run("get a", async (deadline) => {
       mine = deadline;
     });
-    await vi.advanceTimersByTimeAsync(1_000);
+    await advance(1_000);
     expect(mine?.passed).toBe(false);
   });
 
@@ -128,7 +142,7 @@ describe("on a clock in the test's hand", () => {
     const seen = [watch(deadlines.settled())];
     await deadlines.run("get a", () => Promise.resolve());
     seen.push(watch(deadlines.settled()));
-    await vi.advanceTimersByTimeAsync(0);
+    await advance(0);
     expect(seen.map(({ state }) => state)).toEqual(["resolved", "resolved"]);
   });
 
@@ -137,9 +151,9 @@ describe("on a clock in the test's hand", () => {
     watch(deadlines.run("first", () => new Promise((resolve) => setTimeout(resolve, 10))));
     watch(deadlines.run("second", () => new Promise((_, reject) => setTimeout(reject, 20, new Error("no")))));
     const seen = watch(deadlines.settled());
-    await vi.advanceTimersByTimeAsync(19);
+    await advance(19);
     expect(seen.state).toBe("pending");
-    await vi.advanceTimersByTimeAsync(1);
+    await advance(1);
     expect(seen.state).toBe("resolved");
   });
 
@@ -147,9 +161,9 @@ describe("on a clock in the test's hand", () => {
     const deadlines = new Deadlines(100);
     watch(deadlines.run("first", never));
     const seen = watch(deadlines.settled());
-    await vi.advanceTimersByTimeAsync(99);
+    await advance(99);
     expect(seen.state).toBe("pending");
-    await vi.advanceTimersByTimeAsync(1);
+    await advance(1);
     expect(seen.state).toBe("resolved");
   });
 
@@ -157,9 +171,9 @@ describe("on a clock in the test's hand", () => {
     const deadlines = new Deadlines(100);
     watch(deadlines.run("before", () => new Promise((resolve) => setTimeout(resolve, 50))));
     const seen = watch(deadlines.settled());
-    await vi.advanceTimersByTimeAsync(40);
+    await advance(40);
     watch(deadlines.run("after", never));
-    await vi.advanceTimersByTimeAsync(10);
+    await advance(10);
     expect(seen.state).toBe("resolved");
   });
 
@@ -169,9 +183,9 @@ describe("on a clock in the test's hand", () => {
     const early = watch(deadlines.settled());
     watch(deadlines.run("long", () => new Promise((resolve) => setTimeout(resolve, 20))));
     const late = watch(deadlines.settled());
-    await vi.advanceTimersByTimeAsync(10);
+    await advance(10);
     expect([early.state, late.state]).toEqual(["resolved", "pending"]);
-    await vi.advanceTimersByTimeAsync(10);
+    await advance(10);
     expect(late.state).toBe("resolved");
   });
 });

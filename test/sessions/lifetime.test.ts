@@ -1,5 +1,5 @@
 import type { SessionData } from "express-session";
-import { describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { alignExpires, lifetimeMs, touchWindowMs } from "../../lib/sessions/lifetime.ts";
 
 const NOW = 1_700_000_000_000;
@@ -112,7 +112,12 @@ describe("an expires in the past", () => {
 });
 
 describe("aligning expires with the key's end", () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["performance", "Date"], now: NOW }));
+  afterEach(() => void vi.useRealTimers());
+
   const end = NOW + 123;
+  /** A time of the wall clock, by performance.now(). */
+  const monotonic = (time: number) => time - Date.now() + performance.now();
 
   test.each([
     ["a string", new Date(NOW).toISOString(), new Date(end).toISOString()],
@@ -120,19 +125,19 @@ describe("aligning expires with the key's end", () => {
     ["a Date", new Date(NOW), new Date(end)],
   ])("keeps %s what it is", (_, expires, expected) => {
     const session = sessionOf(expires);
-    alignExpires(session, end);
+    alignExpires(session, monotonic(end));
     expect(session.cookie.expires).toEqual(expected);
   });
 
   test.each([[null], [undefined], [false]])("leaves an expires of %s alone", (expires) => {
     const session = sessionOf(expires);
-    alignExpires(session, end);
+    alignExpires(session, monotonic(end));
     expect(session).toEqual(sessionOf(expires));
   });
 
   test("does not change a Date that somebody else may hold", () => {
     const expires = new Date(NOW);
-    alignExpires(sessionOf(expires), end);
+    alignExpires(sessionOf(expires), monotonic(end));
     expect(expires.getTime()).toBe(NOW);
   });
 
@@ -146,7 +151,7 @@ describe("aligning expires with the key's end", () => {
     "passes over %j, which has no cookie",
     (session) => {
       const before = JSON.stringify(session);
-      alignExpires(session, end);
+      alignExpires(session, monotonic(end));
       expect(JSON.stringify(session)).toBe(before);
     },
   );
@@ -154,14 +159,14 @@ describe("aligning expires with the key's end", () => {
   test("leaves an expires alone when the end is later than a Date can tell", () => {
     for (const expires of [new Date(NOW).toISOString(), NOW, new Date(NOW)]) {
       const session = sessionOf(expires);
-      alignExpires(session, 8.64e15 + 1);
+      alignExpires(session, monotonic(8.64e15 + 1));
       expect(session.cookie.expires).toEqual(expires);
     }
   });
 
   test("changes nothing else of the cookie", () => {
     const session = { cookie: { expires: NOW, originalMaxAge: 7, path: "/" }, user: "u" };
-    alignExpires(session, end);
+    alignExpires(session, monotonic(end));
     expect(session).toEqual({ cookie: { expires: end, originalMaxAge: 7, path: "/" }, user: "u" });
   });
 });

@@ -1,0 +1,178 @@
+import { randomUUID } from "node:crypto";
+import { SessionStoreError } from "../reporting/errors.ts";
+import {
+  batchOn,
+  type CommandBatch,
+  keyPrefixOf,
+  type RedisStoreClient,
+  type RedisSubscriberSource,
+} from "./client.ts";
+import { type Deadline, Deadlines } from "./deadlines.ts";
+import { CommandExecutor } from "./executor.ts";
+import { ClientReadiness } from "./readiness.ts";
+import { DELETE } from "./scripts.ts";
+import type {
+  Batch,
+  HeartbeatResult,
+  Primary,
+  SubscriberConnection,
+  Topology,
+  TopologyOptions,
+} from "./topology.ts";
+
+/** What is used of a Sentinel client. */
+interface SentinelClient extends RedisStoreClient {
+  /** Undefined while the client is not connected. */
+  getMasterNode(): { readonly host: string; readonly port: number } | undefined;
+}
+
+/** What is used of a Sentinel client that subscribes. */
+interface SentinelSubscriber extends SubscriberConnection {
+  on(event: "error" | "end" | "topology-change", listener: (event?: unknown) => void): unknown;
+  emit(event: "error", error: Error): unknown;
+}
+
+/**
+ * The primary that the Sentinels name.
+ *
+ * - The subscriber must be connected to the node that the client writes to. A replica publishes what its primary publishes,
+ *   but not what it missed while disconnected, and a heartbeat does not show that. The subscriber follows the Sentinels by
+ *   itself, so the two may be connected to different nodes for a while.
+ * - A heartbeat includes a write. Only a primary executes it, and only one that has as many replicas as its
+ *   `min-replicas-to-write` demands: a primary that was cut off and replaced proves nothing.
+ */
+export class Sentinel implements Topology {
+  readonly fullPrefix: string;
+  readonly prefix: string;
+  readonly combinesKeys = true;
+  readonly needsConfirmation = true;
+  readonly #client: SentinelClient;
+  readonly #subscriber: RedisSubscriberSource;
+  readonly #readiness = new ClientReadiness();
+  readonly #heartbeats: Deadlines;
+  readonly #executor = new CommandExecutor(this);
+  /** A key that never exists, for heartbeats to delete. */
+  readonly #absentKey: string;
+  /** The primary of the last `discover`. */
+  #discovered: string | undefined;
+  #lastStart: Promise<void> = Promise.resolve();
+
+  constructor(client: RedisStoreClient, { prefix, subscriber, leaseMs }: TopologyOptions) {
+    this.#client = client as SentinelClient;
+    this.prefix = prefix;
+    this.fullPrefix = keyPrefixOf(client) + prefix;
+    this.#subscriber = subscriber;
+    this.#heartbeats = new Deadlines(leaseMs);
+    this.#absentKey = prefix + randomUUID();
+  }
+
+  async send(deadline: Deadline, { mode, build }: Batch): Promise<unknown[]> {
+    const isConnected = () => addressOf(this.#client) !== undefined;
+    if (!isConnected()) await this.#readiness.whenConnected(deadline, this.#client, isConnected);
+    await this.#turnToStart();
+    const batch = build(primaryBatchOn(this.#client, deadline));
+    return mode === "transaction" ? batch.exec() : batch.execAsPipeline();
+  }
+
+  async nodes(): Promise<readonly string[]> {
+    return [""];
+  }
+
+  /** True also for a client without a connection: it does not know another primary. */
+  get isUpToDate(): boolean {
+    return (addressOf(this.#client) ?? this.#discovered) === this.#discovered;
+  }
+
+  async discover(): Promise<readonly Primary[]> {
+    const id = addressOf(this.#client);
+    if (id === undefined) {
+      const message = "The primary is not known: the client is not connected to one";
+      throw new SessionStoreError("ERR_SUBSCRIPTION", message);
+    }
+    this.#discovered = id;
+    const primary: Primary = {
+      id,
+      createSubscriber: async () => sentinelSubscriberFrom(this.#subscriber),
+      isConnectedTo: (subscriber) => addressOf(subscriber) === id,
+      sendHeartbeat: (channel, payload) => this.#sendHeartbeat(id, channel, payload),
+    };
+    return [primary];
+  }
+
+  async #sendHeartbeat(id: string, channel: string, payload: string): Promise<HeartbeatResult> {
+    if (!this.isUpToDate) return "changed";
+    const call = { script: DELETE, keys: [this.#absentKey], args: [""] };
+    await this.#heartbeats.run("heartbeat", (deadline) =>
+      this.#executor.runScript(deadline, call, { channel, message: payload }),
+    );
+    return addressOf(this.#client) === id ? "proof" : "changed";
+  }
+
+  /**
+   * Starts one operation after another, although each continues while the next starts. A Sentinel client shares a connection
+   * among commands, but those that start in the same moment want one each, and some never get it.
+   */
+  async #turnToStart(): Promise<void> {
+    const previous = this.#lastStart;
+    let start = () => {};
+    this.#lastStart = new Promise((resolve) => {
+      start = resolve;
+    });
+    await previous;
+    // After two microtasks the operation has its connection, if there is one.
+    queueMicrotask(() => queueMicrotask(start));
+  }
+}
+
+/** All commands of a Sentinel client's batch are added through this. */
+interface SentinelBatch {
+  addCommand(isReadonly: boolean | undefined, args: unknown[], ...rest: unknown[]): unknown;
+}
+
+/**
+ * Starts a batch that only the primary executes, and only before its deadline.
+ *
+ * With `replicaPoolSize`, node-redis sends batches that only read to replicas, whose data may be older than an invalidation
+ * that has been received, and would then be cached. So no command is declared read-only.
+ *
+ * When a connection breaks, node-redis sends the pending commands again to the next primary, however long that takes. So the
+ * name of each command throws when it is read after the deadline.
+ */
+function primaryBatchOn(client: RedisStoreClient, deadline: Deadline): CommandBatch {
+  const batch = batchOn(client) as unknown as SentinelBatch;
+  const { addCommand } = batch;
+  batch.addCommand = (_isReadonly, args, ...rest) => {
+    const [name] = args;
+    const nameInTime = () => {
+      if (deadline.passed) throw new Error("It took too long to find the primary");
+      return name;
+    };
+    Object.defineProperty(args, 0, { get: nameInTime });
+    return addCommand.call(batch, false, args, ...rest);
+  };
+  return batch as unknown as CommandBatch;
+}
+
+/**
+ * A Sentinel client for subscribing. Its options cannot be overridden: it does not expose them, and credentials would be lost.
+ *
+ * It continues with the next primary by itself and subscribes there, but messages published in between are lost. So every
+ * change of the primary after the first connection is an error.
+ */
+function sentinelSubscriberFrom(source: RedisSubscriberSource): SubscriberConnection {
+  const client = typeof source === "function" ? source() : source.duplicate();
+  const subscriber = client as SentinelSubscriber;
+  let hasPrimary = false;
+  subscriber.on("topology-change", (event) => {
+    if ((event as { type?: string }).type !== "MASTER_CHANGE") return;
+    if (hasPrimary) subscriber.emit("error", new Error("The primary changed"));
+    hasPrimary = true;
+  });
+  return subscriber;
+}
+
+/** The address of the primary that a Sentinel client is connected to; undefined for any other client. */
+function addressOf(client: object): string | undefined {
+  const node = (client as Partial<SentinelClient>).getMasterNode?.();
+  return node && `${node.host}:${node.port}`;
+}

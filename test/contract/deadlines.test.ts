@@ -1,0 +1,34 @@
+import { expect, test } from "vitest";
+import { newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+
+const TIMEOUT_MS = 200;
+
+/** Occupies the event loop, so that nothing else runs. */
+function block(ms: number): void {
+  const start = performance.now();
+  while (performance.now() - start < ms);
+}
+
+test("replies that arrived while the event loop was blocked for longer than commandTimeoutMs are read first", async () => {
+  const space = newSpace();
+  const { store, data } = await startNode(space, { store: { commandTimeoutMs: TIMEOUT_MS } });
+  await store.set("s", sessionOf({ v: 1 }));
+  store.evictFromCache("s");
+  data.hold("toClient");
+  const executed = data.seen("toClient", '"v":1');
+  const reading = store.get("s");
+  await executed;
+  // The proxy, in this process, sends on before the loop is blocked: from then on the reply is in the kernel.
+  data.release("toClient");
+  block(2 * TIMEOUT_MS);
+  expect(valuesOf(await reading)).toEqual({ v: 1 });
+});
+
+test("a reply that does not arrive is an error even so", async () => {
+  const { store, data } = await startNode(newSpace(), { store: { commandTimeoutMs: TIMEOUT_MS } });
+  data.hold("toClient");
+  const reading = store.get("s");
+  block(2 * TIMEOUT_MS);
+  await expect(reading).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
+  data.release("toClient");
+});

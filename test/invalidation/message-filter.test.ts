@@ -1,0 +1,99 @@
+import { describe, expect, test } from "vitest";
+import { MessageFilter } from "../../lib/invalidation/message-filter.ts";
+import type { ClusterMessage } from "../../lib/invalidation/messages.ts";
+
+const OWN = "b0c6f9a2-0000-4000-8000-000000000001";
+const OTHER = "b0c6f9a2-0000-4000-8000-000000000002";
+
+function message(instanceId: string, sequence: number): ClusterMessage {
+  const base = { instanceId, sequence, nodeId: "same label", prefix: "sess:", sentAt: 0 };
+  return { type: "SessionInvalidated", sids: ["a"], ...base };
+}
+
+test("sequence numbers begin at 1 and are never given twice", () => {
+  const filter = new MessageFilter(OWN);
+  expect([
+    filter.begin({ passed: false }),
+    filter.begin({ passed: false }),
+    filter.begin({ passed: false }),
+  ]).toEqual([1, 2, 3]);
+});
+
+describe("own messages", () => {
+  test("are those with the store's id, while the write is under way and after it has succeeded", () => {
+    const filter = new MessageFilter(OWN);
+    const sequence = filter.begin({ passed: false });
+    expect(filter.originOf(message(OWN, sequence), false)).toBe("own");
+    expect(filter.originOf(message(OWN, sequence), false)).toBe("own");
+  });
+
+  test("of a write with an unknown outcome are news", () => {
+    const filter = new MessageFilter(OWN);
+    const [first, second] = [filter.begin({ passed: false }), filter.begin({ passed: false })];
+    filter.end(first, false);
+    expect(filter.originOf(message(OWN, first), false)).toBe("new");
+    expect(filter.originOf(message(OWN, second), false)).toBe("own");
+  });
+
+  test("of a write whose caller has got its timeout are news, until it turns out to have succeeded", () => {
+    const filter = new MessageFilter(OWN);
+    const deadline = { passed: false };
+    const sequence = filter.begin(deadline);
+    expect(filter.originOf(message(OWN, sequence), false)).toBe("own");
+    deadline.passed = true;
+    expect(filter.originOf(message(OWN, sequence), false)).toBe("new");
+    filter.end(sequence, true);
+    expect(filter.originOf(message(OWN, sequence), false)).toBe("own");
+  });
+
+  test("are not told by the label", () => {
+    const filter = new MessageFilter(OWN);
+    const sequence = filter.begin({ passed: false });
+    expect(filter.originOf(message(OTHER, sequence), false)).toBe("new");
+  });
+
+  test("of failed writes are remembered up to a bound, the newest first", () => {
+    const filter = new MessageFilter(OWN);
+    const sequences = Array.from({ length: 1_001 }, () => filter.begin({ passed: false }));
+    for (const sequence of sequences) filter.end(sequence, false);
+    expect(filter.originOf(message(OWN, 1), false)).toBe("own");
+    expect(filter.originOf(message(OWN, 2), false)).toBe("new");
+    expect(filter.originOf(message(OWN, 1_001), false)).toBe("new");
+  });
+});
+
+describe("copies", () => {
+  test("are recognized where several primaries deliver messages", () => {
+    const filter = new MessageFilter(OWN);
+    const origins = [1, 2, 1, 2, 1].map((sequence) => filter.originOf(message(OTHER, sequence), true));
+    expect(origins).toEqual(["new", "new", "copy", "copy", "copy"]);
+  });
+
+  test("do not exist where one primary delivers them", () => {
+    const filter = new MessageFilter(OWN);
+    const origins = [1, 1].map((sequence) => filter.originOf(message(OTHER, sequence), false));
+    expect(origins).toEqual(["new", "new"]);
+  });
+
+  test("of an own write with an unknown outcome are copies, too", () => {
+    const filter = new MessageFilter(OWN);
+    const sequence = filter.begin({ passed: false });
+    filter.end(sequence, false);
+    const origins = [1, 2].map(() => filter.originOf(message(OWN, sequence), true));
+    expect(origins).toEqual(["new", "copy"]);
+  });
+
+  test("are told by sender and number together", () => {
+    const filter = new MessageFilter(OWN);
+    filter.originOf(message(OTHER, 1), true);
+    expect(filter.originOf(message(`${OTHER} `, 1), true)).toBe("new");
+    expect(filter.originOf(message(OTHER, 11), true)).toBe("new");
+  });
+
+  test("are remembered up to a bound: one of an older message counts as new", () => {
+    const filter = new MessageFilter(OWN);
+    for (let sequence = 1; sequence <= 1_001; sequence++) filter.originOf(message(OTHER, sequence), true);
+    expect(filter.originOf(message(OTHER, 1_001), true)).toBe("copy");
+    expect(filter.originOf(message(OTHER, 1), true)).toBe("new");
+  });
+});
