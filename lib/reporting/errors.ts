@@ -61,4 +61,4 @@ export function aclHint(reason: string, permissions: () => string): string {
 }
 
 /** Redis 6 and 7.0 word a denial inside a script differently. */
-const DENIED = /NOPERM|ACL failure|can't run this command|can't access at least one/;
+const DENIED = /NOPERM|ACL failure|can't (run this command|access at least one|publish to the channel)/;
