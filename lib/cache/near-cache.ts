@@ -159,13 +159,13 @@ export class NearCache<V extends Cacheable> {
 
   /** Forgets a session, and voids all replies under way. @returns whether it was held */
   forget(sid: string): boolean {
-    this.#fence.void(sid);
+    this.#fence.revoke(sid);
     return this.#cache.delete(sid);
   }
 
   /** Forgets everything, and voids all replies under way. */
   forgetAll(): void {
-    this.#fence.voidAll();
+    this.#fence.revokeAll();
     this.#cache.clear();
   }
 

@@ -2,30 +2,30 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FillFence } from "../../lib/cache/fill-fence.ts";
 
-test("a token is valid while nothing is heard", () => {
+test("a token is valid while nothing is revoked", () => {
   const fence = new FillFence();
   const token = fence.take("a");
   expect(fence.isValid(token)).toBe(true);
 });
 
-test("a token is voided with its session", () => {
+test("a token is revoked with its session", () => {
   const fence = new FillFence();
   const token = fence.take("a");
-  fence.void("a");
+  fence.revoke("a");
   expect(fence.isValid(token)).toBe(false);
 });
 
-test("a token is voided with all sessions", () => {
+test("a token is revoked with all sessions", () => {
   const fence = new FillFence();
   const token = fence.take("a");
-  fence.voidAll();
+  fence.revokeAll();
   expect(fence.isValid(token)).toBe(false);
 });
 
-test("a token taken after the voiding is valid", () => {
+test("a token taken after a revocation is valid", () => {
   const fence = new FillFence();
-  fence.void("a");
-  fence.voidAll();
+  fence.revoke("a");
+  fence.revokeAll();
   expect(fence.isValid(fence.take("a"))).toBe(true);
 });
 
@@ -43,35 +43,35 @@ test.each([
 ])("of 10,000 other sessions, %s, hardly any loses its token", (_, name) => {
   const fence = new FillFence();
   const others = Array.from({ length: 10_000 }, (_, i) => fence.take(name(i + 1)));
-  fence.void(name(0));
-  const voided = others.filter((token) => !fence.isValid(token)).length;
-  expect(voided).toBeLessThan(20);
+  fence.revoke(name(0));
+  const revoked = others.filter((token) => !fence.isValid(token)).length;
+  expect(revoked).toBeLessThan(20);
 });
 
-test("no token is ever valid after its own session was voided, and none invalid with nothing voided since", () => {
+test("no token is valid after its own session was revoked, and none is invalid if nothing was revoked since", () => {
   const sid = fc.oneof(fc.constantFrom("a", "b", ""), fc.string(), fc.uuid());
-  const command = fc.record({ do: fc.constantFrom("take", "take", "void", "voidAll"), sid });
+  const command = fc.record({ do: fc.constantFrom("take", "take", "revoke", "revokeAll"), sid });
   const holds = fc.property(fc.array(command, { maxLength: 200 }), (commands) => {
     const fence = new FillFence();
     let taken: {
       token: ReturnType<FillFence["take"]>;
       sid: string;
-      isVoid: boolean;
+      isRevoked: boolean;
       isUntouched: boolean;
     }[] = [];
     for (const { do: what, sid } of commands) {
-      if (what === "take") taken.push({ token: fence.take(sid), sid, isVoid: false, isUntouched: true });
-      else if (what === "void") fence.void(sid);
-      else fence.voidAll();
+      if (what === "take") taken.push({ token: fence.take(sid), sid, isRevoked: false, isUntouched: true });
+      else if (what === "revoke") fence.revoke(sid);
+      else fence.revokeAll();
       if (what !== "take") {
         taken = taken.map((each) => ({
           ...each,
-          isVoid: each.isVoid || what === "voidAll" || each.sid === sid,
+          isRevoked: each.isRevoked || what === "revokeAll" || each.sid === sid,
           isUntouched: false,
         }));
       }
-      for (const { token, isVoid, isUntouched } of taken) {
-        if (isVoid) expect(fence.isValid(token)).toBe(false);
+      for (const { token, isRevoked, isUntouched } of taken) {
+        if (isRevoked) expect(fence.isValid(token)).toBe(false);
         if (isUntouched) expect(fence.isValid(token)).toBe(true);
       }
     }
