@@ -23,6 +23,8 @@ export interface PendingWrite {
   isPositioned: boolean;
   /** A read of the session was answered meanwhile. */
   isOvertaken: boolean;
+  /** Called as soon as Redis is known to have executed it, or its outcome is known. */
+  readonly onExecuted: (() => void)[];
 }
 
 /** A change of nothing but a session's expiry that is under way. */
@@ -129,6 +131,13 @@ export class NearCache<V extends Cacheable> {
     return session;
   }
 
+  /** Resolves when a read sees all writes of a session that were called so far; undefined if it does at once. */
+  whenWritten(sid: string): Promise<void> | undefined {
+    const write = this.#writes.get(sid);
+    if (write === undefined || write.isPositioned) return undefined;
+    return new Promise((resolve) => write.onExecuted.push(resolve));
+  }
+
   /**
    * Begins a write of one or several sessions: from here on nothing older is served. The caller must pass it to `endWrite`.
    *
@@ -139,7 +148,8 @@ export class NearCache<V extends Cacheable> {
     const [sid = ""] = sids;
     for (const each of sids) this.invalidate(each);
     const token = this.#tokenIfUsable(sid);
-    const write: PendingWrite = { sids, sequence: undefined, token, isPositioned: false, isOvertaken: false };
+    const state = { sequence: undefined, isPositioned: false, isOvertaken: false, onExecuted: [] };
+    const write: PendingWrite = { sids, token, ...state };
     for (const each of sids) this.#writes.set(each, write);
     return write;
   }
@@ -154,6 +164,7 @@ export class NearCache<V extends Cacheable> {
    */
   endWrite(write: PendingWrite, value?: V): void {
     const { sids, token, isPositioned, isOvertaken } = write;
+    for (const resolve of write.onExecuted.splice(0)) resolve();
     const [sid = ""] = sids;
     const isNewest = this.#writes.get(sid) === write;
     const isCurrent =
@@ -211,6 +222,7 @@ export class NearCache<V extends Cacheable> {
     this.invalidate(sid);
     if (!isPending) return;
     write.isPositioned = true;
+    for (const resolve of write.onExecuted.splice(0)) resolve();
     const { token } = write;
     write.token = token !== undefined && this.#fence.isSameEpoch(token) ? this.#fence.take(sid) : undefined;
   }

@@ -1,13 +1,5 @@
 import type { Deadline, Deadlines } from "../redis/deadlines.ts";
 
-/** The place of one operation in the queues of its sessions. Neither promise rejects. */
-interface Turn {
-  /** Its caller has the outcome, or its timeout. */
-  readonly answered: Promise<unknown>;
-  /** Nothing of it is under way any more. */
-  readonly settled: Promise<unknown>;
-}
-
 /**
  * Runs the writes, touches and deletions of one session in the order of their calls, whatever the client: a pool has several
  * connections, a reconnect lets later commands overtake earlier ones, and an unknown script is sent twice.
@@ -17,8 +9,8 @@ interface Turn {
  */
 export class SessionQueue {
   readonly #deadlines: Deadlines;
-  /** The newest operation of each session. */
-  readonly #turns = new Map<string, Turn>();
+  /** For each session, when its newest operation has settled; it never rejects. */
+  readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(deadlines: Deadlines) {
     this.#deadlines = deadlines;
@@ -29,14 +21,9 @@ export class SessionQueue {
     return this.#turns.has(sid);
   }
 
-  /** Resolves when all operations of a session called so far have been answered; undefined if there are none. */
-  answered(sid: string): Promise<unknown> | undefined {
-    return this.#turns.get(sid)?.answered;
-  }
-
   /** Resolves when all operations called so far, of all sessions, have settled. */
   settled(): Promise<unknown> {
-    return Promise.all([...new Set(this.#turns.values())].map(({ settled }) => settled));
+    return Promise.all(new Set(this.#turns.values()));
   }
 
   /**
@@ -51,21 +38,21 @@ export class SessionQueue {
       settled = result.then(ignore, ignore);
       return result;
     });
-    const turn: Turn = { answered: answer.then(ignore, ignore), settled };
-    for (const sid of sids) this.#turns.set(sid, turn);
+    for (const sid of sids) this.#turns.set(sid, settled);
     settled.then(() => {
-      for (const sid of sids) if (this.#turns.get(sid) === turn) this.#turns.delete(sid);
+      for (const sid of sids) if (this.#turns.get(sid) === settled) this.#turns.delete(sid);
     });
     return answer;
   }
 
   #settledOf(sids: readonly string[]): Promise<unknown> | undefined {
-    const turns = new Set<Turn>();
+    if (sids.length === 1) return this.#turns.get(sids[0] as string);
+    const turns = new Set<Promise<unknown>>();
     for (const sid of sids) {
       const turn = this.#turns.get(sid);
       if (turn !== undefined) turns.add(turn);
     }
-    return turns.size === 0 ? undefined : Promise.all([...turns].map(({ settled }) => settled));
+    return turns.size === 0 ? undefined : Promise.all(turns);
   }
 }
 

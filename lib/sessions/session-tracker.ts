@@ -86,11 +86,10 @@ export class SessionTracker {
 
   async #loadFromRedis(sid: string): Promise<SessionData | null> {
     checkSid(sid);
-    const earlier = this.#operations.queue.answered(sid);
-    if (earlier !== undefined) {
-      // Within one deadline: what this process has been told to write before is what it reads.
+    const written = this.#operations.cache.whenWritten(sid);
+    if (written !== undefined) {
       return this.#operations.call("get", sid, async () => {
-        await earlier;
+        await written;
         const stored = this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid));
         return stored === undefined ? null : this.#note(sid, await stored.copy(), stored);
       });
@@ -137,8 +136,8 @@ export class SessionTracker {
     const text = stringify(serializer, operations.keyOf(sid), session);
     const save: Save = { sid, session, text, lifetime, indexValue };
     const isBusy = operations.queue.isBusy(sid);
-    const known = this.#storedState(sid, session);
-    if (!isBusy && known !== undefined && this.#isUnchanged(known, text) === true) {
+    const known = isBusy ? undefined : this.#storedState(sid, session);
+    if (known !== undefined && this.#options.serializer === JSON && this.#isUnchanged(known, text) === true) {
       return this.#extend(sid, session, lifetime);
     }
     const isNegligible = !isBusy && this.#isNegligible(save);

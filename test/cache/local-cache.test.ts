@@ -196,6 +196,31 @@ describe("time to live", () => {
     expect([cache.get("a", 29), cache.get("a", 30)]).toEqual(["A", undefined]);
   });
 
+  test("a value is not stored if its time ended before the last clear", () => {
+    const { cache, time } = cacheOf({ ttlMs: 30 }, 500);
+    cache.clear();
+    cache.set("a", "A", 0, 10, 480);
+    expect([cache.get("a"), cache.size]).toEqual([undefined, 0]);
+    time.now = 1_000_000;
+    expect(cache.get("a")).toBeUndefined();
+  });
+
+  test("a time that lies behind, given by the caller, ends its own entry only", () => {
+    const { cache, time } = cacheOf({ ttlMs: 30 }, 500);
+    cache.set("a", "A", 0, 30, 520);
+    cache.set("b", "B", 0, 30, 510);
+    time.now = 540;
+    expect(keysOf(cache)).toEqual(["a"]);
+  });
+
+  test("a miss does not read the clock", () => {
+    let reads = 0;
+    const cache = new LocalCache<string>({ clock: () => ++reads });
+    const before = reads;
+    cache.get("absent");
+    expect(reads).toBe(before);
+  });
+
   test("without a clock of one's own, the process's is used", () => {
     const cache = new LocalCache<string>();
     cache.set("a", "A");
@@ -264,6 +289,17 @@ describe("who goes when it is full", () => {
     for (let i = 0; i < 100; i++) cache.set(`new${i}`, i);
     expect([keysOf(cache).length, cache.size, cache.stats.evictions]).toEqual([200, 200, 0]);
     expect(keysOf(cache)).not.toContain("expired99");
+  });
+
+  test("all expired entries before any live one, whatever their times to live", () => {
+    const { cache, time } = cacheOf<number>({ maxSize: 200 });
+    for (let i = 0; i < 200; i++) cache.set(`old${i}`, i, 0, 1 + ((i * 77) % 200));
+    time.now = 100;
+    for (let i = 0; i < 100; i++) cache.set(`new${i}`, i);
+    expect([keysOf(cache).length, cache.stats.evictions]).toEqual([200, 0]);
+    for (let i = 0; i < 200; i++) expect(cache.peek(`old${i}`)).toBe((i * 77) % 200 >= 100 ? i : undefined);
+    cache.set("one more", 0);
+    expect(cache.stats.evictions).toBe(1);
   });
 
   test("a live entry again, once no expired one is left", () => {

@@ -97,7 +97,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "clears and flushes do not void tokens",
-    edits: [{ file: "cache/near-cache.ts", from: "    this.#fence.voidAll();\n", to: "" }],
+    edits: [{ file: "cache/near-cache.ts", from: "    this.#fence.revokeAll();\n", to: "" }],
   },
   {
     name: "a read under way is joined, whatever has been heard since",
