@@ -48,7 +48,11 @@ export class Cluster implements Topology {
   #discovered: ClusterView = { epoch: -1, primaries: "" };
   #heartbeats = 0;
 
-  constructor(client: RedisStoreClient, options: TopologyOptions, routes = new ClusterRoutes(client)) {
+  constructor(
+    client: RedisStoreClient,
+    options: TopologyOptions,
+    routes: ClusterRoutes = new ClusterRoutes(client),
+  ) {
     this.fullPrefix = keyPrefixOf(client) + options.prefix;
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;

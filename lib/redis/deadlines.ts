@@ -27,32 +27,48 @@ export class Deadlines {
   run<T>(what: string, work: (deadline: Deadline) => Promise<T>): Promise<T> {
     const operation = new Promise<T>((resolve, reject) => {
       const deadline = { passed: false };
+      let immediate: NodeJS.Immediate | undefined;
+      const end = () => {
+        clearTimeout(timer);
+        clearImmediate(immediate);
+        this.#operations.delete(operation);
+      };
       const expire = () => {
         deadline.passed = true;
+        end();
         reject(new SessionStoreError("ERR_SESSION_TIMEOUT", `${what}: no answer in ${this.#limitMs} ms`));
       };
-      // What throws at once rejects, too, and leaves no timer.
-      const result = work(deadline);
-      let immediate: NodeJS.Immediate | undefined;
       // After the event loop was blocked, timers run before sockets are read; the reply may be there. Immediates run after.
       const onTimer = () => {
         immediate = setImmediate(expire);
       };
       const timer = setTimeout(onTimer, this.#limitMs).unref();
-      const clear = () => {
-        clearTimeout(timer);
-        clearImmediate(immediate);
-      };
-      result.then(resolve, reject).then(clear);
+      attempt(work, deadline).then(
+        (result) => {
+          end();
+          resolve(result);
+        },
+        (error: unknown) => {
+          end();
+          reject(error);
+        },
+      );
     });
     this.#operations.add(operation);
-    const remove = () => this.#operations.delete(operation);
-    operation.then(remove, remove);
     return operation;
   }
 
   /** Resolves when all operations that are running now have settled: after the limit at the latest. */
   async settled(): Promise<void> {
     await Promise.allSettled(this.#operations);
+  }
+}
+
+/** Turns what `work` throws into a rejection. */
+function attempt<T>(work: (deadline: Deadline) => Promise<T>, deadline: Deadline): Promise<T> {
+  try {
+    return work(deadline);
+  } catch (error) {
+    return Promise.reject(error);
   }
 }
