@@ -1,6 +1,6 @@
 import type { Deadline } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
-import { ADD_TO_INDEX, LIST_INDEX } from "./scripts.ts";
+import { LIST_INDEX, NOTE_IN_INDEX } from "./scripts.ts";
 import type { Topology } from "./topology.ts";
 
 /** How a write changes the index: afterwards the session is found by `to`, and no longer by `from`. */
@@ -45,7 +45,7 @@ export class IndexCommands {
   /** Adds a session that exists, or is about to be written. */
   async note(deadline: Deadline, { sid, ttlMs, value }: IndexEntry): Promise<void> {
     const args = [sid, ttlArgument(ttlMs)];
-    await this.#executor.runScript(deadline, { script: ADD_TO_INDEX, keys: this.keysFor(value), args });
+    await this.#executor.runScript(deadline, { script: NOTE_IN_INDEX, keys: this.keysFor(value), args });
   }
 
   /** The ids of the sessions noted for a value, newest first; some of them may not exist. */

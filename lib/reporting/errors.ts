@@ -51,4 +51,4 @@ export function rightsFor(reason: string, rights: () => string): string {
 }
 
 /** In a script Redis 6 and 7.0 say it in other words. */
-const REFUSALS = /NOPERM|ACL failure|can't run this command|can't access at least one/;
+const REFUSALS = /NOPERM|ACL failure|can't (run this command|access at least one|publish to the channel)/;

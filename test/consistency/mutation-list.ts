@@ -115,7 +115,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/scripts.ts",
-        from: "if isEarlier then publish() end\n",
+        from: `if isEarlier then \${PUBLISH} end\n`,
         to: "",
       },
     ],
