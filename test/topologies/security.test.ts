@@ -209,7 +209,7 @@ test("without +ping health() says that Redis does not answer, and nothing else s
   expect(await store.health()).toMatchObject({ redis: false, subscribed: true, cacheSize: 1 });
 });
 
-test("merging without +publish writes nothing either: the script's message comes before its write", async () => {
+test("merging without +publish writes nothing either: the script checks the permission before its write", async () => {
   const space = newSpace();
   const user = await newUser([...RULE, ...placesOf(space)]);
   const { store } = await openWith(user, space, { onConflict: "merge" });
