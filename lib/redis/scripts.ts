@@ -118,10 +118,10 @@ return {1}`,
 );
 
 /**
- * Changes when a session expires, and publishes the message only if it expires earlier than before: copies in other processes
- * expire no later than the key did, and only Redis knows when that is.
+ * Changes when a session expires. Publishes the message if it expires earlier than before, since copies in other processes
+ * expire no later than the key did, and only Redis knows when that is; or if told to.
  *
- * Input: SESSION_INPUT, with a ttl.
+ * Input: SESSION_INPUT, with a ttl; ARGV[6] 1 to publish in any case.
  * Output: "later", "earlier", or "none" if there is no session.
  */
 export const TOUCH: Script = script(
@@ -130,10 +130,11 @@ export const TOUCH: Script = script(
 local oldTtlMs = redis.call("PTTL", sessionKey)
 if oldTtlMs == -2 then return "none" end
 local isEarlier = oldTtlMs == -1 or oldTtlMs > tonumber(ttlMs)
-if isEarlier then ${CHECK_PUBLISH} end
+local isPublished = isEarlier or ARGV[6] == "1"
+if isPublished then ${CHECK_PUBLISH} end
 if isAdded then ${ADD_TO_INDEX} end
 redis.call("PEXPIRE", sessionKey, ttlMs)
-if isEarlier then ${PUBLISH} end
+if isPublished then ${PUBLISH} end
 ${REMOVE_FROM_INDEX}
 return isEarlier and "earlier" or "later"`,
 );

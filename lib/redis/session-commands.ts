@@ -39,6 +39,13 @@ export interface SessionSave extends SessionWrite {
   readonly mustExist: boolean;
 }
 
+/** What `touch` changes. */
+export interface SessionTouch extends SessionWrite {
+  readonly ttlMs: number;
+  /** Whether other processes could not expect it: it gives the session another lifetime than it had. */
+  readonly isNews: boolean;
+}
+
 /** What `replace` writes, and over which value. */
 export interface SessionReplacement extends SessionWrite {
   readonly text: string;
@@ -153,13 +160,14 @@ export class SessionCommands {
     return Number(written) === 1 ? { written: true } : { written: false, current: textOf(current) };
   }
 
-  /** Changes when a session expires. Publishes the announcement if, and only if, the result is "earlier". */
+  /** Changes when a session expires. Publishes the announcement if the result is "earlier", or if `isNews` and it exists. */
   async touch(
     deadline: Deadline,
-    touch: SessionWrite & { readonly ttlMs: number },
+    touch: SessionTouch,
     announcement: Announcement | undefined,
   ): Promise<ExpiryChange> {
-    return String(await this.#runOnSession(deadline, TOUCH, touch, [], announcement)) as ExpiryChange;
+    const args = [touch.isNews ? "1" : "0"];
+    return String(await this.#runOnSession(deadline, TOUCH, touch, args, announcement)) as ExpiryChange;
   }
 
   /**

@@ -11,7 +11,7 @@ import {
   SessionCommands,
   type SessionDeletion,
   type SessionSave,
-  type SessionWrite,
+  type SessionTouch,
   type SidsPage,
 } from "../redis/session-commands.ts";
 import type { Topology } from "../redis/topology.ts";
@@ -174,23 +174,21 @@ export class SessionOperations {
   }
 
   /**
-   * Gives a session a new expiry. A cached copy elsewhere never outlives the key it was read from, so a message is
-   * published only if the key expired later before.
+   * Gives a session a new expiry. A cached copy elsewhere never outlives the key it was read from, so that a later expiry
+   * is not published, unless it is news: another process would otherwise skip a touch that shortens it again.
    * @returns when it expires now, by performance.now(); undefined if it does not exist
    */
-  async touch(
-    deadline: Deadline,
-    { sid, ttlMs, index }: SessionWrite & { readonly ttlMs: number },
-  ): Promise<number | undefined> {
+  async touch(deadline: Deadline, session: SessionTouch): Promise<number | undefined> {
+    const { sid, ttlMs, isNews } = session;
     const expiresAt = performance.now() + ttlMs;
     const touch = this.cache.beginTouch(sid, expiresAt);
     const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
     let change: ExpiryChange | undefined;
     try {
-      change = await this.commands.touch(deadline, { sid, ttlMs, index }, announcement);
+      change = await this.commands.touch(deadline, session, announcement);
       return change === "none" ? undefined : expiresAt;
     } finally {
-      announcement?.settle(change === "earlier");
+      announcement?.settle(change === "earlier" || (change === "later" && isNews));
       this.cache.endTouch(touch, change === "later");
     }
   }

@@ -27,6 +27,8 @@ interface LoadedState extends Version {
   readonly sid: string;
   /** When its key expires, by performance.now(); undefined for never. */
   readonly expiresAt: number | undefined;
+  /** The cookie's `originalMaxAge` when it was loaded or saved. */
+  readonly maxAge: unknown;
   /** It is a request's Session that Redis held: saving it must not restore a deleted session. */
   readonly isStored: boolean;
   /** Saves since then with an unknown outcome. */
@@ -49,6 +51,8 @@ interface Save extends Extension {
 
 /** Past that the oldest attempt is dropped; the next merge then takes it for another writer's. */
 const MAX_ATTEMPTS = 8;
+
+const NONE: readonly Version[] = [];
 
 /**
  * The session objects that requests hold, what is known of each, and what follows when they come back:
@@ -111,7 +115,9 @@ export class SessionTracker {
   /** `session` is a copy of `stored` that is about to be returned. */
   #note<T extends SessionData | null>(sid: string, session: T, { text, expiresAt }: StoredSession): T {
     if (session !== null && typeof session === "object") {
-      this.#states.set(session, { sid, expiresAt, isStored: false, base: text, current: text, attempts: [] });
+      const maxAge = session.cookie?.originalMaxAge;
+      const texts = { base: text, current: text, attempts: NONE };
+      this.#states.set(session, { sid, expiresAt, maxAge, isStored: false, ...texts });
     }
     return session;
   }
@@ -180,7 +186,8 @@ export class SessionTracker {
       else {
         const { expiresAt, text: current } = stored;
         const isStored = isRequestSession(session);
-        this.#states.set(session, { sid, expiresAt, isStored, base: text, current, attempts: [] });
+        const maxAge = session.cookie?.originalMaxAge;
+        this.#states.set(session, { sid, expiresAt, maxAge, isStored, base: text, current, attempts: NONE });
       }
       return stored !== undefined;
     } catch (error) {
@@ -226,8 +233,9 @@ export class SessionTracker {
     if (this.#options.disableTTL || this.#isNegligible(extension)) return true;
     const { sid, session, lifetime, indexValue } = extension;
     const index = this.#indexChange(indexValue, undefined);
-    const expiresAt = await this.#operations.touch(deadline, { sid, ttlMs: lifetime, index });
     const state = this.#states.get(session);
+    const isNews = state === undefined || state.maxAge !== session.cookie?.originalMaxAge;
+    const expiresAt = await this.#operations.touch(deadline, { sid, ttlMs: lifetime, isNews, index });
     if (expiresAt === undefined) {
       if (state?.isStored && state.sid === sid) this.#refuse(sid);
     } else if (state?.sid === sid) this.#states.set(session, { ...state, expiresAt });

@@ -61,7 +61,7 @@ const writes: Record<string, { write: string; run: (commands: SessionCommands) =
     write: "pexpire",
     run: (commands) =>
       deadlines.run("touch", (deadline) =>
-        commands.touch(deadline, { sid: "s", ttlMs: 60_000, index }, announcement),
+        commands.touch(deadline, { sid: "s", ttlMs: 60_000, isNews: false, index }, announcement),
       ),
   },
   DELETE: {

@@ -71,17 +71,33 @@ test("a touch that brings the end nearer without knowing is heard, too", async (
   expect(await direct.pTTL(`${space.prefix}s`)).toBeLessThanOrEqual(20_000);
 });
 
-test("a touch that prolongs is told to nobody", async () => {
+test("a touch that extends by the lifetime that the session was loaded with is not published", async () => {
   const space = newSpace();
   const a = await startNode(space, { store: { touchAfterMs: 0 } });
   const b = await startNode(space);
-  await a.store.set("s", sessionOf({}, 10_000));
-  await a.store.touch("s", sessionOf({}, 60_000));
-  const heard = nextEvent(b.store, "invalidate");
+  await a.store.set("s", sessionOf({}, 60_000));
+  const session = (await a.store.get("s")) ?? expect.fail("no session");
+  session.cookie.expires = new Date(Date.now() + 60_000);
+  await a.store.touch("s", session);
+  const received = nextEvent(b.store, "invalidate");
   await a.store.touch("s", sessionOf({}, 20_000));
-  await heard;
+  await received;
   expect(a.store.clusterStats.messagesPublished).toBe(2);
   await eventually(() => b.store.clusterStats.messagesReceived === 2);
+});
+
+test("a touch with another lifetime is published: a process with an older copy shortens it again", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const a = await startNode(space);
+  const b = await startNode(space);
+  await a.store.set("s", sessionOf({}, 600_000));
+  const session = (await b.store.get("s")) ?? expect.fail("no session");
+  const received = nextEvent(b.store, "invalidate");
+  await a.store.touch("s", sessionOf({}, 30 * 86_400_000));
+  await received;
+  await b.store.touch("s", session);
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeLessThanOrEqual(600_000);
 });
 
 test("a read after the key's end does not share the reply of one before, however late that comes", async () => {
