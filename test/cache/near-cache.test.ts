@@ -732,6 +732,8 @@ class World {
   announcements: { readonly sid: string; readonly sequence?: number }[] = [];
   /** Sessions with a local change under way: the store runs them one after another. */
   readonly busy = new Set<string>();
+  /** The sequence numbers of local changes that were reported as failed. */
+  readonly failed = new Set<number>();
 
   #clock = 0;
   #textsMade = 0;
@@ -845,7 +847,8 @@ class World {
     const message = this.announcements.shift();
     if (message === undefined) return;
     const { sid, sequence } = message;
-    if (sequence !== undefined) {
+    // One of a clear that was given up is news, since nothing else tells when it was carried out.
+    if (sequence !== undefined && (sid !== "all" || !this.failed.has(sequence))) {
       if (sid !== "all") this.near.onOwnMessage(sid, sequence);
     } else if (sid === "all") this.near.invalidateAll();
     else this.near.invalidate(sid);
@@ -902,7 +905,10 @@ class World {
           if (message !== undefined) this.#announce(message);
         },
         succeed: () => resolve(result()),
-        fail: () => reject(new Error("no answer")),
+        fail: () => {
+          if (message?.sequence !== undefined) this.failed.add(message.sequence);
+          reject(new Error("no answer"));
+        },
       };
       this.inFlight.push(operation);
     });
