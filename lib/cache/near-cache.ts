@@ -34,6 +34,12 @@ export interface PendingTouch {
   readonly token: FillToken | undefined;
 }
 
+/** Decides whether the cache may be read and filled. */
+export interface CacheGate {
+  /** @param now a time of performance.now() */
+  isLive(now: number): boolean;
+}
+
 interface InFlightRead<V> {
   readonly token: FillToken;
   readonly reading: Promise<V | undefined>;
@@ -47,35 +53,34 @@ interface InFlightRead<V> {
  */
 export class NearCache<V extends Cacheable> {
   readonly #cache: LocalCache<V>;
-  readonly #isUsable: (now: number) => boolean;
+  #gate: CacheGate;
   readonly #counters: Counters;
   readonly #fence = new FillFence();
   readonly #reads = new Map<string, InFlightRead<V>>();
   /** The newest pending write of each session. */
   readonly #writes = new Map<string, PendingWrite>();
 
-  /** @param isUsable whether, at a time of performance.now(), the cache may be read and filled */
-  constructor(cache: LocalCache<V>, isUsable: (now: number) => boolean, counters: Counters) {
+  constructor(cache: LocalCache<V>, gate: CacheGate, counters: Counters) {
     this.#cache = cache;
-    this.#isUsable = isUsable;
+    this.#gate = gate;
     this.#counters = counters;
   }
 
   /** The cached session, if it may be served. */
   hit(sid: string): V | undefined {
     const now = performance.now();
-    return this.#isUsable(now) ? this.#cache.get(sid, now) : undefined;
+    return this.#gate.isLive(now) ? this.#cache.get(sid, now) : undefined;
   }
 
   /** The cached session, without counting a read. */
   peek(sid: string): V | undefined {
     const now = performance.now();
-    return this.#isUsable(now) ? this.#cache.peek(sid, now) : undefined;
+    return this.#gate.isLive(now) ? this.#cache.peek(sid, now) : undefined;
   }
 
   /** Whether sessions may be read from and put into the cache now. */
   get isUsable(): boolean {
-    return this.#isUsable(performance.now());
+    return this.#gate.isLive(performance.now());
   }
 
   /**
@@ -213,6 +218,12 @@ export class NearCache<V extends Cacheable> {
     this.#cache.clear();
   }
 
+  /** Drops every session, and is not used any more. */
+  close(): void {
+    this.#gate = NEVER_LIVE;
+    this.invalidateAll();
+  }
+
   /** This process's own message about a session has arrived: the position of one of its writes. */
   onOwnMessage(sid: string, sequence: number): void {
     const write = this.#writes.get(sid);
@@ -228,13 +239,19 @@ export class NearCache<V extends Cacheable> {
   }
 
   #tokenIfUsable(sid: string): FillToken | undefined {
-    return this.#isUsable(performance.now()) ? this.#fence.take(sid) : undefined;
+    return this.#gate.isLive(performance.now()) ? this.#fence.take(sid) : undefined;
   }
 
   #fill(sid: string, session: V): void {
     const now = performance.now();
-    if (!this.#isUsable(now)) return;
+    if (!this.#gate.isLive(now)) return;
     const leftMs = session.expiresAt === undefined ? undefined : session.expiresAt - now;
     if (leftMs === undefined || leftMs > 0) this.#cache.set(sid, session, session.bytes, leftMs, now);
   }
 }
+
+/** The gate of a cache that is not used. */
+export const NEVER_LIVE: CacheGate = { isLive: () => false };
+
+/** The gate of a cache that nothing invalidates from outside. */
+export const ALWAYS_LIVE: CacheGate = { isLive: () => true };

@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import { LocalCache } from "../cache/local-cache.ts";
-import { NearCache, type PendingWrite } from "../cache/near-cache.ts";
+import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/near-cache.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Serializer } from "../options/types.ts";
@@ -63,7 +63,6 @@ export class SessionOperations {
   readonly #serializer: Serializer;
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
-  #isClosed = false;
 
   constructor(options: ResolvedOptions, counters: Counters, emit: EmitEvent) {
     const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
@@ -78,9 +77,8 @@ export class SessionOperations {
     this.commands = new SessionCommands(topology, scanCount);
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, topology, counters });
     this.localCache = new LocalCache(localCache);
-    const isUsable = (now: number) =>
-      localCache !== undefined && !this.#isClosed && (this.coordinator?.isLive(now) ?? true);
-    this.cache = new NearCache(this.localCache, isUsable, counters);
+    const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
+    this.cache = new NearCache(this.localCache, gate, counters);
     this.coordinator?.start({ cache: this.cache, emit });
   }
 
@@ -227,7 +225,7 @@ export class SessionOperations {
   /** Deletes all sessions, and drops the caches of all processes, even of sessions that Redis no longer has. */
   async clear(): Promise<void> {
     // What was called before must not survive.
-    await this.queue.settled();
+    await this.within("clear", this.queue.settled());
     this.cache.invalidateAll();
     for await (const { sids } of this.pages()) {
       if (sids.length > 0) await this.deleteMany({ sids, reason: "clear", indexValue: undefined });
@@ -317,9 +315,8 @@ export class SessionOperations {
 
   /** Unsubscribes, and empties the cache; resolves when everything under way has been answered. */
   close(): Promise<void> {
-    this.#isClosed = true;
     this.coordinator?.close();
-    this.cache.invalidateAll();
+    this.cache.close();
     return this.#deadlines.settled();
   }
 

@@ -141,18 +141,17 @@ export class SessionTracker {
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(serializer, operations.keyOf(sid), session);
     const save: Save = { sid, session, text, lifetime, indexValue };
-    const isBusy = operations.queue.isBusy(sid);
-    const known = isBusy ? undefined : this.#storedState(sid, session);
-    if (known !== undefined && this.#options.serializer === JSON && this.#isUnchanged(known, text) === true) {
-      return this.#extend(sid, session, lifetime);
-    }
-    const isNegligible = !isBusy && this.#isNegligible(save);
+    const known = operations.queue.isBusy(sid) ? undefined : this.#storedState(sid, session);
+    const unchanged = known && this.#isUnchanged(known, text);
+    if (unchanged === true) return this.#extend(sid, session, lifetime);
+    // Before the write begins, which drops the cached session.
+    const isNegligible = unchanged instanceof Promise && this.#isNegligible(save);
+    if (unchanged instanceof Promise) unchanged.catch(() => {});
     const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
-      // Again: earlier saves may have changed what is known.
-      const state = this.#storedState(sid, session);
-      if (state === undefined || !(await this.#isUnchanged(state, text))) {
-        return this.#write(deadline, pending, save, state);
-      }
+      // Earlier saves that were under way may have changed what is known.
+      const state = known ?? this.#storedState(sid, session);
+      const isSame = state !== undefined && (await (unchanged ?? this.#isUnchanged(state, text)));
+      if (!isSame) return this.#write(deadline, pending, save, state);
       return isNegligible || this.#extendInTurn(deadline, save);
     };
     await operations.writeInTurn("set", [sid], saveInTurn, Boolean);

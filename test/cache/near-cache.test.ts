@@ -75,7 +75,7 @@ function nearCache() {
   const usable = { is: true };
   const local = new LocalCache<StoredSession>();
   const counters = createCounters();
-  const near = new NearCache(local, () => usable.is, counters);
+  const near = new NearCache(local, { isLive: () => usable.is }, counters);
   /** Reads with a reply that comes when the test says so. */
   const read = (sid = "a") => {
     const answer = reply<StoredSession | undefined>();
@@ -125,7 +125,7 @@ describe("hits", () => {
     const asked: number[] = [];
     const near = new NearCache(
       new LocalCache<StoredSession>(),
-      (now) => asked.push(now) > 0,
+      { isLive: (now) => asked.push(now) > 0 },
       createCounters(),
     );
     const before = performance.now();
@@ -724,7 +724,7 @@ interface InFlight {
 class World {
   readonly usable = { is: true };
   readonly local = new LocalCache<StoredSession>();
-  readonly near = new NearCache(this.local, () => this.usable.is, createCounters());
+  readonly near = new NearCache(this.local, { isLive: () => this.usable.is }, createCounters());
   inFlight: InFlight[] = [];
   /** Local changes that were reported as failed and may still be carried out. */
   queued: (() => void)[] = [];
