@@ -1,4 +1,4 @@
-// npm run bench:micro [-- --quick]: the parts by themselves, each contender in each case in a fresh process.
+// npm run bench:micro [-- --quick] [--only=cache/10000]: the parts by themselves, each contender and case in its own process.
 import { startRedis } from "../../support/redis-server.ts";
 import { resultOf } from "../support/child.ts";
 import { describe, machine } from "../support/machine.ts";
@@ -74,7 +74,13 @@ for (const entries of [10_000, 100_000]) {
     name,
     ...CACHE_CASES.map((what) => cell(`cache/${entries}/${what}/${name}`)),
   ]);
-  console.log(table(["cache", ...CACHE_CASES], rows));
+  const ratios = CACHE_CASES.map((what) => {
+    const [ours, theirs] = ["ours", "lru-cache"].map((name) =>
+      spreads.get(`cache/${entries}/${what}/${name}`),
+    );
+    return ours === undefined || theirs === undefined ? "" : short(ours.median / theirs.median);
+  });
+  console.log(table(["cache", ...CACHE_CASES], [...rows, ["ours / lru-cache", ...ratios]]));
 }
 console.log("\nA copy of a session, and its text, µs\n");
 console.log(
