@@ -2,7 +2,7 @@ import { ClusteredRedisStore } from "clustered-redis-store";
 import { RedisStore as ConnectRedis } from "connect-redis";
 import session, { type SessionData, Store } from "express-session";
 import { createClient } from "redis";
-import { cloneJson } from "../../../dist/esm/clone-json.js";
+import { cloneJson } from "../../../dist/esm/sessions/clone-json.js";
 
 /** A contender: a store, and how to get rid of it. */
 export interface Contender {

@@ -1,8 +1,8 @@
 // What a private copy of a session costs, and the text of one: node copies.ts <bytes>
 import { deserialize, serialize } from "node:v8";
-import { cloneJson } from "../../../dist/esm/clone-json.js";
-import { decodeMessage, encodeMessage } from "../../../dist/esm/cluster-message.js";
-import { FillFence } from "../../../dist/esm/fill-fence.js";
+import { FillFence } from "../../../dist/esm/cache/fill-fence.js";
+import { decodeMessage, encodeMessage } from "../../../dist/esm/invalidation/messages.js";
+import { cloneJson } from "../../../dist/esm/sessions/clone-json.js";
 import { report } from "../support/child.ts";
 import { sessionOf, sidOf } from "../support/sessions.ts";
 import { nsPerCall } from "./timing.ts";
