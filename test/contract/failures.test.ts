@@ -4,15 +4,16 @@ import { createClient } from "redis";
 import { expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
-import { directClient, newSpace, SHORT_LEASE, sessionOf, startNode, valuesOf } from "../support/node.ts";
-import { startRedis } from "../support/redis-server.ts";
+import {
+  directClient,
+  newSpace,
+  ownRedis,
+  SHORT_LEASE,
+  sessionOf,
+  startNode,
+  valuesOf,
+} from "../support/node.ts";
 import { surviveFullMemory } from "../topologies/full-memory.ts";
-
-async function ownRedis() {
-  const redis = await startRedis({ own: true });
-  onTestFinished(() => redis.stop());
-  return redis;
-}
 
 test("subscriber lost: every read is answered from Redis until it is live again", async () => {
   const space = newSpace();

@@ -1,11 +1,11 @@
 import { expect, onTestFinished, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { type ExampleProcess, startExample, Visitor } from "../support/example-process.ts";
-import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import { ownRedis } from "../support/node.ts";
+import type { RedisServer } from "../support/redis/server.ts";
 
 async function start(): Promise<{ app: ExampleProcess; redis: RedisServer; visitor: Visitor }> {
-  const redis = await startRedis({ own: true });
-  onTestFinished(() => redis.stop());
+  const redis = await ownRedis();
   const app = await startExample("graceful-shutdown/server.mjs", redis.url);
   const visitor = new Visitor();
   await eventually(async () => (await visitor.get(app, "/ready")).status === 200);
@@ -53,8 +53,7 @@ test("it ends by itself when Redis is stalled, and the request under way has bee
 });
 
 test("it starts without Redis, and is ready when Redis is there", async () => {
-  const redis = await startRedis({ own: true });
-  onTestFinished(() => redis.stop());
+  const redis = await ownRedis();
   await redis.kill();
   const app = await startExample("graceful-shutdown/server.mjs", redis.url);
   const visitor = new Visitor();

@@ -6,6 +6,7 @@ import {
   directClient,
   loadAsRequest,
   newSpace,
+  ownRedis,
   sessionOf,
   startNode,
   valuesOf,
@@ -83,9 +84,10 @@ test("without a conflict a save is one command, with one it is two", async () =>
   expect(commands.filter((command) => command === "EVAL")).toEqual([]);
 });
 
-test("a script that Redis has forgotten is sent again", async () => {
-  const direct = await directClient();
-  const { store } = await startNode(newSpace(), { store: MERGE });
+test("a script that Redis no longer has is sent again", async () => {
+  const { url } = await ownRedis();
+  const direct = await directClient({ url });
+  const { store } = await startNode(newSpace(), { url, store: MERGE });
   await store.set("s", sessionOf({}));
   await direct.sendCommand(["SCRIPT", "FLUSH"]);
   await store.set("s", Object.assign(await loadAsRequest(store, "s"), { v: 1 }));

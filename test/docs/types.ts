@@ -76,6 +76,15 @@ export function complaintsAbout(blocks: readonly Block[]): string[] {
   return [...scripts, ...blocks.filter(isTyped).flatMap((block) => compile([block], STRICT))];
 }
 
+/** Files on disk, parsed once for each set of options: the types of Node and Express take seconds. */
+const parsedFiles = new Map<ts.CompilerOptions, Map<string, ts.SourceFile | undefined>>();
+
+function parsedFor(options: ts.CompilerOptions): Map<string, ts.SourceFile | undefined> {
+  const parsed = parsedFiles.get(options) ?? new Map();
+  parsedFiles.set(options, parsed);
+  return parsed;
+}
+
 function compile(blocks: readonly Block[], options: ts.CompilerOptions): string[] {
   const files = new Map(blocks.map((block, i) => [join(FOLDER, `${i}${extensionOf(block)}`), block]));
   const texts = new Map([...files].map(([name, { code }]) => [name, code]));
@@ -90,11 +99,12 @@ function compile(blocks: readonly Block[], options: ts.CompilerOptions): string[
   host.readFile = (name) => texts.get(name) ?? readFile.call(host, name);
   host.fileExists = (name) => texts.has(name) || fileExists.call(host, name);
   host.directoryExists = (name) => name === FOLDER || directoryExists?.call(host, name) !== false;
+  const parsed = parsedFor(options);
   host.getSourceFile = (name, ...rest) => {
     const text = texts.get(name);
-    return text === undefined
-      ? getSourceFile.call(host, name, ...rest)
-      : ts.createSourceFile(name, text, rest[0], true);
+    if (text !== undefined) return ts.createSourceFile(name, text, rest[0], true);
+    if (!parsed.has(name)) parsed.set(name, getSourceFile.call(host, name, ...rest));
+    return parsed.get(name);
   };
   const program = ts.createProgram([...texts.keys()], options, host);
   return [...files, [SURROUNDINGS_FILE, undefined] as const].flatMap(([name, block]) => {

@@ -2,8 +2,15 @@ import { createClient, createClientPool } from "redis";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
-import { directClient, LONG_LEASE, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
-import { startRedis } from "../support/redis-server.ts";
+import {
+  directClient,
+  LONG_LEASE,
+  newSpace,
+  ownRedis,
+  sessionOf,
+  startNode,
+  valuesOf,
+} from "../support/node.ts";
 
 test("processes that were given the same label hear each other all the same", async () => {
   const space = newSpace();
@@ -29,8 +36,7 @@ test("one's own message does not evict what one has just written", async () => {
 
 test("the message of a write that timed out and was carried out later evicts here, too", async () => {
   // Redis holds back writes, and only these: the pool's other connections go on reading.
-  const redis = await startRedis({ own: true });
-  onTestFinished(() => redis.stop());
+  const redis = await ownRedis();
   const space = newSpace();
   const direct = await directClient({ url: redis.url });
   const pool = createClientPool({ url: redis.url }, { minimum: 3 });

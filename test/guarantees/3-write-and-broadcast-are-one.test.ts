@@ -30,7 +30,7 @@ test("when Redis refuses the message, nothing is written, and the error names th
   const { store } = await startNode(space, {
     url: url.href,
     live: false,
-    cluster: { subscribeTimeoutMs: 300 },
+    cluster: { subscribeTimeoutMs: 1_000 },
   });
   await expect(store.set("s", sessionOf())).rejects.toThrow(/NOPERM/);
   expect(await direct.exists(`${space.prefix}s`)).toBe(0);

@@ -10,6 +10,8 @@ import {
   type ClusterOptions,
 } from "../../lib/index.ts";
 import { type FaultProxy, startProxy } from "./fault-proxy.ts";
+import type { RedisServer } from "./redis/server.ts";
+import { startRedis } from "./redis-server.ts";
 
 export type Client = ReturnType<typeof createClient>;
 
@@ -23,6 +25,13 @@ export function newSpace(): Space {
   const id = randomUUID();
   // The channel does not begin with the prefix, or heartbeats would be taken for commands of the prefix's keys.
   return { prefix: `test:${id}:`, channel: `bus:${id}` };
+}
+
+/** A Redis for this test alone, because the test changes or stops the server, which others would notice. */
+export async function ownRedis(): Promise<RedisServer> {
+  const redis = await startRedis({ own: true });
+  onTestFinished(() => redis.stop());
+  return redis;
 }
 
 /** A client past all proxies, to look into Redis with. */

@@ -1,20 +1,27 @@
 import { createClient, createClientPool } from "redis";
 import * as v5 from "redis-v5";
-import { expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { newSpace, valuesOf } from "../support/node.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
 import { openPast, openTwo } from "./kill.ts";
 import { Load } from "./load.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
-const url = inject("redisUrl");
+/** Not the shared one: tests that watch its commands would receive the whole load. */
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await startRedis({ own: true });
+});
+afterAll(() => redis?.stop());
+
 const several = { minimum: 6, maximum: 6 };
-const cluster = { subscriber: createClient({ url }) };
+const cluster = { subscriber: () => createClient({ url: redis.url }) };
 
 const pools: Record<string, () => AnyClient> = {
-  "node-redis 6": () => createClientPool({ url }, several) as unknown as AnyClient,
-  "node-redis 5": () => v5.createClientPool({ url }, several) as unknown as AnyClient,
+  "node-redis 6": () => createClientPool({ url: redis.url }, several) as unknown as AnyClient,
+  "node-redis 5": () => v5.createClientPool({ url: redis.url }, several) as unknown as AnyClient,
 };
 
 for (const [name, create] of Object.entries(pools)) {

@@ -171,7 +171,7 @@ for (const [name, create] of Object.entries(versions)) {
     const { store } = await openStore(create, space, subscribing(name));
     const before = await own.primary();
     const events = recordEvents(store, ["suspect"]);
-    await own.run(own.sentinels[0] as typeof before, "SENTINEL", "FAILOVER", own.name);
+    await own.failOver();
     await eventually(() => events.length > 0, PATIENT);
     expect(store.clusterStats.flushes).toBeGreaterThan(0);
     await eventually(async () => {

@@ -131,10 +131,7 @@ class SentinelServers implements Servers {
 
   async failover(): Promise<void> {
     const before = await this.#set.primary();
-    const [sentinel] = this.#set.sentinels as [RedisServer];
-    const ask = () => this.#set.run(sentinel, "SENTINEL", "FAILOVER", this.#set.name);
-    // It takes its time from one failover to the next.
-    await eventually(async () => String(await ask()) === "OK", PATIENT);
+    await this.#set.failOver();
     await this.tookOver(before);
   }
 

@@ -14,6 +14,8 @@ export interface SentinelSet {
   primary(): Promise<RedisServer>;
   /** A command past all clients under test. */
   run(server: RedisServer, ...args: string[]): Promise<unknown>;
+  /** Has the Sentinels make the replica the primary, and resolves when they have. */
+  failOver(): Promise<void>;
   /** Resolves when all Sentinels know each other, the primary, and a replica that could follow it. */
   settled(): Promise<void>;
   stop(): Promise<void>;
@@ -22,6 +24,8 @@ export interface SentinelSet {
 const NAME = "mymaster";
 const SENTINELS = 3;
 const GENEROUS = { timeoutMs: 60_000 };
+/** A failover that is not over by then has been aborted. */
+const ABORTED_MS = 6_000;
 
 /** @param args more arguments for the primary and its replica */
 export async function startSentinels(args: readonly string[] = []): Promise<SentinelSet> {
@@ -96,6 +100,16 @@ class StartedSentinels implements SentinelSet {
     } finally {
       client.destroy();
     }
+  }
+
+  async failOver(): Promise<void> {
+    const [sentinel] = this.sentinels as [RedisServer];
+    const before = await this.primary();
+    await eventually(async () => {
+      await this.run(sentinel, "SENTINEL", "FAILOVER", NAME);
+      // Sentinels abort a failover that takes longer than failover-timeout, and do not repeat it.
+      return eventually(async () => (await this.primary()) !== before, { timeoutMs: ABORTED_MS });
+    }, GENEROUS);
   }
 
   async settled(): Promise<void> {

@@ -6,23 +6,15 @@ import { parseArgs } from "node:util";
 import { atExit } from "../support/redis/at-exit.ts";
 
 /**
- * Runs the tests of the guarantees and topologies against each server it is given, one after the other, and prints a table.
+ * Runs the tests of the contract, guarantees and topologies against each given server, one after the other, and prints a table.
  *
- * A server is the path of a redis-server or valkey-server, or else the name of an image for Docker.
+ * A server is the path of a redis-server or valkey-server, or else the name of a Docker image.
  */
 const USAGE = `npm run test:matrix -- [--only <path of tests> …] [--workers <n>] <server program or image> …
 
   npm run test:matrix -- /usr/bin/redis-server /opt/valkey-8.1/valkey-server redis:8-alpine valkey/valkey:9`;
 
-const SUITE = [
-  "test/guarantees",
-  "test/failures.test.ts",
-  "test/express-session.test.ts",
-  "test/connect-redis.test.ts",
-  "test/merge.test.ts",
-  "test/node-redis-clients.test.ts",
-  "test/topologies",
-];
+const SUITE = ["test/guarantees", "test/contract", "test/topologies"];
 
 interface Outcome {
   readonly server: string;
