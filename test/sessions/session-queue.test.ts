@@ -1,0 +1,138 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Deadlines } from "../../lib/redis/deadlines.ts";
+import { SessionQueue } from "../../lib/sessions/session-queue.ts";
+
+/** An operation that ends when the test says so. */
+function operation() {
+  let resolve: (value: string) => void = () => {};
+  let reject: (error: Error) => void = () => {};
+  const outcome = new Promise<string>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  const work = vi.fn(() => outcome);
+  return { work, resolve, reject };
+}
+
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+describe("the operations of one session", () => {
+  test("begin at once if nothing is under way", () => {
+    const queue = new SessionQueue(new Deadlines(1_000));
+    const { work } = operation();
+    void queue.run(["a"], "set", work);
+    expect(work).toHaveBeenCalledOnce();
+    expect(queue.isBusy("a")).toBe(true);
+  });
+
+  test("begin in the order of their calls, each when the one before has settled", async () => {
+    const queue = new SessionQueue(new Deadlines(60_000));
+    const [first, second, third] = [operation(), operation(), operation()];
+    const outcomes = [first, second, third].map(({ work }) => queue.run(["a"], "set", work));
+    await turn();
+    expect([second, third].map(({ work }) => work.mock.calls.length)).toEqual([0, 0]);
+    first.resolve("1");
+    await turn();
+    expect([second, third].map(({ work }) => work.mock.calls.length)).toEqual([1, 0]);
+    second.reject(new Error("refused"));
+    await expect(outcomes[1]).rejects.toThrow("refused");
+    await turn();
+    expect(third.work).toHaveBeenCalledOnce();
+    third.resolve("3");
+    expect([await outcomes[0], await outcomes[2]]).toEqual(["1", "3"]);
+    await turn();
+    expect(queue.isBusy("a")).toBe(false);
+  });
+
+  test("do not wait for those of another", () => {
+    const queue = new SessionQueue(new Deadlines(60_000));
+    void queue.run(["a"], "set", operation().work);
+    const { work } = operation();
+    void queue.run(["b"], "set", work);
+    expect(work).toHaveBeenCalledOnce();
+  });
+
+  test("wait for one on several sessions, and that one waits for all of them", async () => {
+    const queue = new SessionQueue(new Deadlines(60_000));
+    const [a, b, both, after] = [operation(), operation(), operation(), operation()];
+    void queue.run(["a"], "set", a.work);
+    void queue.run(["b"], "set", b.work);
+    void queue.run(["a", "b"], "destroy", both.work);
+    void queue.run(["b"], "set", after.work);
+    a.resolve("");
+    await turn();
+    expect(both.work).not.toHaveBeenCalled();
+    b.resolve("");
+    await turn();
+    expect([both, after].map(({ work }) => work.mock.calls.length)).toEqual([1, 0]);
+    both.resolve("");
+    await turn();
+    expect(after.work).toHaveBeenCalledOnce();
+  });
+
+  test("go on after one that throws at once", async () => {
+    const queue = new SessionQueue(new Deadlines(60_000));
+    const failed = queue.run(["a"], "set", () => {
+      throw new Error("at once");
+    });
+    await expect(failed).rejects.toThrow("at once");
+    const { work } = operation();
+    void queue.run(["a"], "set", work);
+    await turn();
+    expect(work).toHaveBeenCalledOnce();
+  });
+});
+
+describe("an operation that takes too long", () => {
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }));
+  afterEach(() => void vi.useRealTimers());
+
+  test("is answered, and still holds back the next: Redis may carry it out", async () => {
+    const queue = new SessionQueue(new Deadlines(1_000));
+    const [slow, next] = [operation(), operation()];
+    const outcome = queue.run(["a"], "set", slow.work);
+    await vi.advanceTimersByTimeAsync(500);
+    const nextOutcome = queue.run(["a"], "set", next.work);
+    const answered = expect(outcome).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
+    await vi.advanceTimersByTimeAsync(500);
+    await turn();
+    await answered;
+    expect(next.work).not.toHaveBeenCalled();
+    slow.resolve("late");
+    await turn();
+    expect(next.work).toHaveBeenCalledOnce();
+    next.resolve("2");
+    expect(await nextOutcome).toBe("2");
+  });
+
+  test("before its turn is never begun", async () => {
+    const queue = new SessionQueue(new Deadlines(1_000));
+    const [slow, next] = [operation(), operation()];
+    const outcomes = [queue.run(["a"], "set", slow.work), queue.run(["a"], "set", next.work)];
+    const answered = Promise.all(
+      outcomes.map((outcome) => expect(outcome).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" })),
+    );
+    await vi.advanceTimersByTimeAsync(1_000);
+    await turn();
+    await answered;
+    slow.resolve("late");
+    await turn();
+    expect(next.work).not.toHaveBeenCalled();
+    expect(queue.isBusy("a")).toBe(false);
+  });
+});
+
+test("it can be asked when everything called so far has settled", async () => {
+  const queue = new SessionQueue(new Deadlines(60_000));
+  const [a, b] = [operation(), operation()];
+  void queue.run(["a"], "set", a.work);
+  void queue.run(["b"], "set", b.work).catch(() => {});
+  const settled = vi.fn();
+  void queue.settled().then(settled);
+  a.resolve("");
+  await turn();
+  expect(settled).not.toHaveBeenCalled();
+  b.reject(new Error("refused"));
+  await turn();
+  expect(settled).toHaveBeenCalledOnce();
+});
