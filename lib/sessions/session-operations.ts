@@ -136,7 +136,7 @@ export class SessionOperations {
   /**
    * Writes a session over what it is expected to be, and merges it with what others have written meanwhile.
    * @returns what Redis holds now; undefined if the session no longer exists
-   * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MAX_CONFLICTS
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MAX_CONFLICTS, `ERR_SESSION_CORRUPT` for a value that is not UTF-8
    */
   async merge(
     deadline: Deadline,
@@ -160,6 +160,10 @@ export class SessionOperations {
           return stored;
         }
         if (result.current === null) return undefined;
+        if (result.current === current) {
+          const message = `The value of "${this.keyOf(sid)}" in Redis is not valid UTF-8, so it cannot be compared`;
+          throw new SessionStoreError("ERR_SESSION_CORRUPT", message);
+        }
         current = result.current;
         this.#counters.conflicts++;
       }
