@@ -28,6 +28,7 @@ const FIXES: readonly (readonly [reason: RegExp, fix: string])[] = [
     /ECONNREFUSED|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ETIMEDOUT|timeout/i,
     "Check that Redis is running, and the address in the options of createClient().",
   ],
+  [/certificate/, "Pass the certificate authority to createClient(): socket: { tls: true, ca }."],
   [/MOVED/, "This Redis is a Cluster: create the client with createCluster()."],
 ];
 
