@@ -13,6 +13,7 @@ import type {
   ListedSession,
   StoreHealth,
 } from "./reporting/types.ts";
+import { warnNotLive } from "./reporting/warnings.ts";
 import { type ReindexOptions, type ReindexProgress, SecondaryIndex } from "./sessions/secondary-index.ts";
 import { SessionOperations } from "./sessions/session-operations.ts";
 import { SessionScan } from "./sessions/session-scan.ts";
@@ -60,6 +61,7 @@ export class ClusteredRedisStore extends Store {
     this.#tracker = new SessionTracker(resolved, this.#operations, this.#counters, this.#emit);
     this.#scan = new SessionScan(this.#operations, this.#emit);
     this.#indexBy = resolved.indexBy;
+    if (resolved.cluster !== undefined) this.#scheduleWarning(resolved.cluster.subscribeTimeoutMs);
   }
 
   /** The cached sessions, to look at. */
@@ -282,6 +284,16 @@ export class ClusteredRedisStore extends Store {
   /** The same as `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** Without a cache and without a listener for failures, nothing else would show that the store is not as fast as it can be. */
+  #scheduleWarning(subscribeTimeoutMs: number): void {
+    const warn = () => {
+      const { coordinator } = this;
+      if (coordinator?.state !== "syncing" || this.listenerCount("clusterError") > 0) return;
+      warnNotLive(coordinator.instanceId, subscribeTimeoutMs, coordinator.lastError);
+    };
+    setTimeout(warn, subscribeTimeoutMs).unref();
   }
 
   /** @throws TypeError without `indexBy` */

@@ -4,6 +4,7 @@ import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
 import { Backoff } from "./backoff.ts";
+import { NotificationsCheck, warnOfDeniedChannel } from "./expired-events.ts";
 import { MessageFilter } from "./message-filter.ts";
 import { decodeMessage, encodeMessage, type MessageContent } from "./messages.ts";
 import { PrimaryListener } from "./primary-listener.ts";
@@ -42,6 +43,7 @@ export class ClusterCoordinator {
   readonly #heartbeatChannel: string;
   readonly #filter = new MessageFilter(this.instanceId);
   readonly #backoff = new Backoff(MAX_DISCOVERY_DELAY_MS);
+  readonly #notificationsCheck: NotificationsCheck;
   /** Set by `start`. */
   #handlers: CoordinatorHandlers | undefined;
   #state: ClusterState = "off";
@@ -61,12 +63,18 @@ export class ClusterCoordinator {
   constructor(options: ClusterCoordinatorOptions) {
     this.#options = options;
     this.nodeId = options.nodeId;
+    this.#notificationsCheck = new NotificationsCheck(options.topology, options.leaseMs);
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
   }
 
   /** Whether the cache can be trusted; see `ClusterState`. */
   get state(): ClusterState {
     return this.#state;
+  }
+
+  /** The newest failure since the state was last `live`. */
+  get lastError(): SessionStoreError | undefined {
+    return this.#lastError;
   }
 
   /** Counters of published and received messages. */
@@ -191,7 +199,8 @@ export class ClusterCoordinator {
     const { channel, expiredChannel, leaseMs, subscribeTimeoutMs, topology } = this.#options;
     return new PrimaryListener({
       primary,
-      channels: expiredChannel === undefined ? [channel] : [channel, expiredChannel],
+      channels: [channel],
+      optionalChannel: expiredChannel,
       heartbeatChannel: this.#heartbeatChannel,
       needsConfirmation: topology.needsConfirmation,
       leaseMs,
@@ -204,6 +213,7 @@ export class ClusterCoordinator {
           if (this.#state === "live") this.#suspect(error.message);
           this.#onFailure(error);
         },
+        onOptionalChannelDenied: (error) => warnOfDeniedChannel(expiredChannel as string, error),
         onFailure: (error) => this.#onFailure(error),
         onOtherPrimaries: () => this.#onOtherPrimaries(),
       },
@@ -305,6 +315,7 @@ export class ClusterCoordinator {
     this.#lastError = undefined;
     this.#handlers?.emit("live");
     for (const settle of this.#waiting) settle();
+    if (this.#options.expiredChannel !== undefined) void this.#notificationsCheck.run();
   }
 
   #isLeased(now: number): boolean {

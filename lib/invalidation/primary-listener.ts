@@ -7,6 +7,7 @@ import { Subscription } from "./subscription.ts";
 export interface PrimaryListenerOptions {
   readonly primary: Primary;
   readonly channels: readonly string[];
+  readonly optionalChannel: string | undefined;
   readonly heartbeatChannel: string;
   /** Whether a returned heartbeat counts only once Redis's reply to it has been checked. */
   readonly needsConfirmation: boolean;
@@ -22,6 +23,8 @@ export interface PrimaryListenerHandlers {
   onProof(): void;
   /** The subscription is lost, or could not be opened; another is being opened. */
   onLost(error: SessionStoreError): void;
+  /** Redis denies the optional channel; the subscription to the others is not affected. */
+  onOptionalChannelDenied(error: unknown): void;
   /** Redis did not acknowledge a heartbeat. */
   onFailure(error: SessionStoreError): void;
   /** A heartbeat found other primaries than before. */
@@ -94,17 +97,20 @@ export class PrimaryListener {
   }
 
   async #open(): Promise<void> {
-    const { primary, channels, heartbeatChannel, subscribeTimeoutMs, handlers } = this.#options;
+    const { primary, channels, optionalChannel, heartbeatChannel, subscribeTimeoutMs, handlers } =
+      this.#options;
     let opened: Subscription | undefined;
     try {
       opened = await Subscription.open({
         connection: await primary.createSubscriber(),
         channels: [...channels, heartbeatChannel],
+        optionalChannel,
         accepts: (connection) => primary.isConnectedTo(connection),
         onMessage: (text, from) => {
           if (from === heartbeatChannel) this.#onEcho(Number(text));
           else handlers.onMessage(text, from);
         },
+        onOptionalChannelDenied: (error) => handlers.onOptionalChannelDenied(error),
         onLost: (error) => {
           if (this.#subscription === opened) this.#onLost(error);
         },

@@ -1,14 +1,18 @@
 import type { SubscriberConnection } from "../redis/topology.ts";
-import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
+import { aclHint, errorMessage, isDenied, SessionStoreError } from "../reporting/errors.ts";
 
 export interface SubscriptionOptions {
   /** A new client, not connected yet. The subscription closes it. */
   readonly connection: SubscriberConnection;
   readonly channels: string[];
+  /** A channel whose denial does not matter to the others. */
+  readonly optionalChannel: string | undefined;
   /** Whether the client, once connected, is connected to the right server. */
   readonly accepts: (connection: SubscriberConnection) => boolean;
   /** Must not throw: node-redis would drop the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
+  /** Redis denies the optional channel. */
+  readonly onOptionalChannelDenied: (error: unknown) => void;
   /** Called once, when an open subscription is lost. */
   readonly onLost: (error: SessionStoreError) => void;
   readonly timeoutMs: number;
@@ -56,7 +60,8 @@ export class Subscription {
     return subscription;
   }
 
-  #open({ channels, accepts, onMessage, timeoutMs }: SubscriptionOptions): Promise<void> {
+  #open(options: SubscriptionOptions): Promise<void> {
+    const { channels, optionalChannel, accepts, onMessage, onOptionalChannelDenied, timeoutMs } = options;
     return new Promise((resolve, reject) => {
       // connect() and subscribe() may never settle: against a stalled server, or in node-redis's own retries.
       const onTimeout = () => reject(subscriptionError(`Cannot subscribe: no answer in ${timeoutMs} ms`));
@@ -68,6 +73,14 @@ export class Subscription {
       this.#connection
         .connect()
         .then(() => this.#connection.subscribe(channels, listener))
+        .then(() => {
+          // Redis refuses a SUBSCRIBE as a whole, so this one stands alone.
+          if (optionalChannel === undefined) return undefined;
+          return this.#connection.subscribe([optionalChannel], listener).catch((error: unknown) => {
+            if (!isDenied(errorMessage(error))) throw error;
+            onOptionalChannelDenied(error);
+          });
+        })
         .then(() => {
           if (!accepts(this.#connection))
             throw subscriptionError("The subscriber follows another primary than the client");

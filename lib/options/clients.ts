@@ -4,7 +4,7 @@ import {
   type RedisSubscriberClient,
   type RedisSubscriberSource,
 } from "../redis/client.ts";
-import { optionError } from "../reporting/errors.ts";
+import { describeValue, optionError } from "../reporting/errors.ts";
 
 interface QueueOptions {
   readonly commandsQueueMaxLength?: number;
@@ -15,8 +15,8 @@ export function requireClient(given: unknown, name: string): RedisStoreClient {
   const expected =
     'a client of the "redis" package (node-redis 5 or 6): createClient(), createClientPool(), …';
   if (kindOf(given) === undefined) {
-    const isIoredis = given !== null && typeof given === "object" && "status" in given && "multi" in given;
-    throw optionError(name, expected, given, isIoredis ? "an ioredis client" : undefined);
+    const mistake = mistakeIn(given);
+    throw optionError(name, expected, given, mistake && `${mistake.got}: ${mistake.fix}`);
   }
   const { options, _options } = given as { options?: QueueOptions; _options?: { defaults?: QueueOptions } };
   const maxLength = options?.commandsQueueMaxLength ?? _options?.defaults?.commandsQueueMaxLength;
@@ -26,8 +26,38 @@ export function requireClient(given: unknown, name: string): RedisStoreClient {
     throw optionError(name, `one without commandsQueueMaxLength (${reason})`, maxLength);
   }
   if (!("withTypeMapping" in (given as object)))
-    throw optionError(name, expected, given, "node-redis 4 or older");
+    throw optionError(name, expected, given, `node-redis 4 or older: ${UPGRADE}`);
   return given as RedisStoreClient;
+}
+
+const UPGRADE = "npm install redis@latest";
+
+/** What was passed instead of a client, and what to do; undefined if it resembles nothing that is known. */
+function mistakeIn(given: unknown): { readonly got: string; readonly fix: string } | undefined {
+  if (typeof given === "function") {
+    return { got: "a function", fix: "call it, and pass the client that it returns" };
+  }
+  if (typeof given === "string") {
+    return { got: describeValue(redactUrl(given)), fix: "pass await createClient({ url }).connect()" };
+  }
+  if (given === null || typeof given !== "object") return undefined;
+  if ("then" in given) return { got: describeValue(given), fix: "did you forget await?" };
+  if (given.constructor?.name === "RedisLegacyClient") {
+    return { got: "client.legacy()", fix: "pass the client itself" };
+  }
+  if ("status" in given && "multi" in given) {
+    const fix = "npm install redis, and pass await createClient({ url }).connect()";
+    return { got: "an ioredis client", fix };
+  }
+  if ("send_command" in given || "internal_send_command" in given) {
+    return { got: "node-redis 3 or older", fix: UPGRADE };
+  }
+  return undefined;
+}
+
+/** An address without user name and password, since errors are logged. */
+function redactUrl(text: string): string {
+  return text.replace(/\/\/.*@/, "//…@");
 }
 
 /**
@@ -62,7 +92,7 @@ export function subscriberFor(
       : ["a Sentinel client of node-redis 5", "pass a function here that makes one, or use node-redis 6"];
   const where = given === undefined ? name : `${name} (given ${what})`;
   throw new TypeError(
-    `${where}: ${what} cannot be duplicated for the subscription: ${instead}, or cluster: false`,
+    `${where}: ${what} cannot be duplicated for the subscription: ${instead}, or disable the cache as well as the messages (localCache: false, cluster: false)`,
   );
 }
 

@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
 import { DEFAULT_LIMITS } from "../cache/local-cache.ts";
-import type { RedisStoreClient, RedisSubscriberSource } from "../redis/client.ts";
+import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "../redis/client.ts";
 import { INDEX_PREFIX } from "../redis/index-commands.ts";
-import { optionError } from "../reporting/errors.ts";
+import { describeValue, optionError } from "../reporting/errors.ts";
+import { warnOnce } from "../reporting/warnings.ts";
 import { expiredChannelOf, requireClient, subscriberFor } from "./clients.ts";
 import {
   count,
@@ -17,7 +18,9 @@ import {
   text,
   type Values,
 } from "./option.ts";
+import { MAX_TTL_S, warnOfLongTtl } from "./ttl.ts";
 import type { IndexBy, ResolveConflict, Serializer, SessionTtl } from "./types.ts";
+import { type AllOptions, rejectUnknownOptions } from "./unknown-options.ts";
 
 // An option is one row: its documentation, default, check and public type. The public interfaces and `ResolvedOptions` are
 // derived from the rows, and the comment of a row is the hover text of the option.
@@ -81,13 +84,14 @@ export const STORE_OPTIONS = {
   prefix: text({ default: "sess:", minLength: 0, maxLength: 1_024 }) as Option<string>,
   /**
    * Lifetime of a session whose cookie has no `expires`, in seconds; or a function of the session that returns seconds and
-   * decides for every session. @default 86_400
+   * decides for every session. More than 400 days emit a process warning. @default 86_400
    */
   ttl: option<number>({
     default: 86_400,
-    expected:
-      "a positive number of seconds or a function of the session (for sessions without end: disableTTL)",
-    accepts: (given) => typeof given === "function" || (Number.isFinite(given) && (given as number) > 0),
+    expected: `a positive number of seconds or a function of the session (for sessions without end: disableTTL), at most ${MAX_TTL_S}`,
+    accepts: (given) =>
+      typeof given === "function" ||
+      (Number.isFinite(given) && (given as number) > 0 && (given as number) <= MAX_TTL_S),
   }) as Option<SessionTtl>,
   /** Whether sessions never expire in Redis. @default false */
   disableTTL: flag({ default: false }) as Option<boolean>,
@@ -176,16 +180,22 @@ export interface ResolvedOptions
  */
 export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOptions {
   const given: unknown = options;
-  if (!isObject(given)) throw optionError("options", "an object", given);
+  requireOptionsObject(given);
+  rejectUnknownOptions(given, ALL_OPTIONS);
   const client = requireClient(given["client"], "client");
   const { cluster, onConflict, resolveConflict, ...values } = readOptions(STORE_OPTIONS, given);
   const { prefix, indexBy } = values;
   if (indexBy !== undefined && (INDEX_PREFIX + prefix).startsWith(prefix)) {
     const expected = `one that the keys of indexBy, "${INDEX_PREFIX}…", do not begin with`;
-    throw optionError("prefix", expected, prefix);
+    const got = `${describeValue(prefix)}: the store would list the index as sessions; use for example "sess:"`;
+    throw optionError("prefix", expected, prefix, got);
   }
   if (resolveConflict !== undefined && onConflict !== "merge") {
     throw optionError("resolveConflict", 'onConflict: "merge" beside it', given["onConflict"]);
+  }
+  if (typeof values.ttl === "number") warnOfLongTtl(values.ttl);
+  if (cluster === undefined && values.localCache !== undefined && given["localCache"] == null) {
+    warnOfUnsharedCache(values.localCache.ttlMs);
   }
   return {
     ...values,
@@ -193,6 +203,34 @@ export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOpt
     cluster: cluster && resolveCluster(cluster, client),
     merge: onConflict === "merge" ? { resolve: resolveConflict } : undefined,
   };
+}
+
+const ALL_OPTIONS: AllOptions = {
+  store: STORE_OPTIONS,
+  groups: { localCache: LOCAL_CACHE_OPTIONS, cluster: CLUSTER_OPTIONS },
+};
+
+function requireOptionsObject(given: unknown): asserts given is Readonly<Record<string, unknown>> {
+  const fail = (got: string) => {
+    throw optionError("options", "an object", given, got);
+  };
+  if (typeof given === "function") {
+    // connect-redis 6 and older were called with express-session's function.
+    fail("a function (as connect-redis 6 took session): pass { client }");
+  }
+  if (kindOf(given) !== undefined) fail("a client: pass { client }");
+  if (!isObject(given)) return fail(`${describeValue(given)}: pass { client }`);
+  if ("then" in given) fail("a Promise: did you forget await? Pass { client }");
+}
+
+/** `cluster: false` reads like "no Redis Cluster", and the stale cache that it leaves shows nowhere. */
+function warnOfUnsharedCache(ttlMs: number): void {
+  warnOnce(
+    "WARN_CACHE_NOT_INVALIDATED",
+    "",
+    `cluster: false disables the messages between processes, while each process caches sessions: it serves them for up to ${ttlMs} ms after another process has changed them or logged the user out. The option does not concern Redis Cluster.`,
+    "Remove cluster: false; a single Redis needs no setting. If this is the only process that writes these sessions, set localCache: true and this warning goes away. With localCache: false every read goes to Redis.",
+  );
 }
 
 function resolveCluster(cluster: ClusterValues, client: RedisStoreClient): ResolvedCluster {

@@ -44,6 +44,7 @@ export interface CommandBatch {
   eval(script: string, options: ScriptArguments): CommandBatch;
   evalSha(sha1: string, options: ScriptArguments): CommandBatch;
   scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
+  configGet(parameter: string): CommandBatch;
   clusterInfo(): CommandBatch;
   clusterSlots(): CommandBatch;
   /** Sends the commands as a transaction. */

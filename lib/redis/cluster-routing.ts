@@ -1,5 +1,6 @@
 import { errorMessage } from "../reporting/errors.ts";
 import { batchOn, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
+import { closedError } from "./connection-state.ts";
 import type { Deadline } from "./deadlines.ts";
 import { slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
@@ -134,7 +135,7 @@ export class ClusterRoutes {
   async #readyClient(deadline: Deadline, find: () => ClusterNode | undefined): Promise<NodeClient> {
     if (deadline.passed) throw new Error("It took too long to find the node");
     const readyClient = () => {
-      if (!this.#cluster.isOpen) throw new Error("The client is closed");
+      if (!this.#cluster.isOpen) throw closedError(this.#cluster);
       const node = find();
       if (node?.client?.isReady) return node.client;
       if (node?.client?.options?.disableOfflineQueue)

@@ -1,6 +1,7 @@
 import { SessionStoreError } from "../reporting/errors.ts";
 import { keyPrefixOf, type RedisStoreClient } from "./client.ts";
 import { ClusterRoutes } from "./cluster-routing.ts";
+import { connectionProblem } from "./connection-state.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
 import { subscriberFrom } from "./subscriber.ts";
@@ -57,7 +58,7 @@ export class Cluster implements Topology {
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;
     this.#routes = routes;
-    this.#deadlines = new Deadlines(options.leaseMs);
+    this.#deadlines = new Deadlines(options.leaseMs, () => connectionProblem(client, options.leaseMs));
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {

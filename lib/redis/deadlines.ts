@@ -12,11 +12,16 @@ export interface Deadline {
  */
 export class Deadlines {
   readonly #limitMs: number;
+  readonly #explain: () => string | undefined;
   readonly #operations = new Set<Promise<unknown>>();
 
-  /** @param limitMs the limit of each operation, in milliseconds */
-  constructor(limitMs: number) {
+  /**
+   * @param limitMs the limit of each operation, in milliseconds
+   * @param explain why there may have been no answer, for the error; undefined if nothing is known
+   */
+  constructor(limitMs: number, explain: () => string | undefined = () => undefined) {
     this.#limitMs = limitMs;
+    this.#explain = explain;
   }
 
   /**
@@ -36,7 +41,10 @@ export class Deadlines {
       const expire = () => {
         deadline.passed = true;
         end();
-        reject(new SessionStoreError("ERR_SESSION_TIMEOUT", `${what}: no answer in ${this.#limitMs} ms`));
+        const reason = this.#explain();
+        const suffix = reason === undefined ? "" : `: ${reason}`;
+        const message = `${what}: no answer in ${this.#limitMs} ms${suffix}`;
+        reject(new SessionStoreError("ERR_SESSION_TIMEOUT", message));
       };
       // After the event loop was blocked, timers run before sockets are read; the reply may be there. Immediates run after.
       const onTimer = () => {

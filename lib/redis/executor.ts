@@ -1,4 +1,5 @@
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
+import { hintFor } from "../reporting/fixes.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Script } from "./scripts.ts";
 import type { BatchBuilder, Target, Topology } from "./topology.ts";
@@ -116,11 +117,12 @@ export class CommandExecutor {
   ): SessionStoreError {
     const cause = failureIn(error);
     const reason = errorMessage(cause);
-    const hint = aclHint(reason, () => {
+    const neededAcl = aclHint(reason, () => {
       const toPublish = announcement?.channel ? ` +publish &${announcement.channel}*` : "";
       return `${acl} ~${this.#topology.fullPrefix}*${toPublish}`;
     });
-    return new SessionStoreError("ERR_SESSION_REDIS", `${name}: ${reason}${hint}`, cause);
+    const message = `${name}: ${reason}${neededAcl || hintFor(reason)}`;
+    return new SessionStoreError("ERR_SESSION_REDIS", message, cause);
   }
 }
 

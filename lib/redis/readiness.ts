@@ -1,4 +1,5 @@
 import type { RedisStoreClient } from "./client.ts";
+import { closedError } from "./connection-state.ts";
 import type { Deadline } from "./deadlines.ts";
 
 const POLL_MS = 20;
@@ -19,20 +20,24 @@ export class ClientReadiness {
   #timer: NodeJS.Timeout | undefined;
 
   /**
-   * Resolves when the client is connected, or closed, since a closed client refuses by itself.
-   * @throws after the deadline, or if the client has `disableOfflineQueue`: its user prefers an error to a delay
+   * Resolves when the client is connected.
+   * @throws after the deadline, if the client is closed, or if it has `disableOfflineQueue`: its user prefers an error to a
+   * delay
    */
   async whenConnected(
     deadline: Deadline,
     client: RedisStoreClient,
     isConnected: () => boolean,
   ): Promise<void> {
-    if (!client.isOpen) return;
+    if (!client.isOpen) throw closedError(client);
     const { options } = client as { options?: { readonly disableOfflineQueue?: boolean } };
     if (options?.disableOfflineQueue === true) {
       throw new Error("The client is offline, and its disableOfflineQueue is set");
     }
-    await this.until(deadline, () => isConnected() || !client.isOpen || undefined);
+    await this.until(deadline, () => {
+      if (!client.isOpen) throw closedError(client);
+      return isConnected() || undefined;
+    });
   }
 
   /**

@@ -7,6 +7,7 @@ import {
   type RedisStoreClient,
   type RedisSubscriberSource,
 } from "./client.ts";
+import { connectionProblem } from "./connection-state.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
 import { ClientReadiness } from "./readiness.ts";
@@ -62,7 +63,7 @@ export class Sentinel implements Topology {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.#subscriber = subscriber;
-    this.#heartbeats = new Deadlines(leaseMs);
+    this.#heartbeats = new Deadlines(leaseMs, () => connectionProblem(client, leaseMs));
     this.#absentKey = prefix + randomUUID();
   }
 
@@ -86,8 +87,8 @@ export class Sentinel implements Topology {
   async discover(): Promise<readonly Primary[]> {
     const id = addressOf(this.#client);
     if (id === undefined) {
-      const message = "The primary is not known: the client is not connected to one";
-      throw new SessionStoreError("ERR_SUBSCRIPTION", message);
+      const problem = connectionProblem(this.#client, 0) ?? "the client is not connected to one";
+      throw new SessionStoreError("ERR_SUBSCRIPTION", `The primary is not known: ${problem}`);
     }
     this.#discovered = id;
     const primary: Primary = {

@@ -1,4 +1,5 @@
 import { batchOn, keyPrefixOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
+import { connectionProblem } from "./connection-state.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
 import { ClientReadiness } from "./readiness.ts";
@@ -37,11 +38,11 @@ export class Standalone implements Topology, Primary {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.#subscriber = subscriber;
-    this.#heartbeats = new Deadlines(leaseMs);
+    this.#heartbeats = new Deadlines(leaseMs, () => connectionProblem(client, leaseMs));
   }
 
   async send(deadline: Deadline, { mode, build }: Batch): Promise<unknown[]> {
-    const isConnected = () => this.#client.isReady !== false;
+    const isConnected = () => this.#client.isReady ?? this.#client.isOpen;
     if (!isConnected()) await this.#readiness.whenConnected(deadline, this.#client, isConnected);
     const batch = build(batchOn(this.#client));
     return mode === "transaction" ? batch.exec() : batch.execAsPipeline();

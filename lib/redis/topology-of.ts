@@ -1,5 +1,6 @@
 import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
 import { Cluster } from "./cluster.ts";
+import { watchConnection } from "./connection-state.ts";
 import { Sentinel } from "./sentinel.ts";
 import { Standalone } from "./standalone.ts";
 import type { Topology } from "./topology.ts";
@@ -14,6 +15,7 @@ export interface TopologyOfOptions {
 
 /** The topology behind a client. Outside the check of the options, only this function asks for the kind of client. */
 export function topologyOf({ client, prefix, cluster = NO_CLUSTER }: TopologyOfOptions): Topology {
+  watchConnection(client);
   const options = { prefix, ...cluster };
   switch (kindOf(client)) {
     case "cluster":

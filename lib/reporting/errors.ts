@@ -31,9 +31,16 @@ export class SessionStoreError extends Error {
   }
 }
 
-/** The message of an error, or the text of any other value that was thrown. */
+/**
+ * The message of an error, or the text of any other value that was thrown. Node's AggregateError, for a host with several
+ * addresses, has no message: that of the first address is used.
+ */
 export function errorMessage(cause: unknown): string {
-  return cause instanceof Error ? cause.message || cause.name : String(cause);
+  if (!(cause instanceof Error)) return String(cause);
+  return (
+    cause.message ||
+    (cause instanceof AggregateError ? errorMessage(cause.errors[0] ?? cause.name) : cause.name)
+  );
 }
 
 /** The TypeError for an invalid option. @param got replaces the description of `actual` */
@@ -57,7 +64,12 @@ export function describeValue(value: unknown): string {
 
 /** The permissions to add to a message in which Redis denies a command (ACL): Redis names the command, not the rule to grant. */
 export function aclHint(reason: string, permissions: () => string): string {
-  return DENIED.test(reason) ? ` (needed: ${permissions()})` : "";
+  return isDenied(reason) ? ` (needed: ${permissions()})` : "";
+}
+
+/** Whether Redis refused a command because the user lacks a permission (ACL). @param reason the message of the error */
+export function isDenied(reason: string): boolean {
+  return DENIED.test(reason);
 }
 
 /** Redis 6 and 7.0 word a denial inside a script differently. */

@@ -1,4 +1,5 @@
 import type { SessionData } from "express-session";
+import { MAX_TTL_S, warnOfLongTtl } from "../options/ttl.ts";
 import type { SessionTtl } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
 
@@ -15,7 +16,10 @@ import { describeValue } from "../reporting/errors.ts";
 export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): number {
   if (typeof ttl === "function") {
     const seconds: unknown = ttl(session);
-    if (typeof seconds === "number" && Number.isFinite(seconds)) return wholeMs(seconds * 1000);
+    if (typeof seconds === "number" && Number.isFinite(seconds) && seconds <= MAX_TTL_S) {
+      warnOfLongTtl(seconds);
+      return wholeMs(seconds * 1000);
+    }
     throw new TypeError(`ttl: the function must return a number of seconds, got ${describeValue(seconds)}`);
   }
   const expires: unknown = session?.cookie?.expires;

@@ -4,6 +4,7 @@ import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Serializer } from "../options/types.ts";
+import { connectionProblem } from "../redis/connection-state.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import { IndexCommands } from "../redis/index-commands.ts";
 import {
@@ -69,7 +70,7 @@ export class SessionOperations {
     this.#serializer = serializer;
     this.#counters = counters;
     this.#emit = emit;
-    this.#deadlines = new Deadlines(commandTimeoutMs);
+    this.#deadlines = new Deadlines(commandTimeoutMs, () => connectionProblem(client, commandTimeoutMs));
     this.queue = new SessionQueue(this.#deadlines);
     const topology = topologyOf({ client, prefix, cluster });
     this.#topology = topology;

@@ -253,7 +253,9 @@ describe("clients", () => {
   test("a pool needs a client for the subscription, and the error says so", () => {
     const build = () => resolveOptions({ client: pool });
     expect(build).toThrow(TypeError);
-    expect(build).toThrow(/^cluster\.subscriber: a pool cannot .* createClient\(\) here, or cluster: false$/);
+    expect(build).toThrow(
+      /^cluster\.subscriber: a pool cannot .* createClient\(\) here, or .*localCache: false, cluster: false\)$/,
+    );
   });
 
   test("a pool as the subscriber is refused", () => {
