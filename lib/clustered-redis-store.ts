@@ -11,6 +11,7 @@ import type {
   EmitEvent,
   IdentifiedSession,
   ListedSession,
+  StoreEvents,
   StoreHealth,
 } from "./reporting/types.ts";
 import { warnNotLive } from "./reporting/warnings.ts";
@@ -19,6 +20,24 @@ import { SessionOperations } from "./sessions/session-operations.ts";
 import { SessionScan } from "./sessions/session-scan.ts";
 import { SessionTracker } from "./sessions/session-tracker.ts";
 import type { StoredSession } from "./sessions/stored-session.ts";
+
+/** Called with the arguments of an event of the store. */
+export type StoreListener<E extends keyof StoreEvents> = (...args: StoreEvents[E]) => void;
+
+/**
+ * Merged with the class so that the methods of EventEmitter know the events of `StoreEvents` and their arguments: types
+ * only, without a method that forwards. `addListener` and the like accept any event.
+ */
+export interface ClusteredRedisStore {
+  /** Adds a listener of an event. */
+  on<E extends keyof StoreEvents>(event: E, listener: StoreListener<E>): this;
+  /** Adds a listener that is called once. */
+  once<E extends keyof StoreEvents>(event: E, listener: StoreListener<E>): this;
+  /** Removes a listener. */
+  off<E extends keyof StoreEvents>(event: E, listener: StoreListener<E>): this;
+  /** Calls the listeners of an event. @returns whether there are any */
+  emit<E extends keyof StoreEvents>(event: E, ...args: StoreEvents[E]): boolean;
+}
 
 /**
  * A session store for express-session: sessions live in Redis, each process caches the ones in use, and every write
@@ -32,6 +51,7 @@ import type { StoredSession } from "./sessions/stored-session.ts";
  * const store = new ClusteredRedisStore({ client });
  * app.use(session({ store, secret, resave: false, saveUninitialized: false }));
  */
+// biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface only types methods that are inherited
 export class ClusteredRedisStore extends Store {
   readonly #counters = createCounters();
   readonly #operations: SessionOperations;

@@ -5,7 +5,11 @@
 
 export { LocalCache, type LocalCacheLimits, type LocalCacheStats } from "./cache/local-cache.ts";
 export type { Callback } from "./callback.ts";
-export { ClusteredRedisStore, ClusteredRedisStore as RedisStore } from "./clustered-redis-store.ts";
+export {
+  ClusteredRedisStore,
+  ClusteredRedisStore as RedisStore,
+  type StoreListener,
+} from "./clustered-redis-store.ts";
 export { ClusterCoordinator } from "./invalidation/coordinator.ts";
 export type {
   CacheClear,

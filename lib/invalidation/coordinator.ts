@@ -31,6 +31,8 @@ const MAX_DISCOVERY_DELAY_MS = 500;
  * 6. A subscription that does not return what Redis acknowledged is silent: it is closed, and another opened. If it was only
  *    late, its next heartbeat restores `live`.
  *
+ * Applications do not construct one: a store does, and shows it as its `coordinator`.
+ *
  * Heartbeats have their own channel because on the shared one each would go to every process: N × N messages.
  */
 export class ClusterCoordinator {
@@ -60,6 +62,7 @@ export class ClusterCoordinator {
   /** By how much the wall clock is ahead of the monotonic one. */
   #wallClockLead = 0;
 
+  /** For the store alone: the arguments may change in any version. */
   constructor(options: ClusterCoordinatorOptions) {
     this.#options = options;
     this.nodeId = options.nodeId;

@@ -2,7 +2,7 @@ import type { Topology } from "../redis/topology.ts";
 import type { Counters } from "../reporting/counters.ts";
 import type { ClusterStats, EmitEvent } from "../reporting/types.ts";
 
-/** What a `ClusterCoordinator` takes; the store derives it from its own options. */
+/** What a store passes to its `ClusterCoordinator`, derived from its own options. */
 export interface ClusterCoordinatorOptions {
   /** The primaries to subscribe to. Heartbeats go to them on the *data* client: that path is what the lease verifies. */
   readonly topology: Topology;

@@ -9,6 +9,8 @@ import { alignExpires } from "./lifetime.ts";
  *
  * With JSON the text is parsed once and the result cloned for each copy. With any other serializer it is parsed for each
  * copy, because only the serializer knows how to make another of what it makes.
+ *
+ * Applications do not construct one: `store.localCache` shows those of the store.
  */
 export class StoredSession {
   /** The sequence number of this process's write that stored it; undefined if it was read. */
@@ -21,6 +23,7 @@ export class StoredSession {
   #parsed: { readonly session: SessionData | null } | undefined;
 
   /**
+   * For the store alone: the arguments may change in any version.
    * @param expiresAt when the key expires, in milliseconds by the monotonic clock of `performance.now()`, so that a step of
    * the wall clock changes nothing; undefined for never
    */

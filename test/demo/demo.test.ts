@@ -76,6 +76,8 @@ describe("the demo", () => {
     expect(answer.headers.get("x-demo-session")).toBe("none");
     expect(answer.headers.get("x-demo-redis-commands")).toBe("0");
     expect((await fetch(`${origin}/me`, { headers: { "x-demo-node": "4" } })).status).toBe(400);
+    // Any page can make a browser send this, with an <img>.
+    expect((await fetch(`${origin}//`)).status).toBe(404);
 
     const nodes = await nodesBehind(origin);
     expect(new Set(nodes.map(({ pid }) => pid)).size).toBe(3);

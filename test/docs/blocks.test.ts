@@ -31,15 +31,22 @@ test("the compiler sees what is wrong in a block", () => {
     return { place, language, flags: new Map(), code };
   };
   const typed = 'import { LocalCache } from "clustered-redis-store";\nnew LocalCache({ maxsize: 1 });';
+  const pool = "new ClusteredRedisStore({ client: await createClientPool({ url }).connect() });";
   const complaints = complaintsAbout([
     block("name", "js", "store.cacheStat;"),
     block("good", "js", "const { hits } = store.cacheStats;"),
     block("syntax", "js", "await store.get("),
+    block("strict", "js", pool),
+    block("field", "js", "req.session.usr;"),
+    block("event", "js", 'store.on("invalidated", () => {});'),
     block("typed", "ts", typed),
   ]);
   expect(complaints).toEqual([
     expect.stringMatching(/^name: .*cacheStat/),
     expect.stringMatching(/^syntax: /),
+    expect.stringMatching(/^strict: .*undefined/),
+    expect.stringMatching(/^field: .*usr/),
+    expect.stringMatching(/^event: .*invalidated/),
     expect.stringMatching(/^typed: .*maxsize/),
   ]);
 });
@@ -82,6 +89,27 @@ test("all YAML parses, and what waits for a shutdown waits long enough", () => {
       },
     },
   });
+});
+
+test("the Redis of the deployments has a password, which the application receives", () => {
+  const documents = inLanguage("yaml").flatMap(parsedYaml) as Record<string, unknown>[];
+  const compose = documents.find((document) => "services" in document);
+  expect(compose).toMatchObject({
+    services: {
+      redis: {
+        environment: { REDISCLI_AUTH: "${REDIS_PASSWORD}" },
+        command: expect.stringMatching(/^redis-server --requirepass \$\{REDIS_PASSWORD:\?.*} --appendonly yes /),
+      },
+      app: {
+        environment: { REDIS_URL: expect.stringMatching(/^redis:\/\/:\$\{REDIS_PASSWORD:\?.*}@redis:6379$/) },
+      },
+    },
+  });
+  const deployment = documents.find((document) => document["kind"] === "Deployment");
+  const password = { name: "REDIS_PASSWORD", valueFrom: { secretKeyRef: expect.anything() } };
+  const url = { name: "REDIS_URL", value: "redis://:$(REDIS_PASSWORD)@redis:6379" };
+  const env = expect.arrayContaining([password, url]);
+  expect(deployment).toMatchObject({ spec: { template: { spec: { containers: [{ env }] } } } });
 });
 
 test("what a shell is told to run is there", () => {

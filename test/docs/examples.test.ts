@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { io } from "socket.io-client";
+import { createClient } from "redis";
+import { io, type Socket } from "socket.io-client";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { type ExampleProcess, startExample, Visitor } from "../support/example-process.ts";
+import { type ExampleProcess, spawnExample, startExample, Visitor } from "../support/example-process.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 /** Examples keep to the default prefix, as their readers will: so they get a server of their own. */
@@ -33,6 +34,7 @@ test.each(WEB)("%s: login, change and logout on two processes", async (_name, fi
   const visitor = new Visitor();
   expect((await visitor.get(a, "/me")).status).toBe(401);
   expect(await visitor.post(a, "/login", ADA)).toEqual({ status: 200, body: { user: "ada" } });
+  expect(visitor.setCookie).toMatch(/; HttpOnly; SameSite=Lax$/);
 
   expect(await visitor.get(b, "/me")).toEqual({ status: 200, body: { user: "ada", visits: 0 } });
   expect(await visitor.post(b, "/visit")).toEqual({ status: 200, body: { visits: 1 } });
@@ -48,12 +50,75 @@ test.each(WEB)("%s: login, change and logout on two processes", async (_name, fi
 
   const { cookie } = visitor;
   expect((await visitor.post(b, "/logout")).status).toBe(200);
+  expect(visitor.setCookie).toMatch(/^[\w.]+=;.*Expires=Thu, 01 Jan 1970/);
   visitor.cookie = cookie;
   expect((await visitor.get(b, "/me")).status).toBe(401);
   await eventually(async () => {
     visitor.cookie = cookie;
     return (await visitor.get(a, "/me")).status === 401;
   });
+});
+
+/** All that sign cookies for browsers. */
+const SIGNING = new Set<string>([
+  ...WEB.map(([, file]) => file),
+  "account/server.mjs",
+  "graceful-shutdown/server.mjs",
+  "opentelemetry/server.mjs",
+  "socket.io/server.mjs",
+]);
+
+test.each([...SIGNING])("%s does not start in production without a secret", async (file) => {
+  const env = { REDIS_URL: redis.url, SESSION_SECRET: "", NODE_ENV: "production" };
+  const example = spawnExample(file, env);
+  expect((await example.ended).code).not.toBe(0);
+  expect(example.output()).toContain("SESSION_SECRET is not set");
+});
+
+test("in development a process without a secret warns, and accepts no cookie of another", async () => {
+  const starting = [1, 2].map(() =>
+    spawnExample("express/server.mjs", { REDIS_URL: redis.url, SESSION_SECRET: "", NODE_ENV: "" }),
+  );
+  const [a, b] = (await Promise.all(
+    starting.map(async (example) => {
+      const url = await eventually(() => /listening on (http\S+)/.exec(example.output())?.[1]);
+      return { ...example, url };
+    }),
+  )) as [ExampleProcess, ExampleProcess];
+  expect(a.output()).toContain("SESSION_SECRET is not set: using a random secret");
+  const visitor = new Visitor();
+  await visitor.post(a, "/login", ADA);
+  expect((await visitor.get(a, "/me")).status).toBe(200);
+  expect((await visitor.get(b, "/me")).status).toBe(401);
+});
+
+test("behind a proxy that ends TLS, the cookie is Secure", async () => {
+  const app = await startExample("graceful-shutdown/server.mjs", redis.url);
+  const cookieOver = async (protocol: string) => {
+    const response = await fetch(app.url, { headers: { "x-forwarded-proto": protocol } });
+    return response.headers.getSetCookie()[0];
+  };
+  expect(await cookieOver("https")).toContain("; Secure");
+  expect(await cookieOver("http")).not.toContain("; Secure");
+});
+
+test.each([
+  ["Express", "express/server.mjs"],
+  ["TypeScript", "typescript/server.ts"],
+  ["Fastify", "fastify/server.mjs"],
+  ["NestJS", "nestjs/main.ts"],
+  ["account", "account/server.mjs"],
+  ["Socket.IO", "socket.io/server.mjs"],
+])("%s: only a name that is a string, and not empty, is logged in", async (_name, file) => {
+  const app = await startExample(file, redis.url);
+  const visitor = new Visitor();
+  for (const body of [undefined, {}, { user: "" }, { user: { name: "ada" } }, { user: ["ada", "bob"] }]) {
+    expect(await visitor.post(app, "/login", body)).toMatchObject({ status: 400 });
+  }
+  expect(visitor.cookie).toBe("");
+  if (file.startsWith("account")) {
+    expect((await visitor.post(app, "/login", { user: "a".repeat(65) })).status).toBe(400);
+  }
 });
 
 test("Passport lets nobody in with a wrong password", async () => {
@@ -116,28 +181,30 @@ test.each([
   expect(app.output().split("\n").filter(Boolean)).toEqual([expect.stringContaining("listening"), "stopped"]);
 });
 
-test("Socket.IO: sockets on two processes share the session, and go when it ends on either", async () => {
+function connect(to: ExampleProcess, { cookie }: Visitor): Socket {
+  const socket = io(to.url, { extraHeaders: { cookie }, reconnection: false, forceNew: true });
+  onTestFinished(() => {
+    socket.disconnect();
+  });
+  return socket;
+}
+
+/** Resolves with the reason when all sockets have been disconnected. */
+function disconnected(sockets: readonly Socket[]): Promise<unknown[]> {
+  return Promise.all(sockets.map((socket) => new Promise((resolve) => socket.on("disconnect", resolve))));
+}
+
+test("Socket.IO: sockets on two processes share the session, and are closed when it ends on either", async () => {
   const [a, b] = (await startTwo("socket.io/server.mjs")) as [ExampleProcess, ExampleProcess];
   const visitor = new Visitor();
-  const connect = (to: ExampleProcess) => {
-    const socket = io(to.url, {
-      extraHeaders: { cookie: visitor.cookie },
-      reconnection: false,
-      forceNew: true,
-    });
-    onTestFinished(() => {
-      socket.disconnect();
-    });
-    return socket;
-  };
-  const stranger = connect(a);
+  const stranger = connect(a, visitor);
   const [refusal] = await new Promise<[Error]>((resolve) => {
     stranger.on("connect_error", (error) => resolve([error]));
   });
   expect(refusal.message).toBe("not logged in");
 
   await visitor.post(a, "/login", ADA);
-  const sockets = [connect(a), connect(b)] as const;
+  const sockets = [connect(a, visitor), connect(b, visitor)] as const;
   await Promise.all(sockets.map((socket) => eventually(() => socket.connected)));
   expect(await sockets[0].emitWithAck("visit")).toEqual({ visits: 1 });
   await eventually(async () => {
@@ -145,11 +212,34 @@ test("Socket.IO: sockets on two processes share the session, and go when it ends
     return visits > 1;
   });
 
-  const gone = Promise.all(
-    sockets.map((socket) => new Promise((resolve) => socket.on("disconnect", resolve))),
-  );
+  const gone = disconnected(sockets);
   expect((await visitor.post(a, "/logout")).status).toBe(200);
   expect(await gone).toEqual(["io server disconnect", "io server disconnect"]);
+});
+
+test("Socket.IO: sockets of sessions that ended while no process was subscribed are closed, and only those", async () => {
+  const [a, b] = (await startTwo("socket.io/server.mjs")) as [ExampleProcess, ExampleProcess];
+  const [ada, bob] = [new Visitor(), new Visitor()];
+  await ada.post(a, "/login", ADA);
+  await bob.post(b, "/login", { user: "bob" });
+  const ended = [connect(a, ada), connect(b, ada)] as const;
+  const living = connect(b, bob);
+  await Promise.all([...ended, living].map((socket) => eventually(() => socket.connected)));
+  const gone = disconnected(ended);
+
+  const [, sid = ""] = /s%3A([^.]+)\./.exec(ada.cookie) ?? [];
+  const admin = await createClient({ url: redis.url }).connect();
+  onTestFinished(() => admin.destroy());
+  // No subscriber is there to receive the message of a deletion: so none is sent.
+  const [, deleted] = await admin
+    .multi()
+    .addCommand(["CLIENT", "KILL", "TYPE", "PUBSUB"])
+    .del(`sess:${sid}`)
+    .exec();
+  expect(Number(deleted)).toBe(1);
+  expect(await gone).toEqual(["io server disconnect", "io server disconnect"]);
+  expect(living.connected).toBe(true);
+  expect(await living.emitWithAck("visit")).toEqual({ visits: 1 });
 });
 
 test("OpenTelemetry: trips to Redis are spans within their request, and tell no session id", async () => {

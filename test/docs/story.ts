@@ -41,7 +41,7 @@ export interface Story {
   readonly visits: readonly { readonly method: string; readonly url: URL; readonly answer: string }[];
 }
 
-const IGNORED = /^(npm install |sleep |$)/;
+const IGNORED = /^(npm install |export SESSION_SECRET=|sleep |$)/;
 
 /** @throws when there is a line that it does not understand: it would not be told otherwise */
 export function readStory(code: string): Story {

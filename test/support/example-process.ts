@@ -10,8 +10,12 @@ const ROOT = resolve(import.meta.dirname, "../..");
 const EXAMPLES = join(ROOT, "docs/examples");
 
 /** An example that runs as its reader would run it. */
-export interface ExampleProcess {
+export interface ExampleProcess extends StartingExample {
   readonly url: string;
+}
+
+/** The same, before it listens. */
+export interface StartingExample {
   readonly child: ChildProcess;
   /** What it has printed so far, errors included. */
   readonly output: () => string;
@@ -29,6 +33,24 @@ export async function startExample(
   redisUrl: string,
   modules: Readonly<Record<string, string>> = {},
 ): Promise<ExampleProcess> {
+  const starting = spawnExample(file, { REDIS_URL: redisUrl }, modules);
+  const { child, output } = starting;
+  const url = await eventually(
+    () => {
+      if (child.exitCode !== null) throw new Error(`it ended: ${output()}`);
+      return /listening on (http\S+)/.exec(output())?.[1] ?? "";
+    },
+    { what: `${file} listens`, timeoutMs: 50_000 },
+  );
+  return { ...starting, url };
+}
+
+/** Starts an example. @param env what it has in its environment besides that of the tests, a port and a secret */
+export function spawnExample(
+  file: string,
+  env: NodeJS.ProcessEnv,
+  modules: Readonly<Record<string, string>> = {},
+): StartingExample {
   const path = Object.keys(modules).length === 0 ? join(EXAMPLES, file) : copyWith(file, modules);
   const loader = file.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [];
   const child = spawn(process.execPath, [...loader, path], {
@@ -37,8 +59,8 @@ export async function startExample(
     env: {
       ...process.env,
       PORT: "0",
-      REDIS_URL: redisUrl,
       SESSION_SECRET: "a secret of 32 characters or more",
+      ...env,
     },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -55,14 +77,7 @@ export async function startExample(
     child.kill("SIGKILL");
     await ended;
   });
-  const url = await eventually(
-    () => {
-      if (child.exitCode !== null) throw new Error(`it ended: ${output}`);
-      return /listening on (http\S+)/.exec(output)?.[1] ?? "";
-    },
-    { what: `${file} listens`, timeoutMs: 50_000 },
-  );
-  return { url, child, output: () => output, ended };
+  return { child, output: () => output, ended };
 }
 
 /** A folder with the example, in which some packages are others. */
@@ -82,6 +97,8 @@ export interface Answer {
 /** A visitor with one cookie, who talks to any process. */
 export class Visitor {
   cookie = "";
+  /** The last `Set-Cookie` header, with its attributes. */
+  setCookie = "";
 
   async ask(to: ExampleProcess, method: "GET" | "POST", path: string, body?: unknown): Promise<Answer> {
     const response = await fetch(new URL(path, to.url), {
@@ -93,7 +110,10 @@ export class Visitor {
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     const [cookie] = response.headers.getSetCookie();
-    if (cookie !== undefined) this.cookie = cookie.split(";")[0] as string;
+    if (cookie !== undefined) {
+      this.setCookie = cookie;
+      this.cookie = cookie.split(";")[0] as string;
+    }
     const text = await response.text();
     return { status: response.status, body: text.startsWith("{") ? JSON.parse(text) : text };
   }

@@ -1,26 +1,33 @@
 // Plain CommonJS, without await at the top: the server listens at once, and the store waits for Redis.
 // npm install clustered-redis-store express express-session redis
+const { randomBytes } = require("node:crypto");
 const { ClusteredRedisStore } = require("clustered-redis-store");
 const express = require("express");
 const session = require("express-session");
 const { createClient } = require("redis");
 
+const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes
 const client = createClient({ url: process.env.REDIS_URL }); // without REDIS_URL: localhost:6379
 client.on("error", (error) => console.error("redis:", error.message));
-client.connect().catch(() => {}); // told by the listener above, and tried again
+client.connect().catch(() => {}); // reported by the listener above, and retried
 
 const store = new ClusteredRedisStore({ client });
-const secret = process.env.SESSION_SECRET || "change me";
 
 const app = express();
 app.use(express.json());
-app.use(session({ store, secret, resave: false, saveUninitialized: false }));
+// "lax": the browser sends no cookie with a POST from another site. A page of a sibling subdomain is the same site: if you do
+// not trust those, or accept forms, check the Origin header or a CSRF token as well.
+// "auto": Secure over HTTPS. Behind a proxy that ends TLS, Express must trust it: app.set("trust proxy", 1).
+const cookie = { sameSite: "lax", secure: "auto", maxAge: 3_600_000 };
+app.use(session({ store, secret, cookie, resave: false, saveUninitialized: false }));
 
 app.post("/login", (req, res, next) => {
+  const user = req.body?.user;
+  if (typeof user !== "string" || user === "") return res.status(400).json({ error: "user is missing" });
   req.session.regenerate((error) => {
     if (error) return next(error);
-    req.session.user = req.body.user;
-    res.json({ user: req.session.user });
+    req.session.user = user; // after you have checked a password
+    res.json({ user });
   });
 });
 app.get("/me", (req, res) => {
@@ -33,9 +40,19 @@ app.post("/visit", (req, res) => {
   res.json({ visits: req.session.visits });
 });
 app.post("/logout", (req, res, next) => {
-  req.session.destroy((error) => (error ? next(error) : res.json({})));
+  req.session.destroy((error) => {
+    if (error) return next(error);
+    res.clearCookie("connect.sid").json({});
+  });
 });
 
 const server = app.listen(process.env.PORT || 3000, () => {
   console.log(`listening on http://localhost:${server.address().port}`);
 });
+
+/** For development only: each process has a different one, and cookies do not survive a restart. */
+function randomSecret() {
+  if (process.env.NODE_ENV === "production") throw new Error("SESSION_SECRET is not set");
+  console.warn("SESSION_SECRET is not set: using a random secret, for this process only");
+  return randomBytes(32).toString("hex");
+}

@@ -43,7 +43,7 @@ export function createApp(
       secret,
       resave: false,
       saveUninitialized: false,
-      cookie: { maxAge: ONE_HOUR_MS },
+      cookie: { maxAge: ONE_HOUR_MS, sameSite: "lax" },
     }),
   );
 
@@ -75,6 +75,7 @@ export function createApp(
     });
   });
 
+  // Not followed by clearCookie: the page goes on sending the cookie, to show that it is worth nothing any more.
   app.post("/logout", (req, res, next) => {
     req.session.destroy((error: unknown) => {
       if (error) return next(error);

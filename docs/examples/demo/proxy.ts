@@ -14,11 +14,11 @@ export interface Upstream {
 }
 
 /** Answers requests that are not for the nodes; returns whether this was one. */
-export type Aside = (req: IncomingMessage, res: ServerResponse) => boolean;
+export type Aside = (req: IncomingMessage, res: ServerResponse, url: URL) => boolean;
 
 /**
  * A load balancer without sticky sessions: each request goes to the next node that is up, or to the one that its header
- * `x-demo-node` names.
+ * `x-demo-node` names. Only requests of the demo's own pages, and of programs on this machine, are answered.
  * @param preferredPort if it is taken, another is
  */
 export async function startProxy(
@@ -33,7 +33,11 @@ export async function startProxy(
     return up[turn++ % up.length];
   };
   const server = createServer((req, res) => {
-    if (aside(req, res)) return;
+    // Before anything of the request is parsed: any web page can make a browser send it.
+    if (!isFromHere(req)) return answer(res, 403, "This is for this machine only: open http://127.0.0.1");
+    const url = urlOf(req);
+    if (url === undefined) return answer(res, 400, "The target of a request must be a path.");
+    if (aside(req, res, url)) return;
     const hint = req.headers["x-demo-node"]?.toString();
     const node = next(hint);
     if (hint !== undefined && node === undefined) {
@@ -52,6 +56,21 @@ export async function startProxy(
       server.closeAllConnections();
     },
   };
+}
+
+/**
+ * Whether a request is addressed to this machine by one of its own names, which no foreign name can resolve to
+ * unnoticed, and comes from one of the demo's pages, or from a program. Browsers name the page in `Origin`.
+ */
+function isFromHere({ headers: { host = "", origin } }: IncomingMessage): boolean {
+  const isThisMachine = /^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host);
+  return isThisMachine && (origin === undefined || origin === `http://${host}`);
+}
+
+/** Not resolved against a base: `//` and `//host` would name another host, or none. */
+function urlOf({ url = "" }: IncomingMessage): URL | undefined {
+  const absolute = `http://localhost${url}`;
+  return url.startsWith("/") && URL.canParse(absolute) ? new URL(absolute) : undefined;
 }
 
 function forward(req: IncomingMessage, res: ServerResponse, port: number): void {

@@ -1,27 +1,34 @@
 // Express, 5 or 4: login, a page that changes the session, logout.
 // npm install clustered-redis-store express express-session redis
+import { randomBytes } from "node:crypto";
 import { ClusteredRedisStore } from "clustered-redis-store";
 import express from "express";
 import session from "express-session";
 import { createClient } from "redis";
 
+const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes
 const client = createClient({ url: process.env.REDIS_URL }); // without REDIS_URL: localhost:6379
 client.on("error", (error) => console.error("redis:", error.message));
 await client.connect();
 
 const store = new ClusteredRedisStore({ client });
-const secret = process.env.SESSION_SECRET ?? "change me";
 
 const app = express();
 app.use(express.json());
-app.use(session({ store, secret, resave: false, saveUninitialized: false, cookie: { maxAge: 3_600_000 } }));
+// "lax": the browser sends no cookie with a POST from another site. A page of a sibling subdomain is the same site: if you do
+// not trust those, or accept forms, check the Origin header or a CSRF token as well.
+// "auto": Secure over HTTPS. Behind a proxy that ends TLS, Express must trust it: app.set("trust proxy", 1).
+const cookie = { sameSite: "lax", secure: "auto", maxAge: 3_600_000 };
+app.use(session({ store, secret, cookie, resave: false, saveUninitialized: false }));
 
 app.post("/login", (req, res, next) => {
-  // A new id at login: whoever knew the old one does not get in.
+  const user = req.body?.user;
+  if (typeof user !== "string" || user === "") return res.status(400).json({ error: "user is missing" });
+  // A new id at login: the old one may be known to somebody else.
   req.session.regenerate((error) => {
     if (error) return next(error);
-    req.session.user = req.body.user; // after you have checked a password
-    res.json({ user: req.session.user });
+    req.session.user = user; // after you have checked a password
+    res.json({ user });
   });
 });
 app.get("/me", (req, res) => {
@@ -34,9 +41,19 @@ app.post("/visit", (req, res) => {
   res.json({ visits: req.session.visits });
 });
 app.post("/logout", (req, res, next) => {
-  req.session.destroy((error) => (error ? next(error) : res.json({})));
+  req.session.destroy((error) => {
+    if (error) return next(error);
+    res.clearCookie("connect.sid").json({});
+  });
 });
 
 const server = app.listen(process.env.PORT ?? 3000, () => {
   console.log(`listening on http://localhost:${server.address().port}`);
 });
+
+/** For development only: each process has a different one, and cookies do not survive a restart. */
+function randomSecret() {
+  if (process.env.NODE_ENV === "production") throw new Error("SESSION_SECRET is not set");
+  console.warn("SESSION_SECRET is not set: using a random secret, for this process only");
+  return randomBytes(32).toString("hex");
+}

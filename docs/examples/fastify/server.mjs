@@ -1,26 +1,36 @@
-// Fastify: @fastify/session takes stores of express-session. It makes the session objects itself, so the store cannot tell
-// a loaded one from a new one: a request that runs on while another logs out may bring the session back.
+// Fastify: @fastify/session accepts stores of express-session. It creates the session objects itself, so the store cannot
+// distinguish a loaded one from a new one: a request that is still running at a logout may restore the session.
 // npm install clustered-redis-store express-session redis fastify @fastify/cookie @fastify/session
+import { randomBytes } from "node:crypto";
 import cookie from "@fastify/cookie";
 import session from "@fastify/session";
 import { ClusteredRedisStore } from "clustered-redis-store";
 import Fastify from "fastify";
 import { createClient } from "redis";
 
+const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes; 32 characters or more
 const client = createClient({ url: process.env.REDIS_URL }); // without REDIS_URL: localhost:6379
 client.on("error", (error) => console.error("redis:", error.message));
 await client.connect();
 
 const store = new ClusteredRedisStore({ client });
-const secret = process.env.SESSION_SECRET ?? "change me: it takes 32 characters or more";
 
-const app = Fastify();
+const app = Fastify(); // behind a proxy that ends TLS: Fastify({ trustProxy: 1 })
 await app.register(cookie);
-await app.register(session, { store, secret, saveUninitialized: false, cookie: { secure: "auto" } });
+await app.register(session, {
+  store,
+  secret,
+  saveUninitialized: false,
+  // "lax": the browser sends no cookie with a POST from another site. A page of a sibling subdomain is the same site: if you
+  // do not trust those, or accept forms, check the Origin header or a CSRF token as well.
+  cookie: { sameSite: "lax", secure: "auto", maxAge: 3_600_000 },
+});
 
-app.post("/login", async (request) => {
+const user = { type: "string", minLength: 1, maxLength: 64 };
+const schema = { body: { type: "object", required: ["user"], properties: { user } } };
+app.post("/login", { schema }, async (request) => {
   await request.session.regenerate();
-  request.session.user = request.body.user;
+  request.session.user = request.body.user; // after you have checked a password
   return { user: request.session.user };
 });
 app.get("/me", async (request, reply) => {
@@ -32,12 +42,13 @@ app.post("/visit", async (request, reply) => {
   request.session.visits = (request.session.visits ?? 0) + 1;
   return { visits: request.session.visits };
 });
-app.post("/logout", async (request) => {
+app.post("/logout", async (request, reply) => {
   await request.session.destroy();
+  reply.clearCookie("sessionId", { path: "/" });
   return {};
 });
 
-// Fastify waits for it when the app is closed, after the last request.
+// Runs when the app is closed, after the last request.
 app.addHook("onClose", async () => {
   await store.close();
   client.destroy();
@@ -47,3 +58,10 @@ process.once("SIGTERM", () => app.close());
 
 await app.listen({ port: Number(process.env.PORT ?? 3000) });
 console.log(`listening on http://localhost:${app.server.address().port}`);
+
+/** For development only: each process has a different one, and cookies do not survive a restart. */
+function randomSecret() {
+  if (process.env.NODE_ENV === "production") throw new Error("SESSION_SECRET is not set");
+  console.warn("SESSION_SECRET is not set: using a random secret, for this process only");
+  return randomBytes(32).toString("hex");
+}

@@ -3,6 +3,7 @@
 //   @nestjs/common @nestjs/core @nestjs/platform-express
 import "reflect-metadata";
 import {
+  BadRequestException,
   Body,
   Controller,
   Get,
@@ -10,17 +11,19 @@ import {
   Module,
   Post,
   Req,
+  Res,
   Session,
   UnauthorizedException,
 } from "@nestjs/common";
 import { NestFactory } from "@nestjs/core";
-import type { Request } from "express";
+import type { NestExpressApplication } from "@nestjs/platform-express";
+import type { Request, Response } from "express";
 import type { Session as ExpressSession } from "express-session";
 import { SessionsModule } from "./sessions.module.js";
 
 type UserSession = ExpressSession & { user?: string; visits?: number };
 
-/** Sessions take callbacks. */
+/** The methods of sessions take callbacks. */
 function promised(call: (done: (error: unknown) => void) => unknown) {
   return new Promise<void>((resolve, reject) => {
     call((error) => (error ? reject(error) : resolve()));
@@ -31,11 +34,13 @@ function promised(call: (done: (error: unknown) => void) => unknown) {
 class AccountController {
   @Post("login")
   @HttpCode(200)
-  async login(@Req() request: Request & { session: UserSession }, @Body() body: { user: string }) {
-    // A new id at login, and with it a new session object in the request.
+  async login(@Req() request: Request & { session: UserSession }, @Body() body?: { user?: unknown }) {
+    const user = body?.user;
+    if (typeof user !== "string" || user === "") throw new BadRequestException("user is missing");
+    // A new id at login, and a new session object in the request.
     await promised((done) => request.session.regenerate(done));
-    request.session.user = body.user;
-    return { user: body.user };
+    request.session.user = user; // after you have checked a password
+    return { user };
   }
 
   @Get("me")
@@ -54,8 +59,9 @@ class AccountController {
 
   @Post("logout")
   @HttpCode(200)
-  async logout(@Session() session: UserSession) {
+  async logout(@Session() session: UserSession, @Res({ passthrough: true }) response: Response) {
     await promised((done) => session.destroy(done));
+    response.clearCookie("connect.sid");
     return {};
   }
 }
@@ -63,7 +69,8 @@ class AccountController {
 @Module({ imports: [SessionsModule], controllers: [AccountController] })
 class AppModule {}
 
-const app = await NestFactory.create(AppModule, { logger: ["error", "warn"] });
-app.enableShutdownHooks(); // SIGTERM closes the app, and with it the store
+const app = await NestFactory.create<NestExpressApplication>(AppModule, { logger: ["error", "warn"] });
+// Behind a proxy that ends TLS: app.set("trust proxy", 1);
+app.enableShutdownHooks(); // SIGTERM closes the app, which closes the store
 await app.listen(process.env.PORT ?? 3000);
 console.log(`listening on ${await app.getUrl()}`);

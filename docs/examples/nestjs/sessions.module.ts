@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import {
   Inject,
   type MiddlewareConsumer,
@@ -6,10 +7,14 @@ import {
   type OnApplicationShutdown,
 } from "@nestjs/common";
 import { ClusteredRedisStore } from "clustered-redis-store";
-import session from "express-session";
+import session, { type CookieOptions } from "express-session";
 import { createClient } from "redis";
 
-const secret = process.env.SESSION_SECRET ?? "change me";
+const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes
+// "lax": the browser sends no cookie with a POST from another site. A page of a sibling subdomain is the same site: if you do
+// not trust those, or accept forms, check the Origin header or a CSRF token as well.
+// "auto": Secure over HTTPS. Behind a proxy that ends TLS, Express must trust it: see main.ts.
+const cookie: CookieOptions = { sameSite: "lax", secure: "auto", maxAge: 3_600_000 };
 
 async function connect() {
   const client = createClient({ url: process.env.REDIS_URL ?? "redis://localhost:6379" });
@@ -25,7 +30,8 @@ export class SessionsModule implements NestModule, OnApplicationShutdown {
 
   configure(consumer: MiddlewareConsumer) {
     const { store } = this.sessions;
-    consumer.apply(session({ store, secret, resave: false, saveUninitialized: false })).forRoutes("{*all}");
+    const sessions = session({ store, secret, cookie, resave: false, saveUninitialized: false });
+    consumer.apply(sessions).forRoutes("{*all}");
   }
 
   async onApplicationShutdown() {
@@ -33,4 +39,11 @@ export class SessionsModule implements NestModule, OnApplicationShutdown {
     this.sessions.client.destroy();
     console.log("stopped");
   }
+}
+
+/** For development only: each process has a different one, and cookies do not survive a restart. */
+function randomSecret(): string {
+  if (process.env.NODE_ENV === "production") throw new Error("SESSION_SECRET is not set");
+  console.warn("SESSION_SECRET is not set: using a random secret, for this process only");
+  return randomBytes(32).toString("hex");
 }

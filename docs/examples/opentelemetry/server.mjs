@@ -1,6 +1,7 @@
 // Express with sessions, and a span for each request and each of its trips to Redis, printed as lines of JSON.
 // npm install clustered-redis-store express express-session redis \
 //   @opentelemetry/api @opentelemetry/sdk-trace-base @opentelemetry/context-async-hooks
+import { randomBytes } from "node:crypto";
 import { context, trace } from "@opentelemetry/api";
 import { AsyncLocalStorageContextManager } from "@opentelemetry/context-async-hooks";
 import { BasicTracerProvider, SimpleSpanProcessor } from "@opentelemetry/sdk-trace-base";
@@ -26,6 +27,7 @@ trace.setGlobalTracerProvider(
 );
 traceSessions();
 
+const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes
 const client = createClient({ url: process.env.REDIS_URL });
 client.on("error", (error) => console.error("redis:", error.message));
 await client.connect();
@@ -39,8 +41,8 @@ app.use((req, res, next) => {
     next();
   });
 });
-const secret = process.env.SESSION_SECRET ?? "change me";
-app.use(session({ store, secret, resave: false, saveUninitialized: false }));
+const cookie = { sameSite: "lax", secure: "auto" };
+app.use(session({ store, secret, cookie, resave: false, saveUninitialized: false }));
 app.get("/", (req, res) => {
   req.session.views = (req.session.views ?? 0) + 1;
   res.json({ views: req.session.views });
@@ -48,3 +50,10 @@ app.get("/", (req, res) => {
 const server = app.listen(process.env.PORT ?? 3000, () => {
   console.log(`listening on http://localhost:${server.address().port}`);
 });
+
+/** For development only: each process has a different one, and cookies do not survive a restart. */
+function randomSecret() {
+  if (process.env.NODE_ENV === "production") throw new Error("SESSION_SECRET is not set");
+  console.warn("SESSION_SECRET is not set: using a random secret, for this process only");
+  return randomBytes(32).toString("hex");
+}

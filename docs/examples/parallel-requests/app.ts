@@ -29,9 +29,8 @@ const untilTold = () =>
   });
 
 const app = express();
-app.use(
-  session({ store, secret: "example", resave: false, saveUninitialized: false, cookie: { maxAge: 600_000 } }),
-);
+const secret = String(process.env["SESSION_SECRET"]);
+app.use(session({ store, secret, resave: false, saveUninitialized: false, cookie: { maxAge: 600_000 } }));
 app.get("/login", (request, response) => {
   Object.assign(request.session, { user: "ada" });
   response.end();

@@ -1,4 +1,5 @@
 import { type ChildProcess, fork } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import type { StoreName } from "./stores.ts";
@@ -59,6 +60,7 @@ export async function play(store: StoreName, redisUrl: string): Promise<Outcome>
   const env = {
     STORE: store,
     REDIS_URL: redisUrl,
+    SESSION_SECRET: randomUUID(),
     PREFIX: `parallel:${store}:${process.pid}:${Date.now()}:`,
   };
   const processes = await Promise.all([Process.start(env), Process.start(env)]);

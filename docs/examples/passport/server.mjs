@@ -1,5 +1,6 @@
-// Passport with a password, a logout that holds on every process, and one that holds on every device.
+// Passport with a password, a logout on every process, and a logout on every device.
 // npm install clustered-redis-store express express-session redis passport passport-local
+import { randomBytes } from "node:crypto";
 import { ClusteredRedisStore } from "clustered-redis-store";
 import express from "express";
 import session from "express-session";
@@ -7,12 +8,12 @@ import passport from "passport";
 import { Strategy } from "passport-local";
 import { createClient } from "redis";
 
+const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes
 const client = createClient({ url: process.env.REDIS_URL }); // without REDIS_URL: localhost:6379
 client.on("error", (error) => console.error("redis:", error.message));
 await client.connect();
 
 const store = new ClusteredRedisStore({ client, indexBy: (session) => session.passport?.user });
-const secret = process.env.SESSION_SECRET ?? "change me";
 
 // In place of this: your database, and hashed passwords.
 const users = new Map([["ada", { name: "ada", password: "lovelace" }]]);
@@ -28,7 +29,11 @@ passport.deserializeUser((name, done) => done(null, users.get(name) ?? false));
 
 const app = express();
 app.use(express.json());
-app.use(session({ store, secret, resave: false, saveUninitialized: false }));
+// "lax": the browser sends no cookie with a POST from another site. A page of a sibling subdomain is the same site: if you do
+// not trust those, or accept forms, check the Origin header or a CSRF token as well.
+// "auto": Secure over HTTPS. Behind a proxy that ends TLS, Express must trust it: app.set("trust proxy", 1).
+const cookie = { sameSite: "lax", secure: "auto", maxAge: 3_600_000 };
+app.use(session({ store, secret, cookie, resave: false, saveUninitialized: false }));
 app.use(passport.session());
 
 const loggedIn = (req, res, next) => (req.isAuthenticated() ? next() : res.status(401).json({}));
@@ -41,12 +46,23 @@ app.post("/visit", loggedIn, (req, res) => {
 });
 app.post("/logout", (req, res, next) => {
   // req.logout would keep the session, without the user; this ends it, whatever else is in it.
-  req.session.destroy((error) => (error ? next(error) : res.json({})));
+  req.session.destroy((error) => {
+    if (error) return next(error);
+    res.clearCookie("connect.sid").json({});
+  });
 });
 app.post("/log-out-everywhere", loggedIn, async (req, res) => {
-  res.json({ ended: await store.destroyAllOf(req.user.name) });
+  const ended = await store.destroyAllOf(req.user.name);
+  res.clearCookie("connect.sid").json({ ended });
 });
 
 const server = app.listen(process.env.PORT ?? 3000, () => {
   console.log(`listening on http://localhost:${server.address().port}`);
 });
+
+/** For development only: each process has a different one, and cookies do not survive a restart. */
+function randomSecret() {
+  if (process.env.NODE_ENV === "production") throw new Error("SESSION_SECRET is not set");
+  console.warn("SESSION_SECRET is not set: using a random secret, for this process only");
+  return randomBytes(32).toString("hex");
+}
