@@ -97,8 +97,9 @@ test.each(["ClusterStats", "LocalCacheStats"])("every member of %s has hover tex
   expect(members.filter(({ hover }) => hover === "")).toEqual([]);
 });
 
-test("docs/guides/errors.md has a heading for every code", () => {
-  const codes = new Set(textOf("lib/reporting/errors.ts").match(/"ERR_\w+"/g));
+test("docs/guides/errors.md has a heading for every code of an error or a warning", () => {
+  const sources = textOf("lib/reporting/errors.ts") + textOf("lib/reporting/warnings.ts");
+  const codes = new Set(sources.match(/"(ERR|WARN)_\w+"/g));
   expect(codes.size).toBeGreaterThan(3);
   const text = textOf("docs/guides/errors.md");
   for (const code of codes) expect(text).toContain(`## ${code.replaceAll('"', "")}`);

@@ -113,7 +113,7 @@ test("a subscriber that would not follow the primary is refused", () => {
   const client = versions["node-redis 6"]();
   const subscriber = createClient();
   expect(() => new ClusteredRedisStore({ client, cluster: { subscriber } })).toThrow(
-    "cluster.subscriber: expected a client of the same kind as client (sentinel), got one of another (single)",
+    "cluster.subscriber: expected a client of the same kind as client (sentinel), got a single client",
   );
 });
 
