@@ -97,8 +97,10 @@ test("the Redis of the deployments has a password, which the application receive
   expect(compose).toMatchObject({
     services: {
       redis: {
-        environment: { REDISCLI_AUTH: "${REDIS_PASSWORD}" },
-        command: expect.stringMatching(/^redis-server --requirepass \$\{REDIS_PASSWORD:\?.*} --appendonly yes /),
+        environment: { REDISCLI_AUTH: expect.stringMatching(/^\$\{REDIS_PASSWORD}$/) },
+        command: expect.stringMatching(
+          /^redis-server --requirepass \$\{REDIS_PASSWORD:\?.*} --appendonly yes /,
+        ),
       },
       app: {
         environment: { REDIS_URL: expect.stringMatching(/^redis:\/\/:\$\{REDIS_PASSWORD:\?.*}@redis:6379$/) },
