@@ -97,7 +97,7 @@ test("the Redis of the deployments has a password, which the application receive
   expect(compose).toMatchObject({
     services: {
       redis: {
-        environment: { REDISCLI_AUTH: "${REDIS_PASSWORD}" },
+        environment: { REDISCLI_AUTH: expect.stringMatching(/^\$\{REDIS_PASSWORD}$/) },
         command: expect.stringMatching(
           /^redis-server --requirepass \$\{REDIS_PASSWORD:\?.*} --appendonly yes /,
         ),

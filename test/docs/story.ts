@@ -43,7 +43,7 @@ export interface Story {
 
 const IGNORED = /^(npm install |export SESSION_SECRET=|sleep |$)/;
 
-/** @throws when there is a line that it does not understand: it would not be told otherwise */
+/** @throws for a line that it does not understand, which would otherwise go unnoticed */
 export function readStory(code: string): Story {
   const starts: Story["starts"][number][] = [];
   const visits: Story["visits"][number][] = [];

@@ -9,7 +9,7 @@ const FOLDER = join(ROOT, "docs/blocks");
 
 const SURROUNDINGS_FILE = join(FOLDER, "surroundings.d.ts");
 
-/** What a reader has before him when he reads a part of a program: the rest of it. */
+/** The rest of the program that a block is a part of, and what its sessions contain: exact types, as a program has them. */
 const SURROUNDINGS = `
 import type { Express, Request, Response } from "express";
 import type { RedisClientType } from "redis";
