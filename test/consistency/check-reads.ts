@@ -38,7 +38,8 @@ export function checkReads(
     const floor = floors.at(node, invokedAt);
     if (kind !== "get") {
       const index = indexOf.get(operation);
-      if (index !== undefined) floors.saw(node, answeredAt, index);
+      // From its call on: a read that is called later waits for it, or returns something newer.
+      if (index !== undefined) floors.saw(node, kind === "destroy" ? answeredAt : invokedAt, index);
       continue;
     }
     if (result === undefined) continue;
@@ -125,14 +126,18 @@ function checkStaleness(
 }
 
 function checkExpiry(
-  { states, sid }: SessionHistory,
+  history: SessionHistory,
   { invokedAt, answeredAt = 0, node, result }: OperationRecord,
   index: number,
   report: Report,
 ): void {
-  const { by, at } = states[index] as State;
-  if (by?.lifeMs === undefined || !isShort(sid)) return;
-  const late = invokedAt - ((acknowledgedAt(by) ?? at) + by.lifeMs);
+  const { sid } = history;
+  const { by, at } = history.states[index] as State;
+  const lifeMs = isShort(sid) ? by?.lifeMs : undefined;
+  const endsAt =
+    history.endOf(index) ?? (lifeMs === undefined ? undefined : (acknowledgedAt(by) ?? at) + lifeMs);
+  if (endsAt === undefined) return;
+  const late = invokedAt - endsAt;
   if (late <= EXPIRY_ALLOWANCE_MS) return;
   const text = `node-${node} read ${shown(result)} ${late.toFixed(1)} ms after the end of its key`;
   report({ guarantee: "expiry", text, sid, from: at - 100, to: answeredAt });
