@@ -23,7 +23,7 @@ export function checkWrites(
     if (acknowledgedAt(operation) === undefined) continue;
     if (operation.kind === "touch") checkTouch(history, operation, histories, boundMs, report);
     else if (operation.version === undefined) continue;
-    else if (operation.revertOf === undefined) checkCarriedOut(history, operation, histories, report);
+    else if (operation.stamp === undefined) checkCarriedOut(history, operation, histories, report);
     else checkRevert(history, operation, operations, histories, report);
   }
   checkOrder(history, operations, histories, report);
@@ -75,13 +75,9 @@ function checkRevert(
   // One that seemed to fail may still be carried out later.
   const isCertain = acknowledgedAt(undone) !== undefined;
   if (!isCertain && (history.states[index] as State).at > to) return;
-  // With merging, another's version may have taken the place of the one that it restores.
   const isBack = history.states.some(
     (state) =>
-      (state.value === version || state.by === revert) &&
-      state.at >= from &&
-      state.at <= to &&
-      (!isCertain || state.index > index),
+      state.value === version && state.at >= from && state.at <= to && (!isCertain || state.index > index),
   );
   if (isBack) return;
   const text = `node-${node}'s save that changes version ${revertOf} back to ${version} was acknowledged, and never carried out`;

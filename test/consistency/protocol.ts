@@ -38,8 +38,10 @@ export interface PlannedOperation {
 }
 
 export interface Again {
-  /** What the second save writes; undefined for what was loaded. */
+  /** What the second save writes; undefined for exactly what was loaded. */
   readonly version: number | undefined;
+  /** It removes what the first has added. */
+  readonly isRevert: boolean;
   /** It is called when the first has been answered; otherwise at once. */
   readonly isAwaited: boolean;
 }
@@ -53,9 +55,9 @@ export interface OperationRecord {
   readonly version?: number;
   /** Of a save: the version that it had loaded. */
   readonly base?: number;
-  /** Of a save that changes back: the version of the save that it undoes. */
+  /** Of a save that removes what an earlier one has added: that one's version. */
   readonly revertOf?: number;
-  /** Of a save that changes back: the cookie's `expires`, which alone tells it from the version that it restores. */
+  /** Of a save that restores a version: the cookie's `expires`, which alone tells the two apart. */
   readonly stamp?: string;
   /** Of a list and a ban. */
   readonly owner?: string;

@@ -1,5 +1,5 @@
 import type { Options } from "./options.ts";
-import type { OperationKind, PlannedOperation } from "./protocol.ts";
+import type { Again, OperationKind, PlannedOperation } from "./protocol.ts";
 import { Random } from "./random.ts";
 
 /** What is done in one round, known before it begins: for each node, in the order of time. */
@@ -54,6 +54,12 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
   const owners = options.index ? Array.from({ length: OWNERS }, (_, i) => `${seed}-owner-${i}`) : [];
   const operations = Array.from({ length: options.nodes }, () => [] as PlannedOperation[]);
 
+  const againOf = (): Again => {
+    const isRevert = random.next() < 0.7;
+    // A merge may combine a version that is not new with the cookie of another writer: nobody could tell whose it is.
+    const isExact = isRevert && !options.merge;
+    return { isRevert, version: isExact ? undefined : ++version, isAwaited: random.next() < 0.3 };
+  };
   const plan = (at: number, kind: OperationKind, sid: string): PlannedOperation => ({
     at,
     kind,
@@ -61,12 +67,7 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
     version: ++version,
     lifeMs: lifeOf(sid, random),
     thinkMs: random.gap(random.next() < 0.2 ? 600 : 60),
-    ...(kind === "twice" && {
-      again: {
-        version: random.next() < 0.7 ? undefined : ++version,
-        isAwaited: random.next() < 0.3,
-      },
-    }),
+    ...(kind === "twice" && { again: againOf() }),
     ...(kind === "copy" && { source: sidOf("warm") }),
     ...(sid.includes("owned") && {
       // A save keeps the owner more often than not.

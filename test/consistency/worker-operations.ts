@@ -122,37 +122,45 @@ export class Operations {
     return values;
   }
 
-  #save(planned: PlannedOperation, session: Loaded, answered?: () => void): void {
+  #save(planned: PlannedOperation, session: Loaded, more: Partial<Open> = {}, answered?: () => void): void {
     const { sid, version, lifeMs } = planned;
     const base = (session as unknown as Values)["v"] as number;
     const values = this.#changed(planned, session);
-    const record = this.#record("save", sid, { version, base, lifeMs });
+    const record = this.#record("save", sid, { version, base, lifeMs, ...more });
     this.#run(record, (done) => this.#store.set(sid, session, done), undefined, answered);
     if (planned.again === undefined) scribble(values);
   }
 
   /** Saves a change, and then saves the session again: as it was, or changed further. */
-  #saveTwice(planned: PlannedOperation, session: Loaded): void {
-    const { again = { version: undefined, isAwaited: false }, sid, version, lifeMs } = planned;
-    const { [`k${version}`]: _, cookie: _cookie, ...before } = { ...(session as unknown as Values) };
+  #saveTwice({ again, ...planned }: PlannedOperation, session: Loaded): void {
+    const { version, lifeMs, sid } = planned;
+    const values = session as unknown as Values;
+    const base = values["v"] as number;
+    const before = {
+      ...valuesFor(base, values["w"] as number),
+      ...(values["u"] !== undefined && { u: values["u"] }),
+    };
     const saveAgain = () => {
-      if (again.version !== undefined) {
-        const { again: _again, ...further } = planned;
-        this.#save({ ...further, version: again.version }, session);
+      const revertOf = again?.isRevert ? { revertOf: version } : {};
+      if (again?.isRevert) delete values[`k${version}`];
+      if (again?.version !== undefined) {
+        this.#save({ ...planned, version: again.version }, session, { base, ...revertOf });
         return;
       }
-      const values = session as unknown as Values;
-      delete values[`k${version}`];
       Object.assign(values, before);
       const expires = new Date(Date.now() + lifeMs);
       session.cookie.expires = expires;
-      const base = before["v"] as number;
-      const revert = { version: base, base, revertOf: version, stamp: expires.toISOString(), lifeMs };
-      this.#run(this.#record("save", sid, revert), (done) => this.#store.set(sid, session, done));
+      const record = { version: base, base, stamp: expires.toISOString(), lifeMs, ...revertOf };
+      this.#run(this.#record("save", sid, record), (done) => this.#store.set(sid, session, done));
       scribble(values);
     };
-    this.#save(planned, session, again.isAwaited ? saveAgain : undefined);
-    if (!again.isAwaited) saveAgain();
+    this.#save(
+      { ...planned, ...(again && { again }) },
+      session,
+      {},
+      again?.isAwaited ? saveAgain : undefined,
+    );
+    if (!again?.isAwaited) saveAgain();
   }
 
   /** By a session that was loaded, if it has an owner; else by a plain object, as other programs do. */
