@@ -60,8 +60,11 @@ export function checkReads(
     checkStaleness(history, operation, index, limits, staleness, report);
     checkExpiry(history, operation, index, report);
     if (index < floor) {
-      const text = `node-${node} read state ${index} (${shown(result)}) after it had seen state ${floor}`;
-      report({ guarantee: "monotonic", text, ...about, from: (history.states[index] as State).at });
+      const text =
+        `node-${node} read state ${index} (${shown(result)}) from ${invokedAt.toFixed(1)} to ` +
+        `${answeredAt.toFixed(1)}, after it had seen or called state ${floor}`;
+      const from = Math.min(invokedAt - 500, (history.states[index] as State).at);
+      report({ guarantee: "monotonic", text, ...about, from });
       continue;
     }
     const proven = result === null ? history.firstNull(floor) : history.firstOf(result, floor);

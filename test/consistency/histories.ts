@@ -30,7 +30,7 @@ export function buildHistories(
   for (const operation of operations) {
     bySid.get(operation.sid)?.push(operation);
     const { version, stamp, kind } = operation;
-    if (stamp !== undefined) reverts.set(`${operation.sid} ${stamp}`, operation);
+    if (stamp !== undefined) reverts.set(`${version} ${stamp}`, operation);
     else if (version !== undefined) byVersion.set(version, operation);
     if (kind === "clear") clears.push(operation);
     if (kind === "ban") bans.push(operation);
@@ -75,7 +75,7 @@ export function buildHistories(
     if (event.kind === "set") {
       if (event.mustExist && history.last.value === null) continue;
       const { v: value, cookie, u: owner } = JSON.parse(event.text as string) as Written;
-      const by = reverts.get(`${event.sid} ${cookie.expires}`) ?? byVersion.get(value);
+      const by = reverts.get(`${value} ${cookie.expires}`) ?? byVersion.get(value);
       history.push({
         ...stateOf(event, value, by),
         isSilent: by === undefined && event.node === undefined,
