@@ -91,7 +91,9 @@ export class NearCache<V extends Cacheable> {
    * 3. It joins a read in flight if that one's token is still valid: the reply is then as fresh as a hit. No message
    *    reports a key that expires, so a reply delayed until after its session's expiry serves only earlier callers.
    * 4. The reply is cached if the token is still valid, and the cache usable, once it has arrived *and been parsed*.
-   * 5. A reply that is not cached may be newer than what is: it drops the cached session, and a pending write will
+   * 5. A reply is not cached while a write is pending that may not have been executed: the read may have been called, and
+   *    have waited for earlier writes, before that one was called, and later reads must not find the older value.
+   * 6. A reply that is not cached may be newer than what is: it drops the cached session, and a pending write will
    *    not cache its own. So the reads of this process never go back.
    */
   read(sid: string, fetch: () => Promise<V | undefined>): Promise<V | undefined> {
@@ -127,11 +129,13 @@ export class NearCache<V extends Cacheable> {
     const session = await fetch();
     const write = this.#writes.get(sid);
     if (write !== undefined) write.isOvertaken = true;
-    if (token !== undefined && this.#fence.isValid(token)) {
+    const isBehind = write !== undefined && !write.isPositioned;
+    const isRevoked = token !== undefined && !this.#fence.isValid(token);
+    if (token !== undefined && !isRevoked && !isBehind) {
       if (session !== undefined) this.#fill(sid, session);
       return session;
     }
-    if (token !== undefined && session !== undefined) this.#counters.fencedFills++;
+    if (isRevoked && session !== undefined) this.#counters.fencedFills++;
     this.invalidate(sid);
     return session;
   }

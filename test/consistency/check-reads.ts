@@ -38,7 +38,8 @@ export function checkReads(
     const floor = floors.at(node, invokedAt);
     if (kind !== "get") {
       const index = indexOf.get(operation);
-      if (index !== undefined) floors.saw(node, answeredAt, index);
+      // From its call on: a read that is called later waits for it, or returns something newer.
+      if (index !== undefined) floors.saw(node, kind === "destroy" ? answeredAt : invokedAt, index);
       continue;
     }
     if (result === undefined) continue;
@@ -59,8 +60,11 @@ export function checkReads(
     checkStaleness(history, operation, index, limits, staleness, report);
     checkExpiry(history, operation, index, report);
     if (index < floor) {
-      const text = `node-${node} read state ${index} (${shown(result)}) after it had seen state ${floor}`;
-      report({ guarantee: "monotonic", text, ...about, from: (history.states[index] as State).at });
+      const text =
+        `node-${node} read state ${index} (${shown(result)}) from ${invokedAt.toFixed(1)} to ` +
+        `${answeredAt.toFixed(1)}, after it had seen or called state ${floor}`;
+      const from = Math.min(invokedAt - 500, (history.states[index] as State).at);
+      report({ guarantee: "monotonic", text, ...about, from });
       continue;
     }
     const proven = result === null ? history.firstNull(floor) : history.firstOf(result, floor);
@@ -125,14 +129,18 @@ function checkStaleness(
 }
 
 function checkExpiry(
-  { states, sid }: SessionHistory,
+  history: SessionHistory,
   { invokedAt, answeredAt = 0, node, result }: OperationRecord,
   index: number,
   report: Report,
 ): void {
-  const { by, at } = states[index] as State;
-  if (by?.lifeMs === undefined || !isShort(sid)) return;
-  const late = invokedAt - ((acknowledgedAt(by) ?? at) + by.lifeMs);
+  const { sid } = history;
+  const { by, at } = history.states[index] as State;
+  const lifeMs = isShort(sid) ? by?.lifeMs : undefined;
+  const endsAt =
+    history.endOf(index) ?? (lifeMs === undefined ? undefined : (acknowledgedAt(by) ?? at) + lifeMs);
+  if (endsAt === undefined) return;
+  const late = invokedAt - endsAt;
   if (late <= EXPIRY_ALLOWANCE_MS) return;
   const text = `node-${node} read ${shown(result)} ${late.toFixed(1)} ms after the end of its key`;
   report({ guarantee: "expiry", text, sid, from: at - 100, to: answeredAt });

@@ -85,8 +85,12 @@ function checkKeys(
   const kept = new Set(keysIn(text));
   const isMadeAnew = ({ by, cause }: State) => by?.kind !== "save" || cause === "failover";
   const made = history.states.findLast(isMadeAnew) as State;
-  for (const operation of operations.get(history.sid) ?? []) {
-    if (operation.kind !== "save" || acknowledgedAt(operation) === undefined) continue;
+  const mine = operations.get(history.sid) ?? [];
+  const undone = new Set(mine.map(({ revertOf }) => revertOf));
+  for (const operation of mine) {
+    const { kind, version, revertOf } = operation;
+    if (kind !== "save" || acknowledgedAt(operation) === undefined) continue;
+    if (revertOf !== undefined || undone.has(version)) continue;
     const isLater = (indexOf.get(operation) ?? -1) > made.index;
     if (!isLater || kept.has(`k${operation.version}`)) continue;
     const what = `the acknowledged key k${operation.version} is not there at the end`;

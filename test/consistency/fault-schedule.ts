@@ -18,6 +18,7 @@ const NODE_FAULTS = {
   partition: 4,
   stopNode: 2,
   killNode: 1,
+  stepClock: 3,
 } as const;
 
 /** Faults of Redis, or of its contents. One at a time. */
@@ -29,6 +30,7 @@ const REDIS_FAULTS = {
   flushDb: 1,
   evictKeys: 2,
   garbage: 3,
+  becomeReplica: 0,
 } as const;
 
 export type NodeFault = keyof typeof NODE_FAULTS;

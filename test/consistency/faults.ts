@@ -118,7 +118,17 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
     node.process.resume();
   },
   killNode: (rig, { node }) => rig.replace(node),
+  stepClock: (_rig, { node }, fault) => stepClock(node, fault),
 };
+
+const HOUR_MS = 3_600_000;
+
+/** An hour ahead or behind, and then back, which is a step as well. */
+export async function stepClock({ process }: Node, { ms, chance }: PlannedFault): Promise<void> {
+  process.stepClock(chance < 0.5 ? HOUR_MS : -HOUR_MS);
+  await pause(ms);
+  process.stepClock(0);
+}
 
 const REDIS: Record<
   RedisFault,
@@ -140,6 +150,7 @@ const REDIS: Record<
     await pause(ms);
   },
   restartRedis: (rig) => rig.restart(),
+  becomeReplica: (rig, { ms }) => rig.becomeReplica(ms),
   flushDb: async (rig) => {
     await rig.direct.sendCommand(["FLUSHDB"]);
   },

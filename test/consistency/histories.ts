@@ -1,6 +1,6 @@
 import type { OperationRecord } from "./protocol.ts";
 import type { RedisEvent } from "./redis-record.ts";
-import { SessionHistory, type State } from "./session-history.ts";
+import { type KeyEnd, SessionHistory, type State } from "./session-history.ts";
 
 /** How far a time of Redis's clock may be off, in milliseconds. */
 export const CLOCK_SLACK_MS = 5;
@@ -8,6 +8,7 @@ export const CLOCK_SLACK_MS = 5;
 /** What all is known of one round's sessions, put together. */
 export interface Histories {
   readonly sessions: ReadonlyMap<string, SessionHistory>;
+  /** Of each session; those that concern no single one are under the empty id. */
   readonly operations: ReadonlyMap<string, readonly OperationRecord[]>;
   /** The state that each acknowledged write of a node brought about, or that a destroy left. */
   readonly indexOf: ReadonlyMap<OperationRecord, number>;
@@ -21,13 +22,18 @@ export function buildHistories(
   events: readonly RedisEvent[],
 ): Histories {
   const sessions = new Map(sids.map((sid) => [sid, new SessionHistory(sid)]));
-  const bySid = new Map<string, OperationRecord[]>(sids.map((sid) => [sid, []]));
+  const bySid = new Map<string, OperationRecord[]>([...sids, ""].map((sid) => [sid, []]));
   const byVersion = new Map<number, OperationRecord>();
+  const reverts = new Map<string, OperationRecord>();
+  const bans: OperationRecord[] = [];
   const clears: OperationRecord[] = [];
   for (const operation of operations) {
     bySid.get(operation.sid)?.push(operation);
-    if (operation.version !== undefined) byVersion.set(operation.version, operation);
-    if (operation.kind === "clear") clears.push(operation);
+    const { version, stamp, kind } = operation;
+    if (stamp !== undefined) reverts.set(`${version} ${stamp}`, operation);
+    else if (version !== undefined) byVersion.set(version, operation);
+    if (kind === "clear") clears.push(operation);
+    if (kind === "ban") bans.push(operation);
   }
   const indexOf = new Map<OperationRecord, number>();
   const restarts: number[] = [];
@@ -38,7 +44,9 @@ export function buildHistories(
     if (event.kind === "restart" || event.kind === "flush") {
       for (const history of sessions.values()) {
         const isSilent = event.kind === "flush";
-        if (history.last.value !== null) history.push({ ...gone(event, event.at), isSilent });
+        if (history.last.value !== null) {
+          history.push({ ...gone(event, event.seenAt ?? event.at), isSilent });
+        }
       }
       continue;
     }
@@ -56,21 +64,28 @@ export function buildHistories(
         by,
         cause: "failover",
         isSilent: false,
+        owner: event.text === undefined ? undefined : ownerIn(event.text),
       });
+      continue;
+    }
+    if (event.kind === "expire") {
+      if (history.last.value !== null) history.expires(endOf(event));
       continue;
     }
     if (event.kind === "set") {
       if (event.mustExist && history.last.value === null) continue;
-      const value = versionIn(event.text as string);
-      const by = byVersion.get(value);
+      const { v: value, cookie, u: owner } = JSON.parse(event.text as string) as Written;
+      const by = reverts.get(`${value} ${cookie.expires}`) ?? byVersion.get(value);
       history.push({
         ...stateOf(event, value, by),
         isSilent: by === undefined && event.node === undefined,
+        owner,
       });
+      if (event.ttlMs !== undefined) history.expires(endOf(event));
       if (by !== undefined) indexOf.set(by, history.last.index);
       continue;
     }
-    const by = deleterOf(event, bySid.get(event.sid) ?? [], clears);
+    const by = deleterOf(event, history.last.owner, bySid.get(event.sid) ?? [], bans, clears);
     if (history.last.value !== null) {
       const isSilent = event.node === undefined;
       history.push({ ...gone(event, acknowledgedAt(by) ?? event.at), isSilent, by });
@@ -89,8 +104,24 @@ export function keysIn(text: string): string[] {
   return Object.keys(JSON.parse(text) as object).filter((key) => /^k\d+$/.test(key));
 }
 
+/** What the checker looks at in a value. */
+interface Written {
+  readonly v: number;
+  readonly u?: string;
+  readonly cookie: { readonly expires: string };
+}
+
+/** The owner in a value. */
+export function ownerIn(text: string): string | undefined {
+  return (JSON.parse(text) as Written).u;
+}
+
 function versionIn(text: string): number {
-  return (JSON.parse(text) as { v: number }).v;
+  return (JSON.parse(text) as Written).v;
+}
+
+function endOf({ at, node, ttlMs = Number.NaN }: RedisEvent): KeyEnd {
+  return { at, endsAt: at + ttlMs, node };
 }
 
 function stateOf(
@@ -115,7 +146,9 @@ function gone(event: RedisEvent, knownAt: number): Omit<State, "index" | "isSile
 /** If it may be one of several, then the one that was answered last: what is claimed must be certain. */
 function deleterOf(
   { node, at }: RedisEvent,
+  owner: string | undefined,
   operations: readonly OperationRecord[],
+  bans: readonly OperationRecord[],
   clears: readonly OperationRecord[],
 ): OperationRecord | undefined {
   if (node === undefined) return undefined;
@@ -128,5 +161,8 @@ function deleterOf(
   const last = (found: OperationRecord | undefined, next: OperationRecord) =>
     found === undefined || end(next) > end(found) ? next : found;
   const destroys = operations.filter((operation) => operation.kind === "destroy" && mayBe(operation));
-  return destroys.reduce(last, undefined) ?? clears.filter(mayBe).reduce(last, undefined);
+  const found = destroys.reduce(last, undefined) ?? clears.filter(mayBe).reduce(last, undefined);
+  if (found !== undefined) return found;
+  const mayBan = (ban: OperationRecord) => mayBe(ban) && ban.owner === owner;
+  return bans.filter(mayBan).reduce(last, undefined) ?? bans.filter(mayBe).reduce(last, undefined);
 }

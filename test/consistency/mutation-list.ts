@@ -2,13 +2,11 @@
 export interface Mutation {
   readonly name: string;
   readonly edits: readonly { readonly file: string; readonly from: string; readonly to: string }[];
-  /** Only merging nodes can show it. */
-  readonly merge?: boolean;
+  /** What a run needs to show it, besides the seed. */
+  readonly flags?: readonly ("--merge" | "--pool" | "--index")[];
   /** Where to begin, for one that few schedules show: those of the checker's first findings. @default 100 */
   readonly seed?: number;
 }
-
-const IS_OWN = "message.instanceId === this.instanceId && this.#ownWrites.heard(message.sequence)";
 
 export const MUTATIONS: readonly Mutation[] = [
   {
@@ -16,21 +14,26 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "if (!this.#fence.isValid(token)) {",
-        to: "if (false as boolean) {",
+        from: "const isRevoked = token !== undefined && !this.#fence.isValid(token);",
+        to: "const isRevoked = false as boolean;",
       },
     ],
   },
   {
     name: "the token is looked at before an asynchronous parse",
     edits: [
-      { file: "sessions/session-operations.ts", from: "        await session?.parse();\n", to: "" },
+      { file: "sessions/session-operations.ts", from: "        await stored.parse();\n", to: "" },
       {
         file: "cache/near-cache.ts",
-        from: "    if (session !== undefined) this.#fill(sid, token, session);",
-        to: `    const isValid = this.#fence.isValid(token);
-    await session?.parse();
-    if (session !== undefined && isValid) this.#fill(sid, this.#fence.take(sid), session);`,
+        from: "    const write = this.#writes.get(sid);\n    if (write !== undefined) write.isOvertaken = true;\n",
+        to: `    const write = this.#writes.get(sid);
+    if (write !== undefined) write.isOvertaken = true;
+    if (token !== undefined && this.#fence.isValid(token)) {
+      await (session as { parse?(): unknown } | undefined)?.parse?.();
+      if (session !== undefined) this.#fill(sid, session);
+      return session;
+    }
+`,
       },
     ],
   },
@@ -39,8 +42,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/coordinator.ts",
-        from: "    this.#options.handlers.distrust(reason);\n    this.#options.handlers.suspect(reason);\n",
-        to: "    this.#options.handlers.suspect(reason);\n",
+        from: '    this.#flush(reason);\n    this.#handlers?.emit("suspect", reason);\n',
+        to: '    this.#handlers?.emit("suspect", reason);\n',
       },
     ],
   },
@@ -67,12 +70,22 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "own messages are told by the label",
-    edits: [{ file: "invalidation/coordinator.ts", from: IS_OWN, to: "message.nodeId === this.nodeId" }],
+    edits: [
+      {
+        file: "invalidation/coordinator.ts",
+        from: "const origin = this.#filter.originOf(message, this.#listeners.length > 1);",
+        to: 'const origin = message.nodeId === this.nodeId ? "own" : "new";',
+      },
+    ],
   },
   {
     name: "own messages are passed over, even those of writes that timed out",
     edits: [
-      { file: "invalidation/coordinator.ts", from: IS_OWN, to: "message.instanceId === this.instanceId" },
+      {
+        file: "invalidation/message-filter.ts",
+        from: "this.#failed.has(sequence) || this.#pending.get(sequence)?.passed === true;",
+        to: "false as boolean;",
+      },
     ],
   },
   {
@@ -115,19 +128,19 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/scripts.ts",
-        from: `if isEarlier then \${PUBLISH} end\n`,
-        to: "",
+        from: 'local isPublished = isEarlier or ARGV[6] == "1"',
+        to: 'local isPublished = not isEarlier and ARGV[6] == "1"',
       },
     ],
   },
   {
     name: "a read under way is joined, though its session's end has come since",
     seed: 2004,
-    merge: true,
+    flags: ["--merge"],
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "return hadEnded ? this.read(sid, fetch) : session;",
+        from: "return hadExpired ? this.read(sid, fetch) : session;",
         to: "return session;",
       },
     ],
@@ -138,7 +151,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "under merge, a save overwrites whatever there is",
-    merge: true,
+    flags: ["--merge"],
     edits: [
       {
         file: "redis/scripts.ts",
@@ -152,8 +165,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "this.#commands.delete(deadline, { sids: group, indexValue }, announcement),",
-        to: "this.#commands.delete(deadline, { sids: group, indexValue }, announcement && undefined),",
+        from: "this.commands.delete(deadline, { sids, indexValue }, announcement);",
+        to: "this.commands.delete(deadline, { sids, indexValue }, announcement && undefined);",
       },
     ],
   },
@@ -162,7 +175,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "return this.#isTrusted(now) ? this.#cache.get(sid, now) : undefined;",
+        from: "return this.#gate.isLive(now) ? this.#cache.get(sid, now) : undefined;",
         to: "return this.#cache.get(sid, now);",
       },
     ],
@@ -172,8 +185,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "clustered-redis-store.ts",
-        from: "deliver(this.#inHand.save(sid, session), callback)",
-        to: "deliver(this.#inHand.save(sid, session).catch(() => {}), callback)",
+        from: "asCallback(this.#tracker.save(sid, session), callback)",
+        to: "asCallback(this.#tracker.save(sid, session).catch(() => {}), callback)",
       },
     ],
   },
@@ -184,6 +197,166 @@ export const MUTATIONS: readonly Mutation[] = [
         file: "callback.ts",
         from: "(result) => process.nextTick(callback, null, result),",
         to: "(result) => [1, 2].forEach(() => process.nextTick(callback, null, result)),",
+      },
+    ],
+  },
+  {
+    name: "writes of one session start at once, not one after the other",
+    flags: ["--pool"],
+    edits: [
+      {
+        file: "sessions/session-queue.ts",
+        from: "const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));",
+        to: "const result = before === undefined || (true as boolean) ? work(deadline) : startInTime(deadline, work);",
+      },
+    ],
+  },
+  {
+    name: "a save is compared with what was acknowledged, although another is under way",
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "const known = operations.queue.isBusy(sid) ? undefined : this.#storedState(sid, session);",
+        to: "const known = this.#storedState(sid, session);",
+      },
+    ],
+  },
+  {
+    name: "a save is compared with what was acknowledged, although a later attempt had an unknown outcome",
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "    if (attempts.length > 0) return false;\n",
+        to: "    if (attempts.length > 1_000_000) return false;\n",
+      },
+    ],
+  },
+  {
+    name: "under merge, an own save whose outcome was unknown counts as another writer's",
+    flags: ["--merge"],
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "state.attempts.find((attempt) => attempt.current === current) ?? state;",
+        to: "state;",
+      },
+    ],
+  },
+  {
+    name: "a session saved under another id is treated as loaded",
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "return state?.sid === sid ? state : undefined;",
+        to: "return state && { ...state, sid };",
+      },
+    ],
+  },
+  {
+    name: "the arrival of an own message does not mark its write's position",
+    flags: ["--pool"],
+    edits: [
+      {
+        file: "invalidation/coordinator.ts",
+        from: "for (const sid of message.sids) cache.onOwnMessage(sid, message.sequence);",
+        to: "",
+      },
+    ],
+  },
+  {
+    name: "a write is cached although another's message arrived after its own",
+    flags: ["--pool"],
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "(isPositioned ? this.#fence.isValid(token) : this.#fence.isSameEpoch(token));",
+        to: "(isPositioned || true) && this.#fence.isSameEpoch(token);",
+      },
+    ],
+  },
+  {
+    name: "a write is cached although a read was answered meanwhile",
+    flags: ["--pool"],
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "    if (write !== undefined) write.isOvertaken = true;\n",
+        to: "",
+      },
+    ],
+  },
+  {
+    name: "a reply that is not cached leaves what is cached",
+    flags: ["--pool"],
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "    if (isRevoked && session !== undefined) this.#counters.fencedFills++;\n    this.invalidate(sid);\n",
+        to: "    if (isRevoked && session !== undefined) this.#counters.fencedFills++;\n",
+      },
+    ],
+  },
+  {
+    name: "a reply is cached while a write called meanwhile may not have been executed",
+    flags: ["--pool", "--merge"],
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "const isBehind = write !== undefined && !write.isPositioned;",
+        to: "const isBehind = false as boolean;",
+      },
+    ],
+  },
+  {
+    name: "a read does not wait for pending writes",
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "const written = this.#operations.cache.whenWritten(sid);",
+        to: "const written = undefined as Promise<void> | undefined;",
+      },
+    ],
+  },
+  {
+    name: "a touch to an earlier expiry keeps the cached copy until its reply",
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "if (cached === undefined || cached.expiresAt === undefined || cached.expiresAt > expiresAt)",
+        to: "if (cached === undefined)",
+      },
+    ],
+  },
+  {
+    name: "a touch with another lifetime is not published",
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: 'local isPublished = isEarlier or ARGV[6] == "1"',
+        to: "local isPublished = isEarlier",
+      },
+    ],
+  },
+  {
+    name: "expiry by the wall clock",
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "return this.#gate.isLive(now) ? this.#cache.get(sid, now) : undefined;",
+        to: "return this.#gate.isLive(now) ? this.#cache.get(sid, wallNow()) : undefined;",
+      },
+      {
+        file: "cache/near-cache.ts",
+        from: "this.#cache.set(sid, session, session.bytes, leftMs, now);",
+        to: "this.#cache.set(sid, session, session.bytes, leftMs, wallNow());",
+      },
+      {
+        file: "cache/near-cache.ts",
+        from: "/** The gate of a cache that is not used. */",
+        to: `const WALL_LEAD_MS = Date.now() - performance.now();
+/** Not negative, as the cache requires. */
+const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
+/** The gate of a cache that is not used. */`,
       },
     ],
   },

@@ -21,7 +21,10 @@ const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
 const LONGEST = ["--seconds", "100", "--fail-fast", "--json"];
 
 const { values, positionals } = parseArgs({
-  options: { topology: { type: "string", default: "single" } },
+  options: {
+    topology: { type: "string", default: "single" },
+    allowance: { type: "string", default: "50" },
+  },
   allowPositionals: true,
 });
 const [only] = positionals;
@@ -47,7 +50,7 @@ function broken({ name, edits }: Mutation): string {
   return folder;
 }
 
-function run(folder: string, { merge = false, seed = 100 }: Mutation): Promise<Summary> {
+function run(folder: string, { flags = [], seed = 100 }: Mutation): Promise<Summary> {
   const library = pathToFileURL(join(folder, "lib/index.ts")).href;
   const args = [
     "--import",
@@ -58,7 +61,8 @@ function run(folder: string, { merge = false, seed = 100 }: Mutation): Promise<S
     ...LONGEST,
     "--topology",
     values.topology,
-    ...(merge ? ["--merge"] : []),
+    ...flags,
+    ...["--allowance", values.allowance],
   ];
   return new Promise((resolve, reject) => {
     const options = {
@@ -82,13 +86,14 @@ const chosen = [CONTROL, ...MUTATIONS].filter(({ name }) => only === undefined |
 // All are made before the first runs: a list that no longer fits the store is found out at once.
 const folders = chosen.map(broken);
 let failures = 0;
-console.log("| broken on purpose | caught by | in round |\n| --- | --- | --- |");
+console.log("| broken on purpose | run with | caught by | in round |\n| --- | --- | --- | --- |");
 for (const [i, mutation] of chosen.entries()) {
   const summary = await run(folders[i] as string, mutation);
   const caught = Object.entries(summary.violations).filter(([, count]) => count > 0);
   if ((caught.length === 0) !== (mutation === CONTROL)) failures++;
   const by = caught.map(([guarantee, count]) => `${guarantee} (${count})`).join(", ") || "nothing";
-  console.log(`| ${mutation.name} | ${by} | ${summary.rounds} |`);
+  const flags = (mutation.flags ?? []).join(" ");
+  console.log(`| ${mutation.name} | ${flags} | ${by} | ${summary.rounds} |`);
 }
 for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 process.exit(failures === 0 ? 0 : 1);

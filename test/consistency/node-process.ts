@@ -67,10 +67,15 @@ export class NodeProcess {
     return (await settled) as Extract<FromNode, { type: "settled" }>;
   }
 
-  async rest(sids: readonly string[]): Promise<Rest> {
+  async rest(sids: readonly string[], owners: readonly string[]): Promise<Rest> {
     const resting = this.#next("resting");
-    this.#say({ type: "rest", sids });
+    this.#say({ type: "rest", sids, owners });
     return ((await resting) as Extract<FromNode, { type: "resting" }>).rest;
+  }
+
+  /** Sets its wall clock ahead of the machine's by so much, or behind it. */
+  stepClock(byMs: number): void {
+    this.#say({ type: "step clock", byMs });
   }
 
   stop(): void {

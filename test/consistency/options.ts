@@ -12,6 +12,10 @@ export interface Options {
   readonly rate: number;
   readonly faults: boolean;
   readonly merge: boolean;
+  /** All nodes use pools, and each connection has a random delay in each direction. */
+  readonly pool: boolean;
+  /** Sessions have owners: with `indexBy`, listings, bans, logins and changes of owner. */
+  readonly index: boolean;
   readonly json: boolean;
   /** `localCache.ttlMs`. */
   readonly cacheTtlMs: number;
@@ -30,6 +34,8 @@ const USAGE = `npm run check:consistency -- [options]
   --nodes <n>        processes (default 4)
   --rate <n>         operations a second of each process (default 200)
   --merge            with onConflict: "merge"
+  --pool             all nodes use pools, with a random delay of each connection (only --topology single)
+  --index            with indexBy, listings and bans (only --topology single)
   --no-faults        without faults
   --cache-ttl <ms>   localCache.ttlMs (default 30000: so long that it cannot make up for a mistake)
   --allowance <ms>   what the measuring itself may add to the lease (default 50)
@@ -49,6 +55,8 @@ export function parseOptions(args: readonly string[]): Options {
       rate: { type: "string" },
       "no-faults": { type: "boolean" },
       merge: { type: "boolean" },
+      pool: { type: "boolean" },
+      index: { type: "boolean" },
       json: { type: "boolean" },
       "cache-ttl": { type: "string" },
       allowance: { type: "string" },
@@ -66,6 +74,10 @@ export function parseOptions(args: readonly string[]): Options {
   if (topology === undefined) {
     throw new Error(`--topology: expected ${TOPOLOGIES.join(", ")}, got ${values.topology}\n\n${USAGE}`);
   }
+  for (const name of ["pool", "index"] as const) {
+    if (!values[name] || topology === "single") continue;
+    throw new Error(`--${name}: expected --topology single, got ${topology}\n\n${USAGE}`);
+  }
   const nodes = number("nodes", values.nodes, 4, 2);
   const rate = number("rate", values.rate, 200, 1);
   const operations = number("operations", values.operations, 0, 0);
@@ -77,6 +89,8 @@ export function parseOptions(args: readonly string[]): Options {
     rate,
     faults: !values["no-faults"],
     merge: values.merge ?? false,
+    pool: values.pool ?? false,
+    index: values.index ?? false,
     json: values.json ?? false,
     cacheTtlMs: number("cache-ttl", values["cache-ttl"], 30_000, 1),
     allowanceMs: number("allowance", values.allowance, 50, 0),
@@ -86,9 +100,12 @@ export function parseOptions(args: readonly string[]): Options {
 
 /** The command that plays one round again. */
 export function replayCommand(options: Options, seed: number, seconds: number): string {
-  const { topology, nodes, rate, merge, faults, cacheTtlMs } = options;
+  const { topology, nodes, rate, cacheTtlMs } = options;
   const on = topology === "single" ? "" : ` --topology ${topology}`;
-  const more = [on, merge ? " --merge" : "", faults ? "" : " --no-faults"].join("");
+  const flags = (["merge", "pool", "index"] as const)
+    .filter((name) => options[name])
+    .map((name) => ` --${name}`);
+  const more = [on, ...flags, options.faults ? "" : " --no-faults"].join("");
   const ttl = cacheTtlMs === 30_000 ? "" : ` --cache-ttl ${cacheTtlMs}`;
   return `npm run check:consistency -- --seed ${seed} --seconds ${seconds} --nodes ${nodes} --rate ${rate}${more}${ttl}`;
 }

@@ -17,8 +17,9 @@ export function printHistory(
     lines.push({ at, text: `${at.toFixed(1).padStart(10)}  ${who.padEnd(7)} ${what}` });
   };
   for (const state of history.states) {
-    const { index, value, at, cause, isSilent } = state;
-    const what = `${cause.toUpperCase()}: state ${index} is ${value === null ? "no session" : `version ${value}`}`;
+    const { index, value, at, cause, isSilent, owner } = state;
+    const of = owner === undefined ? "" : ` of ${owner}`;
+    const what = `${cause.toUpperCase()}: state ${index} is ${value === null ? "no session" : `version ${value}${of}`}`;
     add(at, "Redis", what + (isSilent ? ", nobody is told" : ""));
   }
   for (const operation of operations) {
@@ -41,7 +42,8 @@ export function printHistory(
 }
 
 function callOf(operation: OperationRecord): string {
-  const { kind, version, base, result, isHit, answeredAt, invokedAt, error, lifeMs } = operation;
+  const { kind, version, base, result, isHit, answeredAt, invokedAt, error, lifeMs, owner } = operation;
+  if (owner !== undefined) return `${kind} ${owner}`;
   const what = `${kind}${version === undefined ? "" : ` version ${version}`}${base === undefined ? "" : ` (loaded ${base})`}`;
   if (kind !== "get") return lifeMs === undefined ? what : `${what}, to live for ${lifeMs} ms`;
   const took = answeredAt === undefined ? "no answer" : `${(answeredAt - invokedAt).toFixed(1)} ms`;

@@ -1,13 +1,27 @@
 /** What the checker and its nodes say to each other. */
 
-export type OperationKind = "get" | "set" | "touch" | "destroy" | "save" | "clear";
+/**
+ * `twice` saves a loaded session, and saves it again, changed back or changed further; `copy` saves a loaded session under
+ * another id; `list` is `sessionsOf` and `ban` is `destroyAllOf`. The records name the calls: `get`, `save`, `set`.
+ */
+export type OperationKind =
+  | "get"
+  | "set"
+  | "touch"
+  | "destroy"
+  | "save"
+  | "twice"
+  | "copy"
+  | "list"
+  | "ban"
+  | "clear";
 
 /** An operation as the schedule has it. */
 export interface PlannedOperation {
   /** Milliseconds since the beginning of the round. */
   readonly at: number;
   readonly kind: OperationKind;
-  /** Empty for a clear. */
+  /** Empty for a clear, a list and a ban. */
   readonly sid: string;
   /** Of the whole run; what a write writes carries it. */
   readonly version: number;
@@ -15,6 +29,21 @@ export interface PlannedOperation {
   readonly lifeMs: number;
   /** Between the loading and the saving of a session. */
   readonly thinkMs: number;
+  /** Of a session with an owner: who that is to be; undefined to keep the one that it has. Of a list and a ban: whose. */
+  readonly owner?: string;
+  /** Of a copy: the session that is loaded. */
+  readonly source?: string;
+  /** Of a twice. */
+  readonly again?: Again;
+}
+
+export interface Again {
+  /** What the second save writes; undefined for exactly what was loaded. */
+  readonly version: number | undefined;
+  /** It removes what the first has added. */
+  readonly isRevert: boolean;
+  /** It is called when the first has been answered; otherwise at once. */
+  readonly isAwaited: boolean;
 }
 
 /** An operation as its node saw it. Times are those of the common clock. */
@@ -26,6 +55,16 @@ export interface OperationRecord {
   readonly version?: number;
   /** Of a save: the version that it had loaded. */
   readonly base?: number;
+  /** Of a save that removes what an earlier one has added: that one's version. */
+  readonly revertOf?: number;
+  /** Of a save that restores a version: the cookie's `expires`, which alone tells the two apart. */
+  readonly stamp?: string;
+  /** Of a list and a ban. */
+  readonly owner?: string;
+  /** Of a list: the sessions. */
+  found?: readonly string[];
+  /** Of a touch by an object: when it was loaded. */
+  readonly loadedAt?: number;
   readonly lifeMs?: number;
   readonly invokedAt: number;
   answeredAt?: number;
@@ -51,6 +90,7 @@ export interface EventRecord {
 export interface CachedEntry {
   readonly sid: string;
   readonly text: string;
+  /** By the wall clock. */
   readonly expiresAt?: number;
 }
 
@@ -98,6 +138,9 @@ export interface NodeSettings {
   readonly asyncParse: boolean;
   readonly commandTimeoutMs: number;
   readonly cacheTtlMs: number;
+  readonly isIndexed: boolean;
+  /** Undefined for the default. */
+  readonly touchAfterMs: number | undefined;
 }
 
 export type ToNode =
@@ -109,7 +152,8 @@ export type ToNode =
       readonly operations: readonly PlannedOperation[];
     }
   | { readonly type: "settle" }
-  | { readonly type: "rest"; readonly sids: readonly string[] };
+  | { readonly type: "step clock"; readonly byMs: number }
+  | { readonly type: "rest"; readonly sids: readonly string[]; readonly owners: readonly string[] };
 
 export type FromNode =
   | { readonly type: "live" }

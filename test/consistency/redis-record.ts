@@ -8,22 +8,24 @@ export interface RedisEvent {
    * "failover": another server took over, and this is what it holds, which is less than its predecessor held.
    * "killed": a server was, and its last words may not have been heard.
    */
-  readonly kind: "set" | "del" | "flush" | "restart" | "failover" | "killed";
+  readonly kind: "set" | "del" | "expire" | "flush" | "restart" | "failover" | "killed";
   /** Empty when it concerns all. */
   readonly sid: string;
   /** Of a set: the value, and whether it needed the key to exist. */
   readonly text?: string;
   readonly mustExist?: boolean;
+  /** Of a set and an expire: how long the key lives from then on, in milliseconds; undefined if that is not recorded. */
+  readonly ttlMs?: number;
   /** Whose connection it came by; undefined for nobody's of the nodes. */
   readonly node: number | undefined;
   /** When, on the common clock, right to a few milliseconds. */
   readonly at: number;
-  /** Of a failover: since when it was certain. */
+  /** Of a failover or a restart: since when it was certain. */
   readonly seenAt?: number;
 }
 
 const LINE = /^(\d+\.\d+) \[\d+ ([^\]]+)\] "([A-Za-z]+)"/;
-const WANTED = new Set(["SET", "DEL", "FLUSHDB", "HELLO", "CLIENT", "ECHO", "EVAL", "EVALSHA"]);
+const WANTED = new Set(["SET", "DEL", "PEXPIRE", "FLUSHDB", "HELLO", "CLIENT", "ECHO", "EVAL", "EVALSHA"]);
 
 /**
  * What Redis itself says (MONITOR) that it carried out, and in which order. It is the one witness that neither the store
@@ -42,6 +44,7 @@ export class RedisRecord {
   #scripter = "";
   #lastChange = 0;
   #echoed = "";
+  #sids: ReadonlySet<string> = new Set();
 
   constructor(url: string, prefix: string, clock: Clock) {
     this.#url = url;
@@ -65,11 +68,21 @@ export class RedisRecord {
     this.#monitor = client;
   }
 
+  /** Which sessions to record. */
+  follow(sids: readonly string[]): void {
+    this.#sids = new Set(sids);
+  }
+
   /** Redis was killed at that time, and all that it held is gone. */
   async restarted(at: number): Promise<void> {
     // Its last words may still be on their way.
     await this.#ended;
-    this.events.push({ kind: "restart", sid: "", node: undefined, at });
+    this.emptied(at, at);
+  }
+
+  /** All that Redis held is gone: it went between the two times. */
+  emptied(at: number, seenAt: number): void {
+    this.events.push({ kind: "restart", sid: "", node: undefined, at, seenAt });
   }
 
   /** Resolves when all that was carried out before has been heard. */
@@ -102,9 +115,21 @@ export class RedisRecord {
     else if (name === "FLUSHDB") this.#push({ kind: "flush", sid: "", ...origin });
     else if (name === "DEL") {
       for (const key of args) this.#push({ kind: "del", sid: this.#sidOf(key), ...origin });
+    } else if (name === "PEXPIRE") {
+      const [key = "", ttlMs] = args;
+      this.#push({ kind: "expire", sid: this.#sidOf(key), ttlMs: Number(ttlMs), ...origin });
     } else {
       const [key = "", text = "", ...rest] = args;
-      this.#push({ kind: "set", sid: this.#sidOf(key), text, mustExist: rest.includes("XX"), ...origin });
+      const px = rest.indexOf("PX");
+      const ttl = px < 0 ? {} : { ttlMs: Number(rest[px + 1]) };
+      this.#push({
+        kind: "set",
+        sid: this.#sidOf(key),
+        text,
+        mustExist: rest.includes("XX"),
+        ...ttl,
+        ...origin,
+      });
     }
   }
 
@@ -117,6 +142,8 @@ export class RedisRecord {
   }
 
   #push(event: RedisEvent): void {
+    // Heartbeats may delete a key that is never there.
+    if (event.sid !== "" && !this.#sids.has(event.sid)) return;
     this.events.push(event);
     this.#lastChange = this.#clock.now();
   }

@@ -30,6 +30,9 @@ export interface Summary {
   readonly violations: Record<Guarantee, number>;
 }
 
+/** What only a run with an index shows. */
+const INDEXED: readonly Guarantee[] = ["found", "banned"];
+
 /** A write counts as written under faults if one was there within so many milliseconds of it. */
 const NEAR_MS = 1_500;
 
@@ -114,7 +117,7 @@ export function printSummary(summary: Summary, options: Options): string {
     `  ${name.padEnd(14)} ${String(writes).padStart(8)} writes, ${String(seenLate).padStart(6)} seen late;` +
     [p50, p90, p99, max].map((ms, i) => `  ${["p50", "p90", "p99", "max"][i]} ${ms.toFixed(1)}`).join("");
   const kept = (Object.keys(GUARANTEES) as Guarantee[])
-    .filter((key) => options.merge || key !== "merge")
+    .filter((key) => (options.merge || key !== "merge") && (options.index || !INDEXED.includes(key)))
     .map(
       (key) => `  ${violations[key] === 0 ? "✓" : `✗ ${violations[key]} times broken:`} ${GUARANTEES[key]}`,
     );

@@ -23,6 +23,15 @@ export interface Node {
   plan: { readonly startedAt: number; readonly operations: readonly PlannedOperation[] } | undefined;
 }
 
+/** A session that the index would hide. */
+export interface Unindexed {
+  readonly sid: string;
+  readonly at: number;
+  readonly owner: string;
+  /** By how much its entry ends too early, in milliseconds; undefined if there is none. */
+  readonly missingMs: number | undefined;
+}
+
 export interface Complaint {
   readonly node: number;
   readonly at: number;
@@ -58,6 +67,10 @@ export abstract class Rig {
   abstract quiet(ms: number): Promise<void>;
   /** What Redis holds, past all nodes. */
   abstract read(sid: string): Promise<Held>;
+  /** The sessions of these whose index entry is missing, or ends before they do. */
+  async auditIndex(_sids: readonly string[]): Promise<readonly Unindexed[]> {
+    return [];
+  }
   /** What Redis has carried out since it was last asked for, up to now. */
   abstract takeEvents(): Promise<readonly RedisEvent[]>;
   protected abstract stopRedis(): Promise<void>;
@@ -83,6 +96,8 @@ export abstract class Rig {
       asyncParse: index % 2 === 1,
       commandTimeoutMs,
       cacheTtlMs: options.cacheTtlMs,
+      isIndexed: options.index,
+      touchAfterMs: index % 3 === 0 ? undefined : 0,
     };
     const node = { index, settings, process: this.#spawn(settings), plan: undefined };
     this.nodes.push(node);

@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { auditIndex, checkIndex } from "./check-index.ts";
 import { checkReads, type Staleness } from "./check-reads.ts";
 import { checkRecord, checkRest, readAll } from "./check-rest.ts";
 import { checkWrites } from "./check-writes.ts";
@@ -36,7 +37,11 @@ const FIRST_VERSION_STEP = 1_000_000;
 export async function runRound(rig: Rig, options: Options, seed: number, ms: number): Promise<RoundResult> {
   const { leaseMs } = LEASE[options.topology];
   const violations: (Violation & { history?: string })[] = [];
-  const { operations: plans, sids } = planRound(options, seed, ms, (seed % 1_000) * FIRST_VERSION_STEP);
+  const {
+    operations: plans,
+    sids,
+    owners,
+  } = planRound(options, seed, ms, (seed % 1_000) * FIRST_VERSION_STEP);
   await rig.begin(sids);
   const startedAt = rig.clock.now() + 50;
   for (const node of rig.nodes) {
@@ -44,6 +49,8 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
     node.plan = { startedAt, operations };
     node.process.play(startedAt, 0, operations);
   }
+  let isAtRest = false;
+  const audit = options.index ? auditIndex(rig, sids, () => isAtRest) : undefined;
   const spans: FaultSpan[] = [];
   const lanes = rig.planFaults(options, seed, ms);
   await Promise.all(lanes.map((lane) => makeFaults(rig, startedAt, lane, sids, (span) => spans.push(span))));
@@ -61,7 +68,9 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   // The last messages have been heard when another heartbeat has come back; a lease is time enough for several.
   await pause(leaseMs);
   const held = await readAll(rig, sids);
-  const rests = await Promise.all(rig.nodes.map(({ process }) => process.rest(sids)));
+  const rests = await Promise.all(rig.nodes.map(({ process }) => process.rest(sids, owners)));
+  isAtRest = true;
+  const unindexed = (await audit) ?? [];
   const carriedOut = await rig.takeEvents();
 
   const operations = rig.operations;
@@ -74,7 +83,10 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
     if (history === undefined || !isShown) violations.push(violation);
     else {
       const mine = histories.operations.get(history.sid) ?? [];
-      const shown = operations.filter(({ kind }) => kind === "clear").concat(mine);
+      const isGeneral = ({ kind, owner }: OperationRecord) =>
+        kind === "clear" ||
+        history.states.some((state) => state.owner !== undefined && state.owner === owner);
+      const shown = operations.filter(isGeneral).concat(mine);
       violations.push({ ...violation, history: printHistory(violation, history, shown, events) });
     }
   };
@@ -82,8 +94,9 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   const limits = { boundMs, silentBoundMs: options.cacheTtlMs + boundMs };
   for (const history of histories.sessions.values()) {
     checkReads(history, histories, limits, staleness, report);
-    checkWrites(history, histories, options.merge, report);
+    checkWrites(history, histories, { merge: options.merge, boundMs }, report);
   }
+  if (options.index) checkIndex(histories, unindexed, report);
   checkRest(rests, held, histories, report);
   checkRecord(held, histories, options.merge, report);
   for (const { text } of rig.complaints) report({ guarantee: "rest", text });

@@ -1,29 +1,38 @@
 import type { Options } from "./options.ts";
-import type { OperationKind, PlannedOperation } from "./protocol.ts";
+import type { Again, OperationKind, PlannedOperation } from "./protocol.ts";
 import { Random } from "./random.ts";
 
 /** What is done in one round, known before it begins: for each node, in the order of time. */
 export interface Schedule {
   readonly operations: readonly (readonly PlannedOperation[])[];
   readonly sids: readonly string[];
+  /** Empty without an index. */
+  readonly owners: readonly string[];
 }
 
-/** How many sessions of each kind there are. Those that are short live for about a second. */
-const SESSIONS = { hot: 6, warm: 40, cold: 60, short: 12 } as const;
-const TRAFFIC = { hot: 35, warm: 35, cold: 20, short: 10 } as const;
+/** How many sessions of each kind there are. Those that are short live for about a second; owned ones have an owner. */
+const SESSIONS = { hot: 6, warm: 40, cold: 60, short: 12, copy: 8, owned: 24 } as const;
+const TRAFFIC = { hot: 35, warm: 35, cold: 20, short: 14, copy: 6, owned: 0 } as const;
+const INDEXED_TRAFFIC = { ...TRAFFIC, owned: 50 } as const;
+const OWNERS = 6;
 
 type Temperature = keyof typeof SESSIONS;
+type Mix = Readonly<Partial<Record<OperationKind, number>>>;
 
-const READ_MOSTLY = { get: 78, set: 8, touch: 4, destroy: 2, save: 8 } as const;
-const MIX: Record<Temperature, Readonly<Record<Exclude<OperationKind, "clear">, number>>> = {
+const READ_MOSTLY: Mix = { get: 76, set: 8, touch: 4, destroy: 2, save: 6, twice: 4 };
+const MIX: Record<Temperature, Mix> = {
   hot: READ_MOSTLY,
   warm: READ_MOSTLY,
   // Written so seldom that whoever holds something old goes on to show it.
   cold: { get: 91, set: 3, touch: 2, destroy: 1, save: 3 },
-  // Neither touched nor saved: when such a one ends is then known from its last write alone.
-  short: { get: 85, set: 15, touch: 0, destroy: 0, save: 0 },
+  // Not saved: whether it still existed would not be certain.
+  short: { get: 80, set: 13, touch: 7 },
+  // Often not there when another session is saved under its id.
+  copy: { get: 45, copy: 30, destroy: 25 },
+  owned: { get: 42, set: 14, touch: 10, destroy: 3, save: 16, twice: 4, list: 10, ban: 1 },
 };
-const MERGING = { get: 62, set: 2, touch: 3, destroy: 1, save: 32 } as const;
+const MERGING: Mix = { get: 58, set: 2, touch: 3, destroy: 1, save: 30, twice: 6 };
+const MERGED: readonly Temperature[] = ["hot", "warm", "cold"];
 
 const CLEARS = 0.0003;
 const MINUTE_MS = 60_000;
@@ -36,43 +45,56 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
   let version = firstVersion;
   const sidOf = (temperature: Temperature) =>
     `${seed}-${temperature}-${random.between(0, SESSIONS[temperature])}`;
-  const sids = Object.entries(SESSIONS).flatMap(([temperature, count]) =>
-    Array.from({ length: count }, (_, i) => `${seed}-${temperature}-${i}`),
+  const temperatures = (Object.keys(SESSIONS) as Temperature[]).filter(
+    (temperature) => temperature !== "owned" || options.index,
   );
+  const sids = temperatures.flatMap((temperature) =>
+    Array.from({ length: SESSIONS[temperature] }, (_, i) => `${seed}-${temperature}-${i}`),
+  );
+  const owners = options.index ? Array.from({ length: OWNERS }, (_, i) => `${seed}-owner-${i}`) : [];
   const operations = Array.from({ length: options.nodes }, () => [] as PlannedOperation[]);
 
+  const againOf = (): Again => {
+    const isRevert = random.next() < 0.7;
+    // A merge may combine a version that is not new with the cookie of another writer: nobody could tell whose it is.
+    const isExact = isRevert && !options.merge;
+    return { isRevert, version: isExact ? undefined : ++version, isAwaited: random.next() < 0.3 };
+  };
+  const plan = (at: number, kind: OperationKind, sid: string): PlannedOperation => ({
+    at,
+    kind,
+    sid: kind === "clear" || kind === "list" || kind === "ban" ? "" : sid,
+    version: ++version,
+    lifeMs: lifeOf(sid, random),
+    thinkMs: random.gap(random.next() < 0.2 ? 600 : 60),
+    ...(kind === "twice" && { again: againOf() }),
+    ...(kind === "copy" && { source: sidOf("warm") }),
+    ...(sid.includes("owned") && {
+      // A save keeps the owner more often than not.
+      ...((!(kind === "save" || kind === "touch") || random.next() < 0.3) && {
+        owner: owners[random.between(0, OWNERS)] as string,
+      }),
+    }),
+  });
+
   for (const sid of sids) {
-    const node = random.between(0, options.nodes);
-    operations[node]?.push({
-      at: random.between(0, 300),
-      kind: "set",
-      sid,
-      version: ++version,
-      lifeMs: lifeOf(sid, random),
-      thinkMs: 0,
-    });
+    operations[random.between(0, options.nodes)]?.push(plan(random.between(0, 300), "set", sid));
   }
   for (const mine of operations) {
     const mean = 1_000 / options.rate;
     for (let at = 300 + random.gap(mean); at < ms; at += random.gap(mean)) {
-      const temperature = random.pick(TRAFFIC);
-      const isClear = random.next() < CLEARS;
-      const sid = sidOf(temperature);
-      const mix = options.merge && temperature !== "short" ? MERGING : MIX[temperature];
-      mine.push({
-        at,
-        kind: isClear ? "clear" : random.pick(mix),
-        sid: isClear ? "" : sid,
-        version: ++version,
-        lifeMs: lifeOf(sid, random),
-        thinkMs: random.gap(random.next() < 0.2 ? 600 : 60),
-      });
+      const temperature = random.pick(options.index ? INDEXED_TRAFFIC : TRAFFIC);
+      const mix = options.merge && MERGED.includes(temperature) ? MERGING : MIX[temperature];
+      const kind = random.next() < CLEARS ? "clear" : random.pick(mix as Record<OperationKind, number>);
+      mine.push(plan(at, kind, sidOf(temperature)));
     }
     mine.sort((a, b) => a.at - b.at);
   }
-  return { operations, sids };
+  return { operations, sids, owners };
 }
 
+/** Two lives are common: a touch to the life that a node believes in is one that it may skip. */
 function lifeOf(sid: string, random: Random): number {
-  return isShort(sid) ? random.between(400, 2_000) : random.between(20 * MINUTE_MS, 60 * MINUTE_MS);
+  if (isShort(sid)) return random.between(400, 2_000);
+  return (random.next() < 0.5 ? 20 : 40) * MINUTE_MS;
 }

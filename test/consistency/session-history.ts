@@ -14,12 +14,26 @@ export interface State {
   readonly isSilent: boolean;
   readonly by: OperationRecord | undefined;
   readonly cause: RedisEvent["kind"];
+  /** Whose session it is, if it has an owner. */
+  readonly owner?: string | undefined;
+}
+
+/** An end of a key, from the moment `at` until it gets another. */
+export interface KeyEnd {
+  readonly at: number;
+  readonly endsAt: number;
+  /** Whose command set it. */
+  readonly node: number | undefined;
 }
 
 /** A session's states in the order in which Redis went through them. */
 export class SessionHistory {
   readonly states: State[] = [];
   readonly #indexes = new Map<number, number[]>();
+  /** Empty where ends are not recorded. */
+  readonly ends: KeyEnd[] = [];
+  /** The end of each state's key, if it is recorded. */
+  readonly #endOf = new Map<number, number>();
 
   readonly sid: string;
 
@@ -47,6 +61,24 @@ export class SessionHistory {
     const indexes = this.#indexes.get(state.value);
     if (indexes === undefined) this.#indexes.set(state.value, [index]);
     else indexes.push(index);
+  }
+
+  /** The key of the last state has got an end. */
+  expires(end: KeyEnd): void {
+    this.ends.push(end);
+    this.#endOf.set(this.last.index, end.endsAt);
+  }
+
+  /** When the key ended that was in that state, as it stood in the end; undefined if that is not recorded. */
+  endOf(index: number): number | undefined {
+    return this.#endOf.get(index);
+  }
+
+  /** The states that there were at some time between the two. */
+  between(from: number, to: number): readonly State[] {
+    return this.states.filter(
+      ({ at, index }) => at <= to && (this.states[index + 1]?.at ?? Number.POSITIVE_INFINITY) >= from,
+    );
   }
 
   /** The index of the first state in which the session was of that version. */
@@ -82,9 +114,6 @@ export class SessionHistory {
 
   /** Whether there was no session at some time between the two. */
   wasNull(from: number, to: number): boolean {
-    return this.states.some(
-      ({ value, at, index }) =>
-        value === null && at <= to && (this.states[index + 1]?.at ?? Number.POSITIVE_INFINITY) >= from,
-    );
+    return this.between(from, to).some(({ value }) => value === null);
   }
 }

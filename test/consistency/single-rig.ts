@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { createClient } from "redis";
 import { type FaultProxy, startProxy } from "../support/fault-proxy.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -5,8 +6,35 @@ import type { Held } from "./check-rest.ts";
 import { type PlannedFault, planFaults } from "./fault-schedule.ts";
 import { makeFault } from "./faults.ts";
 import type { Options } from "./options.ts";
+import { Random } from "./random.ts";
 import { type RedisEvent, RedisRecord } from "./redis-record.ts";
-import { Rig } from "./rig.ts";
+import { Rig, type Unindexed } from "./rig.ts";
+
+/** With `--pool`, for each connection and direction. */
+const MAX_CONNECTION_DELAY_MS = 30;
+/** A replica copies an empty server well within that. */
+const REPLICATION_MS = 5_000;
+
+/**
+ * The sessions with an owner whose index entry is missing or ends before they do, at one moment.
+ *
+ * Input: KEYS the sessions; ARGV[1] the store's prefix.
+ * Output: for each its position, its owner, and by how many milliseconds the entry ends too early, -1 if it is missing.
+ */
+const AUDIT = `local time = redis.call("TIME")
+local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
+local found = {}
+for i, key in ipairs(KEYS) do
+  local text, ttlMs = redis.call("GET", key), redis.call("PTTL", key)
+  local owner = text and cjson.decode(text).u
+  if owner then
+    local endsKey = "idx:{" .. ARGV[1] .. owner .. "}:ends"
+    local score = redis.call("ZSCORE", endsKey, string.sub(key, #ARGV[1] + 1))
+    if not score then found[#found + 1] = {i, owner, -1}
+    elseif tonumber(score) < nowMs + ttlMs - 2 then found[#found + 1] = {i, owner, nowMs + ttlMs - tonumber(score)} end
+  end
+end
+return found`;
 
 export type DirectClient = ReturnType<typeof directClient>;
 
@@ -22,6 +50,8 @@ export class SingleRig extends Rig {
   readonly direct: DirectClient;
   readonly #record: RedisRecord;
   readonly #ways = new Map<number, Ways>();
+  /** The server that Redis becomes a replica of. */
+  #other: RedisServer | undefined;
   /** While Redis is restarted nobody is let in: the record must hear everything from the beginning. */
   #restart: Promise<void> = Promise.resolve();
 
@@ -43,12 +73,16 @@ export class SingleRig extends Rig {
   }
 
   async #connect(index: number, options: Options): Promise<void> {
-    const [data, bus] = await Promise.all([startProxy(this.redis.url), startProxy(this.redis.url)]);
+    const random = new Random(options.seed + index);
+    const connectionDelayMs = () => (options.pool ? random.between(0, MAX_CONNECTION_DELAY_MS + 1) : 0);
+    const proxy = () => startProxy(this.redis.url, connectionDelayMs);
+    const [data, bus] = await Promise.all([proxy(), proxy()]);
     this.#ways.set(index, { data, bus });
-    const pool = index >= options.nodes / 2;
+    const isImpatient = index >= options.nodes / 2;
+    const pool = options.pool || isImpatient;
     const access = { kind: "single", dataUrl: data.url, busUrl: bus.url, pool } as const;
     // Shorter than the lease where there is a pool, so that writes time out there while hits are still served.
-    await this.startNode(index, options, access, pool ? 150 : 1_000);
+    await this.startNode(index, options, access, isImpatient ? 150 : 1_000);
   }
 
   waysOf(node: number): Ways {
@@ -59,7 +93,9 @@ export class SingleRig extends Rig {
     return planFaults(options, seed, ms);
   }
 
-  override async begin(): Promise<void> {}
+  override async begin(sids: readonly string[]): Promise<void> {
+    this.#record.follow(sids);
+  }
 
   override makeFault(fault: PlannedFault, sids: readonly string[]): Promise<void> {
     return makeFault(this, fault, sids);
@@ -78,6 +114,37 @@ export class SingleRig extends Rig {
     const key = this.prefix + sid;
     const [text, ttl] = await Promise.all([this.direct.get(key), this.direct.pTTL(key)]);
     return { text, endsAt: Number(ttl) >= 0 ? Date.now() + Number(ttl) : undefined };
+  }
+
+  override async auditIndex(sids: readonly string[]): Promise<readonly Unindexed[]> {
+    const at = this.clock.now();
+    const found = (await this.direct.eval(AUDIT, {
+      keys: sids.map((sid) => this.prefix + sid),
+      arguments: [this.prefix],
+    })) as unknown as readonly [number, string, number][];
+    return found.map(([position, owner, missingMs]) => ({
+      ...{ at, owner: String(owner), sid: sids[Number(position) - 1] as string },
+      missingMs: Number(missingMs) < 0 ? undefined : Number(missingMs),
+    }));
+  }
+
+  /** Redis becomes the replica of an empty server, with all connections open, and then a primary again. */
+  async becomeReplica(ms: number): Promise<void> {
+    this.#other ??= await startRedis({ own: true });
+    const { hostname, port } = new URL(this.#other.url);
+    const other = directClient(this.#other.url);
+    await other.connect();
+    await other.sendCommand(["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    other.destroy();
+    const at = this.clock.now();
+    await this.direct.sendCommand(["REPLICAOF", hostname, port]);
+    await this.#record.caughtUp(this.direct);
+    const end = at + REPLICATION_MS;
+    while ((await this.direct.dbSize()) > 0 && this.clock.now() < end) await pause(2);
+    const isEmpty = (await this.direct.dbSize()) === 0;
+    if (isEmpty) this.#record.emptied(at, this.clock.now());
+    await pause(ms);
+    await this.direct.sendCommand(["REPLICAOF", "NO", "ONE"]);
   }
 
   override async takeEvents(): Promise<readonly RedisEvent[]> {
@@ -116,7 +183,7 @@ export class SingleRig extends Rig {
     this.#record.close();
     this.direct.destroy();
     await Promise.all([...this.#ways.values()].flatMap(({ data, bus }) => [data.close(), bus.close()]));
-    await this.redis.stop();
+    await Promise.all([this.redis.stop(), this.#other?.stop()]);
   }
 }
 

@@ -1,9 +1,11 @@
-import type { SessionData } from "express-session";
+import type { Session, SessionData } from "express-session";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import type { Clock } from "./clock.ts";
 import type { NodeSettings, OperationRecord, PlannedOperation } from "./protocol.ts";
 
 type Values = Record<string, unknown>;
+type Loaded = Session & SessionData;
+type Done<T> = (error: unknown, result?: T) => void;
 type Open = { -readonly [K in keyof OperationRecord]: OperationRecord[K] };
 
 /** Carries out planned operations on the node's store, as express-session would, and notes how each went. */
@@ -35,19 +37,37 @@ export class Operations {
   }
 
   begin(planned: PlannedOperation): void {
-    const { kind, sid, version } = planned;
+    const { kind, sid, owner } = planned;
     if (kind === "get") this.read(sid);
-    else if (kind === "save") this.#loadThenSave(planned);
-    else if (kind === "touch") this.#touch(planned);
+    else if (kind === "save") this.#load(planned, sid, (session) => this.#save(planned, session));
+    else if (kind === "twice") this.#load(planned, sid, (session) => this.#saveTwice(planned, session));
+    else if (kind === "copy") {
+      this.#load(planned, planned.source ?? sid, (session) =>
+        this.#set(planned, this.#changed(planned, session)),
+      );
+    } else if (kind === "touch") this.#touch(planned);
     else if (kind === "destroy") this.#run(this.#record(kind, sid), (done) => this.#store.destroy(sid, done));
     else if (kind === "clear") this.#run(this.#record(kind, sid), (done) => this.#store.clear(done));
-    else {
-      const session = { ...cookieFor(planned.lifeMs), ...valuesFor(version, this.#settings.index) };
-      const record = this.#record(kind, sid, { version, lifeMs: planned.lifeMs });
-      this.#run(record, (done) => this.#store.set(sid, session as unknown as SessionData, done));
-      // The request goes on with its session; what is written is what it was when set was called.
-      scribble(session);
-    }
+    else if (kind === "list") this.list(owner as string);
+    else if (kind === "ban") {
+      const ban = (done: Done<number>) => settle(this.#store.destroyAllOf(owner as string), done);
+      this.#run(this.#record(kind, "", { owner: owner as string }), ban);
+    } else this.#set(planned, { ...cookieFor(planned.lifeMs), ...this.#valuesFor(planned) });
+  }
+
+  list(owner: string): void {
+    const record = this.#record("list", "", { owner });
+    const list = (done: Done<{ sid: string }[]>) => settle(this.#store.sessionsOf(owner), done);
+    this.#run(record, list, (found = []) => {
+      record.found = found.map(({ sid }) => sid);
+    });
+  }
+
+  #set({ kind, sid, version, lifeMs }: PlannedOperation, session: Values): void {
+    const record = this.#record(kind === "copy" ? "set" : kind, sid, { version, lifeMs });
+    this.#run(record, (done) => this.#store.set(sid, session as unknown as SessionData, done));
+    // The request goes on with its session; what is written is what it was when set was called.
+    scribble(session);
   }
 
   read(sid: string, then?: (session: SessionData) => void): void {
@@ -77,29 +97,91 @@ export class Operations {
     }
   }
 
-  /** What a request does that loads its session, works, and saves it at its end. */
-  #loadThenSave({ sid, version, lifeMs, thinkMs }: PlannedOperation): void {
+  /** What a request does that loads its session and works, until it writes the session at its end. */
+  #load({ thinkMs }: PlannedOperation, sid: string, then: (session: Loaded, loadedAt: number) => void): void {
+    const loadedAt = this.#clock.now();
     this.read(sid, (data) => {
-      const base = (data as unknown as Values)["v"] as number;
-      const session = this.#store.createSession({ sessionID: sid } as never, data);
+      const session = this.#store.createSession({ sessionID: sid } as never, data) as Loaded;
       this.#pending++;
       setTimeout(() => {
         this.#pending--;
-        const values = session as unknown as Values;
-        Object.assign(values, valuesFor(version, this.#settings.index));
-        values[`k${version}`] = 1;
-        session.cookie.expires = new Date(Date.now() + lifeMs);
-        const record = this.#record("save", sid, { version, base, lifeMs });
-        this.#run(record, (done) => this.#store.set(sid, session, done));
-        scribble(values);
+        then(session, loadedAt);
       }, thinkMs);
     });
   }
 
-  #touch({ sid, lifeMs }: PlannedOperation): void {
-    const record = this.#record("touch", sid, { lifeMs });
-    const session = cookieFor(lifeMs) as unknown as SessionData;
-    this.#run(record, (done) => this.#store.touch(sid, session, done));
+  #valuesFor({ version, owner }: PlannedOperation): Values {
+    return { ...valuesFor(version, this.#settings.index), ...(owner !== undefined && { u: owner }) };
+  }
+
+  #changed(planned: PlannedOperation, session: Loaded): Values {
+    const values = session as unknown as Values;
+    Object.assign(values, this.#valuesFor(planned));
+    values[`k${planned.version}`] = 1;
+    session.cookie.expires = new Date(Date.now() + planned.lifeMs);
+    return values;
+  }
+
+  #save(planned: PlannedOperation, session: Loaded, more: Partial<Open> = {}, answered?: () => void): void {
+    const { sid, version, lifeMs } = planned;
+    const base = (session as unknown as Values)["v"] as number;
+    const values = this.#changed(planned, session);
+    const record = this.#record("save", sid, { version, base, lifeMs, ...more });
+    this.#run(record, (done) => this.#store.set(sid, session, done), undefined, answered);
+    if (planned.again === undefined) scribble(values);
+  }
+
+  /** Saves a change, and then saves the session again: as it was, or changed further. */
+  #saveTwice({ again, ...planned }: PlannedOperation, session: Loaded): void {
+    const { version, lifeMs, sid } = planned;
+    const values = session as unknown as Values;
+    const base = values["v"] as number;
+    const before = {
+      ...valuesFor(base, values["w"] as number),
+      ...(values["u"] !== undefined && { u: values["u"] }),
+    };
+    const saveAgain = () => {
+      const revertOf = again?.isRevert ? { revertOf: version } : {};
+      if (again?.isRevert) delete values[`k${version}`];
+      if (again?.version !== undefined) {
+        this.#save({ ...planned, version: again.version }, session, { base, ...revertOf });
+        return;
+      }
+      Object.assign(values, before);
+      const expires = new Date(Date.now() + lifeMs);
+      session.cookie.expires = expires;
+      const record = { version: base, base, stamp: expires.toISOString(), lifeMs, ...revertOf };
+      this.#run(this.#record("save", sid, record), (done) => this.#store.set(sid, session, done));
+      scribble(values);
+    };
+    this.#save(
+      { ...planned, ...(again && { again }) },
+      session,
+      {},
+      again?.isAwaited ? saveAgain : undefined,
+    );
+    if (!again?.isAwaited) saveAgain();
+  }
+
+  /** By a session that was loaded, if it has an owner; else by a plain object, as other programs do. */
+  #touch(planned: PlannedOperation): void {
+    const { sid, lifeMs } = planned;
+    const touch = (session: SessionData, loadedAt?: number) => {
+      const record = this.#record("touch", sid, { lifeMs, ...(loadedAt !== undefined && { loadedAt }) });
+      const { failedTouches } = this.#store.clusterStats;
+      const noteFailure = () => {
+        // It is reported by an event only.
+        if (this.#store.clusterStats.failedTouches !== failedTouches) record.error ??= "perhaps";
+      };
+      this.#run(record, (done) => this.#store.touch(sid, session, done), noteFailure);
+    };
+    if (!sid.includes("owned")) touch(cookieFor(lifeMs) as unknown as SessionData);
+    else {
+      this.#load(planned, sid, (session, loadedAt) => {
+        session.cookie.expires = new Date(Date.now() + lifeMs);
+        touch(session, loadedAt);
+      });
+    }
   }
 
   #record(kind: OperationRecord["kind"], sid: string, more: Partial<Open> = {}): Open {
@@ -109,8 +191,9 @@ export class Operations {
   /** Each is to be answered once, whatever happens. */
   #run<T = void>(
     record: Open,
-    work: (done: (error: unknown, result?: T) => void) => unknown,
+    work: (done: Done<T>) => unknown,
     succeeded?: (result: T | undefined) => void,
+    answered?: () => void,
   ): void {
     this.#pending++;
     let answers = 0;
@@ -130,8 +213,17 @@ export class Operations {
       }
       // A hit is answered before all about it has been noted.
       queueMicrotask(() => this.#ended(record));
+      answered?.();
     });
   }
+}
+
+/** For methods without a callback. */
+function settle<T>(work: Promise<T>, done: Done<T>): void {
+  work.then(
+    (result) => done(null, result),
+    (error: unknown) => done(error),
+  );
 }
 
 function cookieFor(lifeMs: number): Values {

@@ -17,6 +17,11 @@ import { Operations } from "./worker-operations.ts";
 const REPORT_MS = 100;
 const SETTLE_MS = 12_000;
 
+/** How far the wall clock of this process is ahead of the machine's. */
+let clockStepMs = 0;
+const machineNow = Date.now;
+Date.now = () => machineNow() + clockStepMs;
+
 const say = (message: FromNode) => process.send?.(message);
 const complain = (text: string) => say({ type: "complaint", text });
 
@@ -49,7 +54,8 @@ async function run(settings: NodeSettings): Promise<void> {
       upcoming = message.operations.filter(({ at }) => at >= message.from);
       play(message.startedAt);
     } else if (message.type === "settle") void settle();
-    else if (message.type === "rest") void rest(message.sids);
+    else if (message.type === "step clock") clockStepMs = message.byMs;
+    else if (message.type === "rest") void rest(message.sids, message.owners);
   });
 
   let timer: NodeJS.Timeout | undefined;
@@ -74,8 +80,9 @@ async function run(settings: NodeSettings): Promise<void> {
     say({ type: "settled", pending: operations.pending, isLive });
   }
 
-  async function rest(sids: readonly string[]): Promise<void> {
+  async function rest(sids: readonly string[], owners: readonly string[]): Promise<void> {
     for (const sid of sids) operations.read(sid);
+    for (const owner of owners) operations.list(owner);
     const end = clock.now() + SETTLE_MS;
     while (operations.pending > 0 && clock.now() < end) await pause(20);
     // On a busy machine a lease as short as this may lapse for a moment even at rest: what counts is that it comes back.
@@ -89,7 +96,9 @@ async function run(settings: NodeSettings): Promise<void> {
     const { resurrections, fencedFills, conflicts } = store.clusterStats;
     const state: Rest = {
       entries: [...store.localCache.entries()].map(([sid, { text, expiresAt }]) =>
-        expiresAt === undefined ? { sid, text } : { sid, text, expiresAt },
+        expiresAt === undefined
+          ? { sid, text }
+          : { sid, text, expiresAt: expiresAt - performance.now() + Date.now() },
       ),
       pending: operations.pending,
       health: { redis, subscribed },
@@ -125,7 +134,8 @@ async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
     prefix: settings.prefix,
     onConflict: settings.merge ? "merge" : "overwrite",
     commandTimeoutMs: settings.commandTimeoutMs,
-    touchAfterMs: 0,
+    ...(settings.touchAfterMs !== undefined && { touchAfterMs: settings.touchAfterMs }),
+    ...(settings.isIndexed && { indexBy: (session) => (session as { u?: string }).u }),
     localCache: { ttlMs: settings.cacheTtlMs },
     ...(settings.asyncParse && { serializer: { parse, stringify: JSON.stringify } }),
     cluster: {

@@ -30,13 +30,16 @@ interface Ends {
 export class Lane {
   readonly #rules: Rules;
   readonly #ends: Ends;
+  readonly #ownDelayMs: number;
   readonly #held: Piece[] = [];
   #lastDelayed: Promise<void> | undefined;
   #isEndLost = false;
 
-  constructor(rules: Rules, ends: Ends) {
+  /** @param ownDelayMs delays this connection's bytes, besides what the rules say */
+  constructor(rules: Rules, ends: Ends, ownDelayMs: number) {
     this.#rules = rules;
     this.#ends = ends;
+    this.#ownDelayMs = ownDelayMs;
     ends.from.on("data", (chunk: Buffer) => {
       ends.onBytes(this, chunk.toString("latin1"));
       this.#arrived(chunk);
@@ -63,7 +66,7 @@ export class Lane {
   }
 
   #forward(piece: Piece): void {
-    const { delayMs } = this.#rules;
+    const delayMs = this.#rules.delayMs + this.#ownDelayMs;
     const before = this.#lastDelayed;
     // What comes after a delayed piece has to queue behind it, even when there is no more delay.
     if (delayMs === 0 && before === undefined) {

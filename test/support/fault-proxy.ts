@@ -34,9 +34,15 @@ export interface FaultProxy {
   close(): Promise<void>;
 }
 
+/** How much later the bytes of a new connection arrive in one direction, in milliseconds. Faults come on top of it. */
+export type ConnectionDelay = () => number;
+
 /** A proxy before the Redis at `targetUrl`, on a free port of this machine. */
-export function startProxy(targetUrl: string): Promise<FaultProxy> {
-  return new TcpFaultProxy(targetUrl).listen();
+export function startProxy(
+  targetUrl: string,
+  connectionDelayMs: ConnectionDelay = () => 0,
+): Promise<FaultProxy> {
+  return new TcpFaultProxy(targetUrl, connectionDelayMs).listen();
 }
 
 const DIRECTIONS = ["toServer", "toClient"] as const;
@@ -52,10 +58,12 @@ class TcpFaultProxy implements FaultProxy {
     toServer: new Sightings("to the server"),
     toClient: new Sightings("to the client"),
   };
+  readonly #connectionDelayMs: ConnectionDelay;
   #isRefusing = false;
   #accepted = 0;
 
-  constructor(target: string) {
+  constructor(target: string, connectionDelayMs: ConnectionDelay) {
+    this.#connectionDelayMs = connectionDelayMs;
     this.#target = new URL(target);
     // Each side's end reaches the other as a piece of its lane, not by itself.
     this.#server = createServer({ allowHalfOpen: true, noDelay: true }, (client) => this.#link(client));
@@ -162,12 +170,11 @@ class TcpFaultProxy implements FaultProxy {
       this.#links.delete(link);
     };
     const lane = (direction: Direction, from: Socket, to: Socket) =>
-      new Lane(this.#rules[direction], {
-        from,
-        to,
-        onBytes: (lane, text) => this.#sightings[direction].arrived(lane, text),
-        cut,
-      });
+      new Lane(
+        this.#rules[direction],
+        { from, to, onBytes: (lane, text) => this.#sightings[direction].arrived(lane, text), cut },
+        this.#connectionDelayMs(),
+      );
     const link: Link = {
       cut,
       toServer: lane("toServer", client, server),

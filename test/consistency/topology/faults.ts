@@ -1,5 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { NodeFault, PlannedFault, ServerFault } from "../fault-schedule.ts";
+import { stepClock } from "../faults.ts";
 import type { Node } from "../rig.ts";
 import type { TopologyRig } from "./rig.ts";
 import type { Server } from "./server.ts";
@@ -31,6 +32,7 @@ const NODE: Partial<Record<NodeFault, OfNode>> = {
     node.process.resume();
   },
   killNode: (rig, node) => rig.replace(node),
+  stepClock: (_rig, node, fault) => stepClock(node, fault),
 };
 
 type OfServers = (

@@ -26,7 +26,7 @@ export interface Servers {
   stop(): Promise<void>;
 }
 
-const NODE_FAULTS = { killSubscriber: 3, killData: 3, stopNode: 2, killNode: 1 } as const;
+const NODE_FAULTS = { killSubscriber: 3, killData: 3, stopNode: 2, killNode: 1, stepClock: 2 } as const;
 const PATIENT = { timeoutMs: 90_000 };
 
 export async function startServers(kind: "cluster" | "sentinel"): Promise<Servers> {

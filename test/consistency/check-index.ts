@@ -1,0 +1,81 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
+import type { OperationRecord } from "./protocol.ts";
+import type { Rig, Unindexed } from "./rig.ts";
+import type { SessionHistory } from "./session-history.ts";
+import type { Report } from "./violation.ts";
+
+/** Judges listings and bans: what each found, compared with the sessions that its owner had all the while. */
+export function checkIndex(histories: Histories, unindexed: readonly Unindexed[], report: Report): void {
+  const sessions = [...histories.sessions.values()].filter(({ sid }) => sid.includes("owned"));
+  for (const operation of histories.operations.get("") ?? []) {
+    if (acknowledgedAt(operation) === undefined) continue;
+    if (operation.kind === "list") checkListing(operation, sessions, report);
+    if (operation.kind === "ban") checkBan(operation, sessions, report);
+  }
+  for (const history of sessions) checkDeletions(history, report);
+  for (const entry of unindexed) checkEntry(entry, report);
+}
+
+/** Whether the owner had it at each moment of the operation: however the two fell, the operation must have seen it. */
+function isOwnedThroughout(
+  history: SessionHistory,
+  { owner, invokedAt, answeredAt = 0 }: OperationRecord,
+): boolean {
+  const states = history.between(invokedAt - CLOCK_SLACK_MS, answeredAt + CLOCK_SLACK_MS);
+  return states.length > 0 && states.every((state) => state.value !== null && state.owner === owner);
+}
+
+function checkListing(list: OperationRecord, sessions: readonly SessionHistory[], report: Report): void {
+  const { node, owner, found = [], invokedAt, answeredAt = 0 } = list;
+  for (const history of sessions) {
+    if (found.includes(history.sid) || !isOwnedThroughout(history, list)) continue;
+    const text = `node-${node} listed the sessions of ${owner}, and did not find this one`;
+    report({ guarantee: "found", text, sid: history.sid, from: invokedAt - 2_000, to: answeredAt });
+  }
+}
+
+function checkBan(ban: OperationRecord, sessions: readonly SessionHistory[], report: Report): void {
+  const { node, owner, invokedAt, answeredAt = 0 } = ban;
+  for (const history of sessions) {
+    if (!isOwnedThroughout(history, ban)) continue;
+    const text = `node-${node} banned ${owner}, and this session lives`;
+    report({ guarantee: "banned", text, sid: history.sid, from: invokedAt - 2_000, to: answeredAt });
+  }
+}
+
+/** A ban deletes no session of anybody else, even if it was the banned one's when it was found. */
+function checkDeletions(history: SessionHistory, report: Report): void {
+  for (const { by, at, index, cause } of history.states) {
+    if (by?.kind !== "ban" || cause !== "del") continue;
+    const before = history.states[index - 1];
+    if (before === undefined || before.owner === by.owner) continue;
+    const text = `node-${by.node} banned ${by.owner}, and deleted this session of ${before.owner}`;
+    report({ guarantee: "banned", text, sid: history.sid, from: at - 2_000, to: at });
+  }
+}
+
+function checkEntry({ sid, at, owner, missingMs }: Unindexed, report: Report): void {
+  const what = missingMs === undefined ? "is missing" : `ends ${missingMs} ms before it`;
+  const text = `the index entry of ${owner} ${what}`;
+  report({ guarantee: "found", text, sid, from: at - 2_000, to: at });
+}
+
+/** Looks into the index again and again, until it is told to stop; an entry that ends too early hides its session only then. */
+export async function auditIndex(
+  rig: Rig,
+  sids: readonly string[],
+  isOver: () => boolean,
+): Promise<readonly Unindexed[]> {
+  const owned = sids.filter((sid) => sid.includes("owned"));
+  const found = new Map<string, Unindexed>();
+  for (let isLast = false; !isLast; await pause(AUDIT_MS)) {
+    isLast = isOver();
+    // Redis may be about to be restarted; what it holds at rest is always seen.
+    const audit = await rig.auditIndex(owned).catch(() => []);
+    for (const entry of audit) if (!found.has(entry.sid)) found.set(entry.sid, entry);
+  }
+  return [...found.values()];
+}
+
+const AUDIT_MS = 100;
