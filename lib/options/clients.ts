@@ -65,9 +65,3 @@ export function subscriberFor(
     `${where}: ${what} cannot be duplicated for the subscription: ${instead}, or cluster: false`,
   );
 }
-
-/** The channel on which Redis publishes the expired keys of the database that the client uses. */
-export function expiredChannelOf(client: RedisStoreClient): string {
-  const { options } = client as { options?: { database?: number } };
-  return `__keyevent@${options?.database ?? 0}__:expired`;
-}
