@@ -252,10 +252,10 @@ export class ClusteredRedisStore extends Store {
 
   /** The state of the store. Never rejects. */
   async health(): Promise<StoreHealth> {
-    const ping = this.#operations.call("ping", undefined, (deadline) =>
-      this.#operations.commands.ping(deadline),
+    const probe = this.#operations.call("ping", undefined, (deadline) =>
+      this.#operations.commands.probe(deadline),
     );
-    const redis = await ping.then(
+    const redis = await probe.then(
       () => true,
       () => false,
     );

@@ -1,12 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { Deadline } from "../redis/deadlines.ts";
+import type { Doubt } from "../redis/doubts.ts";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
 import { Backoff } from "./backoff.ts";
 import { NotificationsCheck, warnOfDeniedChannel } from "./expired-events.ts";
 import { MessageFilter } from "./message-filter.ts";
-import { decodeMessage, encodeMessage, type MessageContent } from "./messages.ts";
+import { type ClusterMessage, decodeMessage, encodeMessage, type MessageContent } from "./messages.ts";
 import { PrimaryListener } from "./primary-listener.ts";
 import type {
   ClusterCoordinatorOptions,
@@ -22,12 +23,14 @@ const MAX_DISCOVERY_DELAY_MS = 500;
  *
  * 1. It discovers the primaries: one, or those of a Cluster. It subscribes to each, on a connection of its own. The cache
  *    is not in use yet: `syncing`.
- * 2. Every `heartbeatMs` it sends each a heartbeat on the data client, published on a channel of this process alone.
- * 3. When a heartbeat returns, everything published at that primary before it has been received, since Redis delivers to one
+ * 2. Every `heartbeatMs` it sends each a heartbeat with a random payload on the data client, published on a channel of this
+ *    process alone. Redis's reply shows that it is a primary, that the subscriber is connected to the same server, and that
+ *    replies are in step with commands.
+ * 3. When that heartbeat also returns, everything published at that primary before it has been received, since Redis delivers to one
  *    connection in the order of execution. Once one sent after its subscription has returned from each: `live`.
  * 4. Hits are served while, for every primary, the newest returned heartbeat was sent less than `leaseMs` ago.
- * 5. When a lease lapses, a subscription is lost, or a heartbeat finds other primaries, the cache is dropped: `suspect`.
- *    Other primaries mean 1 again.
+ * 5. When a lease lapses, a subscription is lost, or a heartbeat finds other primaries, or the data client connects again, the
+ *    cache is dropped: `suspect`. Other primaries mean 1 again.
  * 6. A subscription that does not return what Redis acknowledged is silent: it is closed, and another opened. If it was only
  *    late, its next heartbeat restores `live`.
  *
@@ -105,6 +108,7 @@ export class ClusterCoordinator {
     this.#handlers = handlers;
     this.#state = "syncing";
     this.#wallClockLead = Date.now() - performance.now();
+    this.#options.topology.doubts.listen((doubt) => this.#onDoubt(doubt));
     this.#heartbeatTimer = setInterval(() => this.#tick(), this.#options.heartbeatMs).unref();
     this.#discover();
   }
@@ -153,6 +157,7 @@ export class ClusterCoordinator {
   close(): void {
     if (this.#state === "off") return;
     this.#state = "off";
+    this.#options.topology.doubts.listen(undefined);
     clearInterval(this.#heartbeatTimer);
     this.#backoff.cancel();
     this.#discovery = undefined;
@@ -199,13 +204,13 @@ export class ClusterCoordinator {
   }
 
   #listenerOf(primary: Primary): PrimaryListener {
-    const { channel, expiredChannel, leaseMs, subscribeTimeoutMs, topology } = this.#options;
+    const { channel, expiredEvents, leaseMs, subscribeTimeoutMs, topology } = this.#options;
+    const expiredChannel = `__keyevent@${topology.database}__:expired`;
     return new PrimaryListener({
       primary,
       channels: [channel],
-      optionalChannel: expiredChannel,
+      optionalChannel: expiredEvents ? expiredChannel : undefined,
       heartbeatChannel: this.#heartbeatChannel,
-      needsConfirmation: topology.needsConfirmation,
       leaseMs,
       subscribeTimeoutMs,
       handlers: {
@@ -216,7 +221,7 @@ export class ClusterCoordinator {
           if (this.#state === "live") this.#suspect(error.message);
           this.#onFailure(error);
         },
-        onOptionalChannelDenied: (error) => warnOfDeniedChannel(expiredChannel as string, error),
+        onOptionalChannelDenied: (error) => warnOfDeniedChannel(expiredChannel, error),
         onFailure: (error) => this.#onFailure(error),
         onOtherPrimaries: () => this.#onOtherPrimaries(),
       },
@@ -226,6 +231,12 @@ export class ClusterCoordinator {
   #onOtherPrimaries(): void {
     if (this.#state === "live") this.#suspect("the primaries have changed");
     this.#discover();
+  }
+
+  /** The data connection may lead to another server, or its replies may belong to other commands. */
+  #onDoubt(doubt: Doubt): void {
+    if (this.#state === "live") this.#suspect(doubt);
+    else this.#resetProofs();
   }
 
   /** Only heartbeats sent from now on prove anything. */
@@ -274,7 +285,8 @@ export class ClusterCoordinator {
     const { topology, counters } = this.#options;
     counters.messagesReceived++;
     const message = decodeMessage(text);
-    if (message === undefined || message.prefix !== topology.fullPrefix) {
+    const sids = message && sidsUnder(topology.fullPrefix, message);
+    if (message === undefined || sids === undefined) {
       counters.messagesIgnored++;
       return;
     }
@@ -282,7 +294,7 @@ export class ClusterCoordinator {
     const origin = this.#filter.originOf(message, this.#listeners.length > 1);
     if (origin === "own") {
       if (message.type === "CacheClear") return;
-      for (const sid of message.sids) cache.onOwnMessage(sid, message.sequence);
+      for (const sid of sids) cache.onOwnMessage(sid, message.sequence);
       return;
     }
     if (origin === "new") counters.invalidations++;
@@ -291,12 +303,12 @@ export class ClusterCoordinator {
       return;
     }
     // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
-    for (const sid of message.sids) cache.invalidate(sid);
+    for (const sid of sids) cache.invalidate(sid);
     // Of a clear, `flush` reports.
     if (origin === "copy" || (message.type === "SessionDeleted" && message.reason === "clear")) return;
-    for (const sid of message.sids) emit("invalidate", sid, message.nodeId);
+    for (const sid of sids) emit("invalidate", sid, message.nodeId);
     if (message.type === "SessionInvalidated") return;
-    for (const sid of message.sids) emit("destroyed", sid, message.nodeId, message.reason);
+    for (const sid of sids) emit("destroyed", sid, message.nodeId, message.reason);
   }
 
   #onExpired(key: string): void {
@@ -318,12 +330,26 @@ export class ClusterCoordinator {
     this.#lastError = undefined;
     this.#handlers?.emit("live");
     for (const settle of this.#waiting) settle();
-    if (this.#options.expiredChannel !== undefined) void this.#notificationsCheck.run();
+    if (this.#options.expiredEvents) void this.#notificationsCheck.run();
   }
 
   #isLeased(now: number): boolean {
     return this.#provenAt !== undefined && now - this.#provenAt < this.#options.leaseMs;
   }
+}
+
+/**
+ * The sessions of a message, by their ids under `prefix`; none for `CacheClear`. A store whose prefix begins with another's
+ * shares its sessions with that one, under shorter ids.
+ * @returns undefined if the message concerns none of them
+ */
+function sidsUnder(prefix: string, message: ClusterMessage): readonly string[] | undefined {
+  if (!prefix.startsWith(message.prefix)) return undefined;
+  if (message.type === "CacheClear") return [];
+  const rest = prefix.slice(message.prefix.length);
+  if (rest === "") return message.sids;
+  const sids = message.sids.flatMap((sid) => (sid.startsWith(rest) ? [sid.slice(rest.length)] : []));
+  return sids.length === 0 ? undefined : sids;
 }
 
 function notLive(why: string, cause: SessionStoreError | undefined): SessionStoreError {

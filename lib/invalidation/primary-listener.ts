@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import { Backoff } from "./backoff.ts";
@@ -9,8 +10,6 @@ export interface PrimaryListenerOptions {
   readonly channels: readonly string[];
   readonly optionalChannel: string | undefined;
   readonly heartbeatChannel: string;
-  /** Whether a returned heartbeat counts only once Redis's reply to it has been checked. */
-  readonly needsConfirmation: boolean;
   readonly leaseMs: number;
   readonly subscribeTimeoutMs: number;
   readonly handlers: PrimaryListenerHandlers;
@@ -33,6 +32,9 @@ export interface PrimaryListenerHandlers {
 
 const MAX_RETRY_DELAY_MS = 2_000;
 
+/** Of the random payload of a heartbeat: nobody who may publish can guess one that is under way. */
+const SECRET_BYTES = 16;
+
 /** The subscription to one primary, replaced whenever it is lost, and the lease that its heartbeats keep. */
 export class PrimaryListener {
   readonly primary: Primary;
@@ -41,6 +43,8 @@ export class PrimaryListener {
   readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
   #subscription: Subscription | undefined;
   #hasEnded = false;
+  /** The numbers of the heartbeats that have not returned, by their payloads. */
+  readonly #numbers = new Map<string, number>();
   /** The newest heartbeats that returned, and that the primary's reply confirmed. */
   #echoed = 0;
   #confirmed = 0;
@@ -71,19 +75,27 @@ export class PrimaryListener {
     }
     if (this.#lease.isSending) return;
     const number = this.#lease.send(now);
+    const payload = randomBytes(SECRET_BYTES).toString("base64url");
+    this.#numbers.set(payload, number);
+    const drop = () => {
+      this.#lease.drop(number);
+      this.#numbers.delete(payload);
+    };
+    const sentFor = this.#subscription;
     const { primary, heartbeatChannel, handlers } = this.#options;
-    primary.sendHeartbeat(heartbeatChannel, String(number)).then(
+    primary.sendHeartbeat(heartbeatChannel, payload).then(
       (result) => {
         if (result === "proof") this.#lease.acknowledge(number, performance.now());
-        else this.#lease.drop(number);
+        else drop();
         if (this.#hasEnded) return;
         if (result === "changed") handlers.onOtherPrimaries();
+        if (result === "elsewhere" && this.#subscription === sentFor) this.#onLost(elsewhere());
         if (result !== "proof") return;
         this.#confirmed = number;
-        if (this.#options.needsConfirmation) this.#prove();
+        this.#prove();
       },
       (error: SessionStoreError) => {
-        this.#lease.drop(number);
+        drop();
         if (!this.#hasEnded) handlers.onFailure(error);
       },
     );
@@ -107,7 +119,7 @@ export class PrimaryListener {
         optionalChannel,
         accepts: (connection) => primary.isConnectedTo(connection),
         onMessage: (text, from) => {
-          if (from === heartbeatChannel) this.#onEcho(Number(text));
+          if (from === heartbeatChannel) this.#onEcho(text);
           else handlers.onMessage(text, from);
         },
         onOptionalChannelDenied: (error) => handlers.onOptionalChannelDenied(error),
@@ -122,14 +134,14 @@ export class PrimaryListener {
     }
     if (this.#hasEnded) return opened.end();
     this.#subscription = opened;
-    this.#lease.restart();
+    this.#restart();
     this.sendHeartbeat(performance.now());
   }
 
   #close(): void {
     this.#subscription?.end();
     this.#subscription = undefined;
-    this.#lease.restart();
+    this.#restart();
   }
 
   #onLost(error: SessionStoreError): void {
@@ -138,17 +150,30 @@ export class PrimaryListener {
     if (!this.#hasEnded) this.#backoff.schedule(() => void this.#open());
   }
 
-  #onEcho(number: number): void {
-    this.#echoed = number;
+  /** Earlier heartbeats will not return on another subscription. */
+  #restart(): void {
+    this.#lease.restart();
+    this.#numbers.clear();
+  }
+
+  #onEcho(payload: string): void {
+    // Undefined for one of another primary, which a Cluster forwards, for a late one, and for a forged one.
+    const number = this.#numbers.get(payload);
+    if (number === undefined) return;
+    this.#numbers.delete(payload);
+    this.#echoed = Math.max(this.#echoed, number);
     this.#prove();
   }
 
   #prove(): void {
-    this.#lease.prove(
-      this.#options.needsConfirmation ? Math.min(this.#echoed, this.#confirmed) : this.#echoed,
-    );
+    this.#lease.prove(Math.min(this.#echoed, this.#confirmed));
     if (this.#lease.provenAt === undefined) return;
     this.#backoff.reset();
     this.#options.handlers.onProof();
   }
+}
+
+function elsewhere(): SessionStoreError {
+  const message = "The subscription is at another server than the data connection";
+  return new SessionStoreError("ERR_SUBSCRIPTION", message);
 }

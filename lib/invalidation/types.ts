@@ -8,8 +8,8 @@ export interface ClusterCoordinatorOptions {
   readonly topology: Topology;
   /** The channel that all processes subscribe to. */
   readonly channel: string;
-  /** Where Redis publishes the keys that expired; undefined if that is off. */
-  readonly expiredChannel: string | undefined;
+  /** Whether to subscribe to the keys that expired. */
+  readonly expiredEvents: boolean;
   /** The label of this process in messages. */
   readonly nodeId: string;
   /** Timeout of an attempt to subscribe, and of `ready()`, in milliseconds. */

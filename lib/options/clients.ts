@@ -95,9 +95,3 @@ export function subscriberFor(
     `${where}: ${what} cannot be duplicated for the subscription: ${instead}, or disable the cache as well as the messages (localCache: false, cluster: false)`,
   );
 }
-
-/** The channel on which Redis publishes the expired keys of the database that the client uses. */
-export function expiredChannelOf(client: RedisStoreClient): string {
-  const { options } = client as { options?: { database?: number } };
-  return `__keyevent@${options?.database ?? 0}__:expired`;
-}

@@ -4,7 +4,7 @@ import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "../re
 import { INDEX_PREFIX } from "../redis/index-commands.ts";
 import { describeValue, optionError } from "../reporting/errors.ts";
 import { warnOnce } from "../reporting/warnings.ts";
-import { expiredChannelOf, requireClient, subscriberFor } from "./clients.ts";
+import { requireClient, subscriberFor } from "./clients.ts";
 import {
   count,
   flag,
@@ -158,11 +158,9 @@ type LocalCacheValues = Omit<Values<typeof LOCAL_CACHE_OPTIONS>, "enabled">;
 type ClusterValues = Omit<Values<typeof CLUSTER_OPTIONS>, "enabled">;
 
 /** The values of `cluster`, as far as they are not derived from several options. */
-export interface ResolvedCluster extends Omit<ClusterValues, "subscriber" | "expiredEvents"> {
+export interface ResolvedCluster extends Omit<ClusterValues, "subscriber"> {
   /** What to duplicate for the subscription. */
   readonly subscriber: RedisSubscriberSource;
-  /** Undefined without `expiredEvents`. */
-  readonly expiredChannel: string | undefined;
 }
 
 /** The values of all options. A disabled group is undefined. */
@@ -234,14 +232,10 @@ function warnOfUnsharedCache(ttlMs: number): void {
 }
 
 function resolveCluster(cluster: ClusterValues, client: RedisStoreClient): ResolvedCluster {
-  const { subscriber, expiredEvents, ...values } = cluster;
+  const { subscriber, ...values } = cluster;
   const { heartbeatMs, leaseMs } = values;
   if (leaseMs <= heartbeatMs) {
     throw optionError("cluster.leaseMs", `more than cluster.heartbeatMs (${heartbeatMs})`, leaseMs);
   }
-  return {
-    ...values,
-    subscriber: subscriberFor(client, subscriber),
-    expiredChannel: expiredEvents ? expiredChannelOf(client) : undefined,
-  };
+  return { ...values, subscriber: subscriberFor(client, subscriber) };
 }

@@ -35,12 +35,10 @@ export interface ScriptArguments {
 
 /** Commands to be sent together: the part of node-redis's `multi()` that all kinds of client share. */
 export interface CommandBatch {
-  get(key: string): CommandBatch;
-  mGet(keys: string[]): CommandBatch;
+  getRange(key: string, start: number, end: number): CommandBatch;
   pTTL(key: string): CommandBatch;
   set(key: string, value: string, options: SetOptions): CommandBatch;
   publish(channel: string, message: string): CommandBatch;
-  ping(): CommandBatch;
   eval(script: string, options: ScriptArguments): CommandBatch;
   evalSha(sha1: string, options: ScriptArguments): CommandBatch;
   scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
@@ -81,9 +79,4 @@ export function batchOn(client: RedisStoreClient): CommandBatch {
 export function keyPrefixOf(client: RedisStoreClient): string {
   const { _keyPrefix: prefix } = client as { _keyPrefix?: string | Buffer };
   return prefix === undefined ? "" : prefix.toString();
-}
-
-/** A reply as text, whatever type mapping the client has. */
-export function textOf(reply: unknown): string | null {
-  return reply === null || reply === undefined ? null : String(reply);
 }

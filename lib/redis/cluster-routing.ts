@@ -1,10 +1,12 @@
 import { errorMessage } from "../reporting/errors.ts";
 import { batchOn, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
 import { closedError } from "./connection-state.ts";
+import { type Connection, Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
+import type { Doubts } from "./doubts.ts";
 import { slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
-import type { Batch } from "./topology.ts";
+import { type Batch, requireInStep } from "./topology.ts";
 
 /** A client of one node, as a Cluster client creates them. */
 export interface NodeClient extends RedisSubscriberClient {
@@ -47,12 +49,15 @@ const MIN_REFRESH_INTERVAL_MS = 250;
 export class ClusterRoutes {
   readonly #cluster: ClusterClient;
   readonly #readiness = new ClientReadiness();
+  readonly #connections: Connections;
   #refreshing: Promise<unknown> | undefined;
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #nextReady = 0;
 
-  constructor(cluster: RedisStoreClient) {
+  constructor(cluster: RedisStoreClient, doubts: Doubts) {
     this.#cluster = cluster as ClusterClient;
+    this.#connections = new Connections(doubts);
+    this.#connections.watchOwner(cluster, "node-error");
   }
 
   /** The primaries as the client knows them. */
@@ -73,7 +78,9 @@ export class ClusterRoutes {
     const { target } = batch;
     if (typeof target === "object" && "key" in target) return this.#sendToKey(deadline, target.key, batch);
     const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
-    return execOn(await this.#readyClient(deadline, find), batch);
+    const client = await this.#readyClient(deadline, find);
+    const replies = await execOn(client, batch);
+    return requireInStep(batch, replies, () => this.#connections.replace(client as Connection));
   }
 
   async #sendToKey(deadline: Deadline, key: string, batch: Batch): Promise<unknown[]> {
@@ -137,6 +144,7 @@ export class ClusterRoutes {
     const readyClient = () => {
       if (!this.#cluster.isOpen) throw closedError(this.#cluster);
       const node = find();
+      if (node?.client !== undefined) this.#connections.watch(node.client as Connection);
       if (node?.client?.isReady) return node.client;
       if (node?.client?.options?.disableOfflineQueue)
         throw new Error("The node is offline, and disableOfflineQueue is set");

@@ -3,13 +3,18 @@ import { keyPrefixOf, type RedisStoreClient } from "./client.ts";
 import { ClusterRoutes } from "./cluster-routing.ts";
 import { connectionProblem } from "./connection-state.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
+import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
+import { receiversIn } from "./heartbeats.ts";
+import { asText } from "./replies.ts";
+import { HEARTBEAT } from "./scripts.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type {
   Batch,
   BatchBuilder,
   HeartbeatResult,
   Primary,
+  Probe,
   SubscriberConnection,
   Topology,
   TopologyOptions,
@@ -34,6 +39,8 @@ interface ClusterView {
  * The Cluster's epoch proves that no other node has become a primary: a replica is elected only after most primaries have
  * adopted a new epoch, with their votes. So while all of them report the epoch of the last `discover`, there is no other.
  *
+ * A node that has lost its slots to another knows that epoch, too, so no write needs to prove that it is a primary.
+ *
  * An exception is a replica that was elected before `discover`, with the votes of that very epoch, but had not announced itself
  * yet. It does so at once. So each primary in turn is also asked for all primaries. That also shows what happens without a
  * vote: CLUSTER FAILOVER TAKEOVER, and the first slot of a new node.
@@ -42,7 +49,9 @@ export class Cluster implements Topology {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = false;
-  readonly needsConfirmation = true;
+  readonly database = 0;
+  readonly doubts: Doubts;
+  readonly probe: Probe = { name: "CLUSTER", acl: "+cluster|info", build: (batch) => batch.clusterInfo() };
   readonly #routes: ClusterRoutes;
   readonly #deadlines: Deadlines;
   readonly #executor = new CommandExecutor(this);
@@ -52,8 +61,10 @@ export class Cluster implements Topology {
   constructor(
     client: RedisStoreClient,
     options: TopologyOptions,
-    routes: ClusterRoutes = new ClusterRoutes(client),
+    doubts: Doubts = new Doubts(),
+    routes: ClusterRoutes = new ClusterRoutes(client, doubts),
   ) {
+    this.doubts = doubts;
     this.fullPrefix = keyPrefixOf(client) + options.prefix;
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;
@@ -68,8 +79,7 @@ export class Cluster implements Topology {
   async nodes(deadline: Deadline): Promise<readonly string[]> {
     // A client that is not connected yet knows no primaries, which must not be mistaken for "there are no sessions".
     if (this.#routes.primaries.length === 0) {
-      const ping: BatchBuilder = (batch) => batch.ping();
-      await this.#executor.send(deadline, { name: "PING", acl: "+ping", target: "any", build: ping });
+      await this.#executor.send(deadline, { ...this.probe, target: "any" });
     }
     return this.#routes.primaries.map(({ id }) => id);
   }
@@ -111,11 +121,16 @@ export class Cluster implements Topology {
     const before = this.#discovered;
     const isTurnToAskForView = this.#heartbeats++ % (this.#routes.primaries.length + 1) === 0;
     const ask = isTurnToAskForView ? askForView : askForEpoch;
+    // By its source, since a pipeline cannot fall back to it. Redis has it compiled.
+    const script = { keys: [], arguments: [channel, payload] };
     const command = {
       name: "heartbeat",
-      acl: `${VIEW_ACL} +publish and the channel`,
+      acl: `${VIEW_ACL} +eval +publish and the channel`,
       target: { node: id },
-      build: ((batch) => ask(batch).publish(channel, payload)) satisfies BatchBuilder,
+      build: ((batch) => ask(batch).eval(HEARTBEAT.source, script)) satisfies BatchBuilder,
+      isInStep: (replies: readonly unknown[]) =>
+        /cluster_current_epoch/.test(asText(replies[0]) ?? "") &&
+        receiversIn(replies.at(-1), payload) !== undefined,
     };
     const { replies } = await this.#deadlines.run("heartbeat", (deadline) =>
       this.#executor.send(deadline, command),
@@ -125,6 +140,7 @@ export class Cluster implements Topology {
     if (epoch < now.epoch) return "none";
     const hasSameView = !isTurnToAskForView || primariesIn(replies[1]) === now.primaries;
     if (epoch !== now.epoch || !hasSameView || !this.isUpToDate) return "changed";
+    if (receiversIn(replies.at(-1), payload) === 0) return "elsewhere";
     return before === now ? "proof" : "none";
   }
 

@@ -18,6 +18,8 @@ export interface Command {
   readonly acl: string;
   readonly target: Target;
   readonly build: BatchBuilder;
+  /** See `Batch`. */
+  readonly isInStep?: ((replies: readonly unknown[]) => boolean) | undefined;
 }
 
 export interface Replies {
@@ -34,6 +36,8 @@ export interface ScriptCall {
   readonly args: readonly string[];
   /** Permissions that this run needs besides the script's `acl`. */
   readonly extraAcl?: string;
+  /** Whether it is certainly the reply to this run; see `Batch`. */
+  readonly isInStep?: (reply: unknown) => boolean;
 }
 
 /** For scripts that publish, when there is nothing to publish. */
@@ -52,12 +56,13 @@ export class CommandExecutor {
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
   async send(deadline: Deadline, command: Command, announcement?: Announcement): Promise<Replies> {
-    const { name, acl, target, build } = command;
+    const { name, acl, target, build, isInStep } = command;
     let sentAt = 0;
     try {
       const replies = await this.#topology.send(deadline, {
         target,
         mode: announcement === undefined ? "pipeline" : "transaction",
+        isInStep,
         build: (batch) => {
           sentAt = performance.now();
           build(batch);
@@ -78,14 +83,20 @@ export class CommandExecutor {
    */
   async runScript(
     deadline: Deadline,
-    { script, keys, args, extraAcl }: ScriptCall,
+    { script, keys, args, extraAcl, isInStep }: ScriptCall,
     announcement?: Announcement,
   ): Promise<unknown> {
     const toPublish = announcement ? [announcement.channel, announcement.message] : [];
     const given = { keys: [...keys], arguments: [...toPublish, ...args] };
     const run = async (build: BatchBuilder) => {
       const target: Target = { key: keys[0] as string };
-      const [reply] = await this.#topology.send(deadline, { target, mode: "pipeline", build });
+      const check = isInStep && (([reply]: readonly unknown[]) => isInStep(reply));
+      const [reply] = await this.#topology.send(deadline, {
+        target,
+        mode: "pipeline",
+        build,
+        isInStep: check,
+      });
       return reply;
     };
     try {
@@ -109,6 +120,17 @@ export class CommandExecutor {
     });
   }
 
+  /**
+   * A reply as `as` reads it.
+   * @throws SessionStoreError `ERR_SESSION_REDIS` if it is of another type: then it is the reply to another command
+   */
+  read<T>(name: string, reply: unknown, as: (reply: unknown) => T | undefined): T {
+    const value = as(reply);
+    if (value !== undefined) return value;
+    this.#topology.doubts.raise("replies are out of step");
+    throw new SessionStoreError("ERR_SESSION_REDIS", `${name}: unexpected reply (${typeof reply})`);
+  }
+
   #errorOf(
     name: string,
     error: unknown,
@@ -117,6 +139,7 @@ export class CommandExecutor {
   ): SessionStoreError {
     const cause = failureIn(error);
     const reason = errorMessage(cause);
+    if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");
     const neededAcl = aclHint(reason, () => {
       const toPublish = announcement?.channel ? ` +publish &${announcement.channel}*` : "";
       return `${acl} ~${this.#topology.fullPrefix}*${toPublish}`;

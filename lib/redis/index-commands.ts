@@ -1,5 +1,6 @@
 import type { Deadline } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
+import { asTexts } from "./replies.ts";
 import { LIST_INDEX, NOTE_IN_INDEX } from "./scripts.ts";
 import type { Topology } from "./topology.ts";
 
@@ -51,8 +52,7 @@ export class IndexCommands {
   /** The ids of the sessions noted for a value, newest first; some of them may not exist. */
   async list(deadline: Deadline, value: string): Promise<string[]> {
     const call = { script: LIST_INDEX, keys: this.keysFor(value), args: [] };
-    const sids = (await this.#executor.runScript(deadline, call)) as readonly unknown[];
-    return sids.map(String);
+    return this.#executor.read("EVALSHA", await this.#executor.runScript(deadline, call), asTexts);
   }
 
   /** The sets of a value: when its sessions end, and since when they have been known. */

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { MAX_VALUE_BYTES } from "./replies.ts";
 
 /** A Lua script. */
 export interface Script {
@@ -101,14 +102,14 @@ return 1`,
  * Writes a session if it still has the expected value.
  *
  * Input: SESSION_INPUT; ARGV[6] value; ARGV[7] expected value.
- * Output: {1}; or {0, current value}, null if there is no session.
+ * Output: {1}; or {0, current value}, null if there is no session, and cut off after MAX_VALUE_BYTES + 1 bytes.
  */
 export const REPLACE: Script = script(
   "+get +set",
   `${SESSION_INPUT}
 local text, expected = ARGV[6], ARGV[7]
 local current = redis.call("GET", sessionKey)
-if current ~= expected then return {0, current} end
+if current ~= expected then return {0, current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end
 ${CHECK_PUBLISH}
 if isAdded then ${ADD_TO_INDEX} end
 ${SET_SESSION}
@@ -182,6 +183,28 @@ export const LIST_INDEX: Script = script(
   `local endsKey, sinceKey = KEYS[1], KEYS[2]
 ${REMOVE_EXPIRED}
 return redis.call("ZREVRANGE", sinceKey, 0, -1)`,
+);
+
+/**
+ * Publishes a heartbeat that only a primary delivers, and only to its own subscribers.
+ *
+ * A replica refuses the DEL, and a primary that lacks the replicas of its `min-replicas-to-write` does. MISCONF is no reason:
+ * Redis checks it after READONLY, so it comes from a primary. Without `set_repl`, Redis would send the PUBLISH to its replicas,
+ * and a subscriber there would take their messages for those of the primary.
+ *
+ * Input: KEYS[1] a key that never exists; none in a Cluster, which proves its primaries by its epoch. ARGV[1] channel; ARGV[2]
+ * payload.
+ * Output: how many subscribers received it; the payload.
+ */
+export const HEARTBEAT: Script = script(
+  "+del",
+  `local absentKey, channel, payload = KEYS[1], ARGV[1], ARGV[2]
+if absentKey then
+  local reply = redis.pcall("DEL", absentKey)
+  if type(reply) == "table" and reply.err and not string.find(reply.err, "MISCONF", 1, true) then return reply end
+end
+if redis.set_repl then redis.set_repl(redis.REPL_NONE) end
+return {redis.call("PUBLISH", channel, payload), payload}`,
 );
 
 function script(acl: string, source: string): Script {

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { SessionStoreError } from "../reporting/errors.ts";
 import {
   batchOn,
@@ -8,17 +7,21 @@ import {
   type RedisSubscriberSource,
 } from "./client.ts";
 import { connectionProblem } from "./connection-state.ts";
+import { type Connection, Connections } from "./connections.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
+import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import { ClientReadiness } from "./readiness.ts";
-import { DELETE } from "./scripts.ts";
-import type {
-  Batch,
-  HeartbeatResult,
-  Primary,
-  SubscriberConnection,
-  Topology,
-  TopologyOptions,
+import {
+  type Batch,
+  type HeartbeatResult,
+  type Primary,
+  type Probe,
+  requireInStep,
+  type SubscriberConnection,
+  type Topology,
+  type TopologyOptions,
 } from "./topology.ts";
 
 /** What is used of a Sentinel client. */
@@ -46,14 +49,17 @@ export class Sentinel implements Topology {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = true;
-  readonly needsConfirmation = true;
+  readonly doubts = new Doubts();
+  readonly probe: Probe;
   readonly #client: SentinelClient;
   readonly #subscriber: RedisSubscriberSource;
   readonly #readiness = new ClientReadiness();
-  readonly #heartbeats: Deadlines;
+  readonly #connections = new Connections(this.doubts);
+  readonly #heartbeats: Heartbeats;
+  readonly #deadlines: Deadlines;
   readonly #executor = new CommandExecutor(this);
-  /** A key that never exists, for heartbeats to delete. */
-  readonly #absentKey: string;
+  /** That of the connections to the primary, which the client exposes only when they are used. */
+  #database: number | undefined;
   /** The primary of the last `discover`. */
   #discovered: string | undefined;
   #lastStart: Promise<void> = Promise.resolve();
@@ -63,20 +69,32 @@ export class Sentinel implements Topology {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.#subscriber = subscriber;
-    this.#heartbeats = new Deadlines(leaseMs, () => connectionProblem(client, leaseMs));
-    this.#absentKey = prefix + randomUUID();
+    this.#deadlines = new Deadlines(leaseMs, () => connectionProblem(client, leaseMs));
+    this.#heartbeats = new Heartbeats(this.#executor, prefix, this.#deadlines);
+    this.probe = this.#heartbeats.probe;
+    this.#connections.watchOwner(client, "client-error");
   }
 
-  async send(deadline: Deadline, { mode, build }: Batch): Promise<unknown[]> {
+  async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const isConnected = () => addressOf(this.#client) !== undefined;
     if (!isConnected()) await this.#readiness.whenConnected(deadline, this.#client, isConnected);
     await this.#turnToStart();
-    const batch = build(primaryBatchOn(this.#client, deadline));
-    return mode === "transaction" ? batch.exec() : batch.execAsPipeline();
+    let used: Connection | undefined;
+    const client = this.#connections.startingOn(this.#client, "_execute", (connection) => {
+      used = connection;
+      this.#database = connection.options?.database ?? 0;
+    });
+    const commands = batch.build(primaryBatchOn(client, deadline));
+    const replies = await (batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline());
+    return requireInStep(batch, replies, () => used && this.#connections.replace(used));
   }
 
   async nodes(): Promise<readonly string[]> {
     return [""];
+  }
+
+  get database(): number {
+    return this.#database ?? 0;
   }
 
   /** True also for a client without a connection: it does not know another primary. */
@@ -90,6 +108,10 @@ export class Sentinel implements Topology {
       const problem = connectionProblem(this.#client, 0) ?? "the client is not connected to one";
       throw new SessionStoreError("ERR_SUBSCRIPTION", `The primary is not known: ${problem}`);
     }
+    if (this.#database === undefined) {
+      const command = { ...this.probe, target: "any" } as const;
+      await this.#deadlines.run("discovery", (deadline) => this.#executor.send(deadline, command));
+    }
     this.#discovered = id;
     const primary: Primary = {
       id,
@@ -102,11 +124,8 @@ export class Sentinel implements Topology {
 
   async #sendHeartbeat(id: string, channel: string, payload: string): Promise<HeartbeatResult> {
     if (!this.isUpToDate) return "changed";
-    const call = { script: DELETE, keys: [this.#absentKey], args: [""] };
-    await this.#heartbeats.run("heartbeat", (deadline) =>
-      this.#executor.runScript(deadline, call, { channel, message: payload }),
-    );
-    return addressOf(this.#client) === id ? "proof" : "changed";
+    const result = await this.#heartbeats.send(channel, payload);
+    return addressOf(this.#client) === id ? result : "changed";
   }
 
   /**

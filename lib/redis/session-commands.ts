@@ -1,8 +1,18 @@
-import { describeValue } from "../reporting/errors.ts";
-import { type CommandBatch, type SetOptions, textOf } from "./client.ts";
+import { describeValue, errorMessage } from "../reporting/errors.ts";
+import type { CommandBatch, SetOptions } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { type Announcement, CommandExecutor, NO_ANNOUNCEMENT } from "./executor.ts";
 import { type IndexChange, IndexCommands, ttlArgument } from "./index-commands.ts";
+import {
+  asArray,
+  asInteger,
+  asPage,
+  asSetReply,
+  asText,
+  asTextOrNull,
+  MAX_VALUE_BYTES,
+  requireReadable,
+} from "./replies.ts";
 import { DELETE, INDEX_ACL, REPLACE, SAVE, type Script, TOUCH } from "./scripts.ts";
 import type { Topology } from "./topology.ts";
 
@@ -90,28 +100,29 @@ export class SessionCommands {
   async read(deadline: Deadline, sid: string): Promise<StoredValue | undefined> {
     const key = this.#topology.prefix + sid;
     const { replies, sentAt } = await this.#executor.send(deadline, {
-      name: "GET",
-      acl: "+get +pttl",
+      name: "GETRANGE",
+      acl: "+getrange +pttl",
       target: { key },
-      build: (batch) => batch.get(key).pTTL(key),
+      build: (batch) => batch.getRange(key, 0, MAX_VALUE_BYTES).pTTL(key),
     });
-    return storedValue(replies[0], replies[1], sentAt);
+    return this.#storedValue(replies[0], replies[1], sentAt);
   }
 
   /** The values of several sessions; undefined for one that does not exist or is not a string. One round trip per batch. */
   async readMany(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {
     const batches = await Promise.all(
-      this.batches(sids).map(async (group) => {
-        const keys = group.map((sid) => this.#topology.prefix + sid);
-        const { replies, sentAt } = await this.#executor.send(deadline, {
-          name: "MGET",
-          acl: "+mget +pttl",
-          target: { key: keys[0] as string },
-          build: (batch) => keys.reduce((pipeline, key) => pipeline.pTTL(key), batch.mGet(keys)),
-        });
-        const [texts, ...ttls] = replies as [unknown[], ...unknown[]];
-        return texts.map((text, i) => storedValue(text, ttls[i], sentAt));
-      }),
+      this.batches(sids).map((group) =>
+        this.#readBatch(deadline, group).catch((error: unknown) => {
+          if (!isWrongType(error)) throw error;
+          // The error does not say of which key.
+          const readOne = (sid: string) =>
+            this.read(deadline, sid).catch((cause: unknown) => {
+              if (!isWrongType(cause)) throw cause;
+              return undefined;
+            });
+          return Promise.all(group.map(readOne));
+        }),
+      ),
     );
     return batches.flat();
   }
@@ -130,7 +141,8 @@ export class SessionCommands {
     const changesIndex = index?.to !== undefined || index?.from !== undefined;
     if (changesIndex && this.#topology.combinesKeys) {
       const args = [text, mustExist ? "1" : "0"];
-      return Number(await this.#runOnSession(deadline, SAVE, save, args, announcement)) === 1;
+      const reply = await this.#runOnSession(deadline, SAVE, save, args, announcement);
+      return this.#executor.read("EVALSHA", reply, asInteger) === 1;
     }
     if (index?.to !== undefined) await this.#index.note(deadline, { sid, ttlMs, value: index.to });
     const key = this.#topology.prefix + sid;
@@ -145,7 +157,7 @@ export class SessionCommands {
       build: (batch: CommandBatch) => batch.set(key, text, options),
     };
     const { replies } = await this.#executor.send(deadline, command, announcement);
-    return replies[0] !== null;
+    return this.#executor.read("SET", replies[0], asSetReply) !== null;
   }
 
   /** Writes a session and publishes the announcement, both or neither, if Redis still holds the expected value. */
@@ -156,8 +168,10 @@ export class SessionCommands {
   ): Promise<ReplaceResult> {
     const args = [replacement.text, replacement.expected];
     const reply = await this.#runOnSession(deadline, REPLACE, replacement, args, announcement);
-    const [written, current] = reply as [unknown, unknown];
-    return Number(written) === 1 ? { written: true } : { written: false, current: textOf(current) };
+    const [written, current = null] = this.#executor.read("EVALSHA", reply, asArray);
+    if (this.#executor.read("EVALSHA", written, asInteger) === 1) return { written: true };
+    const text = this.#executor.read("EVALSHA", current, asTextOrNull);
+    return { written: false, current: text && requireReadable(text) };
   }
 
   /** Changes when a session expires. Publishes the announcement if the result is "earlier", or if `isNews` and it exists. */
@@ -167,7 +181,8 @@ export class SessionCommands {
     announcement: Announcement | undefined,
   ): Promise<ExpiryChange> {
     const args = [touch.isNews ? "1" : "0"];
-    return String(await this.#runOnSession(deadline, TOUCH, touch, args, announcement)) as ExpiryChange;
+    const reply = await this.#runOnSession(deadline, TOUCH, touch, args, announcement);
+    return this.#executor.read("EVALSHA", reply, asExpiryChange);
   }
 
   /**
@@ -183,7 +198,8 @@ export class SessionCommands {
       indexValue === undefined || !this.#topology.combinesKeys ? [] : this.#index.keysFor(indexValue);
     const keys = [...sids.map((sid) => this.#topology.prefix + sid), ...sets];
     const call = { script: DELETE, keys, args: sids };
-    return Number(await this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT));
+    const reply = await this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
+    return this.#executor.read("EVALSHA", reply, asInteger);
   }
 
   /**
@@ -210,17 +226,11 @@ export class SessionCommands {
     return this.#executor.publish(deadline, announcement);
   }
 
-  /** Resolves when Redis answers: in a Cluster, every primary. */
-  async ping(deadline: Deadline): Promise<void> {
+  /** Resolves when Redis answers a read: in a Cluster, every primary. */
+  async probe(deadline: Deadline): Promise<void> {
     const nodes = await this.#topology.nodes(deadline);
-    const ping = (node: string) =>
-      this.#executor.send(deadline, {
-        name: "PING",
-        acl: "+ping",
-        target: { node },
-        build: (batch) => batch.ping(),
-      });
-    await Promise.all(nodes.map(ping));
+    const { probe } = this.#topology;
+    await Promise.all(nodes.map((node) => this.#executor.send(deadline, { ...probe, target: { node } })));
   }
 
   /**
@@ -253,12 +263,33 @@ export class SessionCommands {
         build: (batch: CommandBatch) => batch.scan(cursor, options),
       };
       const { replies } = await within((deadline) => this.#executor.send(deadline, command));
-      const page = replies[0] as { cursor: unknown; keys: readonly unknown[] };
-      cursor = String(page.cursor);
+      const page = this.#executor.read("SCAN", replies[0], asPage);
+      cursor = page.cursor;
       if (cursor === "0") position++;
-      const sids = page.keys.map((key) => String(key).slice(fullPrefix.length));
+      const sids = page.keys.map((key) => key.slice(fullPrefix.length));
       yield { sids, next: position < nodes.length ? `${position}:${cursor}` : undefined };
     }
+  }
+
+  async #readBatch(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {
+    const keys = sids.map((sid) => this.#topology.prefix + sid);
+    const { replies, sentAt } = await this.#executor.send(deadline, {
+      name: "GETRANGE",
+      acl: "+getrange +pttl",
+      target: { key: keys[0] as string },
+      build: (batch) =>
+        keys.reduce((pipeline, key) => pipeline.getRange(key, 0, MAX_VALUE_BYTES).pTTL(key), batch),
+    });
+    return keys.map((_, i) => this.#storedValue(replies[2 * i], replies[2 * i + 1], sentAt));
+  }
+
+  /** The ttl was right when the command arrived, so counting from when it was sent errs on the early side. */
+  #storedValue(value: unknown, ttl: unknown, sentAt: number): StoredValue | undefined {
+    const text = this.#executor.read("GETRANGE", value, asText);
+    const ttlMs = this.#executor.read("PTTL", ttl, asInteger);
+    // The key may have expired between the two commands, and only its ttl shows that.
+    if (text === "" || ttlMs < NEVER) return undefined;
+    return { text: requireReadable(text), expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };
   }
 
   /** Runs a script that writes one session. In a Cluster its index entry is added before, since it has another slot. */
@@ -294,13 +325,13 @@ const NO_INDEX_CHANGE: IndexChange = { to: undefined, from: undefined };
 /** The PTTL of a key that never expires. */
 const NEVER = -1;
 
-/** The ttl was right when the command arrived, so counting from when it was sent errs on the early side. */
-function storedValue(value: unknown, ttl: unknown, sentAt: number): StoredValue | undefined {
-  const text = textOf(value);
-  const ttlMs = Number(ttl);
-  // The key may have expired between the two commands, and only its ttl shows that.
-  if (!text || ttlMs < NEVER) return undefined;
-  return { text, expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };
+function asExpiryChange(reply: unknown): ExpiryChange | undefined {
+  const text = asText(reply);
+  return text === "later" || text === "earlier" || text === "none" ? text : undefined;
+}
+
+function isWrongType(error: unknown): boolean {
+  return errorMessage((error as Error).cause).startsWith("WRONGTYPE");
 }
 
 /** Escapes SCAN's wildcards. */

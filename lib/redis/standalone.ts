@@ -1,22 +1,29 @@
 import { batchOn, keyPrefixOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
 import { connectionProblem } from "./connection-state.ts";
+import { type Connection, Connections } from "./connections.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
+import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
+import { Heartbeats } from "./heartbeats.ts";
 import { ClientReadiness } from "./readiness.ts";
 import { subscriberFrom } from "./subscriber.ts";
-import type {
-  Batch,
-  HeartbeatResult,
-  Primary,
-  SubscriberConnection,
-  Topology,
-  TopologyOptions,
+import {
+  type Batch,
+  type HeartbeatResult,
+  type Primary,
+  type Probe,
+  requireInStep,
+  type SubscriberConnection,
+  type Topology,
+  type TopologyOptions,
 } from "./topology.ts";
 
 /** A client of one server, or a pool of them. */
 interface StandaloneClient extends RedisStoreClient {
   /** Undefined for a pool, which does not say which connection a command will take: its own queue is used. */
   readonly isReady?: boolean;
+  /** Of a pool: passes one of its connections. */
+  execute?<T>(run: (connection: Connection) => T): Promise<T>;
 }
 
 /** A single Redis: whatever answers at its address. */
@@ -24,28 +31,42 @@ export class Standalone implements Topology, Primary {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = true;
-  readonly needsConfirmation = false;
   readonly isUpToDate = true;
   readonly id = "";
+  readonly doubts = new Doubts();
+  readonly probe: Probe;
+  database = 0;
   readonly #client: StandaloneClient;
   readonly #subscriber: RedisSubscriberSource;
   readonly #readiness = new ClientReadiness();
-  readonly #heartbeats: Deadlines;
-  readonly #executor = new CommandExecutor(this);
+  readonly #connections = new Connections(this.doubts);
+  readonly #deadlines: Deadlines;
+  readonly #heartbeats: Heartbeats;
 
   constructor(client: RedisStoreClient, { prefix, subscriber, leaseMs }: TopologyOptions) {
     this.#client = client;
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.#subscriber = subscriber;
-    this.#heartbeats = new Deadlines(leaseMs, () => connectionProblem(client, leaseMs));
+    this.#deadlines = new Deadlines(leaseMs, () => connectionProblem(client, leaseMs));
+    this.#heartbeats = new Heartbeats(new CommandExecutor(this), prefix, this.#deadlines);
+    this.probe = this.#heartbeats.probe;
+    if (this.#isPool) this.#connections.watchOwner(client, "error");
+    else this.#connections.watch(client as Connection);
   }
 
-  async send(deadline: Deadline, { mode, build }: Batch): Promise<unknown[]> {
+  async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const isConnected = () => this.#client.isReady ?? this.#client.isOpen;
     if (!isConnected()) await this.#readiness.whenConnected(deadline, this.#client, isConnected);
-    const batch = build(batchOn(this.#client));
-    return mode === "transaction" ? batch.exec() : batch.execAsPipeline();
+    let used = this.#client as Connection;
+    const client = this.#isPool
+      ? this.#connections.startingOn(this.#client, "execute", (connection) => {
+          used = connection;
+        })
+      : this.#client;
+    const commands = batch.build(batchOn(client));
+    const replies = await (batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline());
+    return requireInStep(batch, replies, () => this.#connections.replace(used));
   }
 
   async nodes(): Promise<readonly string[]> {
@@ -53,6 +74,13 @@ export class Standalone implements Topology, Primary {
   }
 
   async discover(): Promise<readonly Primary[]> {
+    // Again, since what is closed is not watched for any more.
+    if (!this.#isPool) this.#connections.watch(this.#client as Connection);
+    const databaseOf = ({ options }: Connection) => options?.database ?? 0;
+    const asked = this.#client.execute?.(databaseOf);
+    this.database = await (asked === undefined
+      ? databaseOf(this.#client as Connection)
+      : this.#deadlines.run("discovery", () => asked));
     return [this];
   }
 
@@ -64,10 +92,11 @@ export class Standalone implements Topology, Primary {
     return true;
   }
 
-  async sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
-    await this.#heartbeats.run("heartbeat", (deadline) =>
-      this.#executor.publish(deadline, { channel, message: payload }),
-    );
-    return "proof";
+  sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
+    return this.#heartbeats.send(channel, payload);
+  }
+
+  get #isPool(): boolean {
+    return this.#client.isReady === undefined;
   }
 }

@@ -1,5 +1,6 @@
 import type { CommandBatch, RedisSubscriberSource } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
+import type { Doubts } from "./doubts.ts";
 
 /**
  * How sessions are spread over Redis servers, and how commands and messages reach them: one file per kind of client.
@@ -12,8 +13,12 @@ export interface Topology {
   readonly prefix: string;
   /** Whether one command or script may use keys of several sessions, and a session's key together with its index. */
   readonly combinesKeys: boolean;
-  /** Whether only `sendHeartbeat` can detect new primaries, so that its result must be awaited besides the echo. */
-  readonly needsConfirmation: boolean;
+  /** Reports when the data connection may be another one, or its replies may belong to other commands. */
+  readonly doubts: Doubts;
+  /** The number of the database that holds the sessions; known after `discover`. */
+  readonly database: number;
+  /** A command that only reads, and that every primary answers, whatever it holds. */
+  readonly probe: Probe;
   /** Whether the client still knows the same primaries as at the last `discover`. Sends nothing. */
   readonly isUpToDate: boolean;
 
@@ -35,6 +40,25 @@ export interface Batch {
   readonly mode: "pipeline" | "transaction";
   /** Called again for each attempt, for example after a redirection. */
   readonly build: BatchBuilder;
+  /**
+   * Whether the replies are certainly those to these commands. If not, the connection that they arrived on is closed and
+   * opened again, and `send` fails. Default: yes.
+   */
+  readonly isInStep?: ((replies: readonly unknown[]) => boolean) | undefined;
+}
+
+/** The replies to a batch. @throws Error if they are out of step, after `replace` */
+export function requireInStep(batch: Batch, replies: unknown[], replace: () => void): unknown[] {
+  if (batch.isInStep?.(replies) !== false) return replies;
+  replace();
+  throw new Error("The replies are out of step with the commands, so the connection is replaced");
+}
+
+/** A command that shows that Redis answers. It is not PING, which Redis refuses when it cannot write to its disk. */
+export interface Probe {
+  readonly name: string;
+  readonly acl: string;
+  readonly build: BatchBuilder;
 }
 
 /** The primary that holds a key, one of `Topology.nodes`, or any primary. */
@@ -51,7 +75,10 @@ export interface Primary {
   createSubscriber(): Promise<SubscriberConnection>;
   /** Whether a subscriber, once connected, is connected to this very primary. */
   isConnectedTo(subscriber: SubscriberConnection): boolean;
-  /** Publishes on the path that writes take to this primary. @throws SessionStoreError if Redis does not acknowledge it */
+  /**
+   * Publishes on the path that writes take, to this primary alone: neither its replicas nor a server that is no primary
+   * deliver the payload. @throws SessionStoreError if Redis does not acknowledge it
+   */
   sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult>;
 }
 
@@ -59,9 +86,10 @@ export interface Primary {
  * What an acknowledged heartbeat shows:
  * - `proof`: the primaries are those of the last `discover`, so the echo proves that messages arrive;
  * - `none`: nothing, since this primary lags behind the others;
- * - `changed`: there are other primaries.
+ * - `changed`: there are other primaries;
+ * - `elsewhere`: nobody is subscribed on this primary, so the subscription is at another server, or lost.
  */
-export type HeartbeatResult = "proof" | "none" | "changed";
+export type HeartbeatResult = "proof" | "none" | "changed" | "elsewhere";
 
 /** A client that is used for nothing but subscribing. It has no listeners yet and is never reconnected. */
 export interface SubscriberConnection {

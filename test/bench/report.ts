@@ -22,7 +22,19 @@ function withRatio(samples: Samples<Sample>, scene: Scene, figure: (sample: Samp
 }
 
 function commandsOf(samples: Samples<Sample>, scene: Scene): Cell {
-  const names = ["GET", "PTTL", "SET", "EXPIRE", "PEXPIRE", "DEL", "MULTI", "PUBLISH", "EXEC", "EVALSHA"];
+  const names = [
+    "GET",
+    "GETRANGE",
+    "PTTL",
+    "SET",
+    "EXPIRE",
+    "PEXPIRE",
+    "DEL",
+    "MULTI",
+    "PUBLISH",
+    "EXEC",
+    "EVALSHA",
+  ];
   return (contender, mix) => {
     const rate = (command: string) =>
       samples.spread(contender, whereOf(scene, mix), ({ commands }) => commands[command] ?? 0).median;

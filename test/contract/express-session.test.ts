@@ -161,7 +161,7 @@ for (const localCache of [true, false]) {
       a.client.destroy();
       const { status, body } = await browser.fetch(one, "/me");
       expect(status).toBe(500);
-      expect(body).toMatchObject({ error: expect.stringContaining("GET") });
+      expect(body).toMatchObject({ error: expect.stringContaining("GETRANGE") });
     });
   });
 }

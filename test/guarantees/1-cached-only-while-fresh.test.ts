@@ -24,7 +24,7 @@ test("an acknowledged subscription is not enough: until a heartbeat has come bac
     live: false,
     first: (data) => data.hold("toServer"),
   });
-  await data.seen("toServer", "PUBLISH");
+  await data.seen("toServer", "EVALSHA");
   expect(store.clusterStats.state).toBe("syncing");
   const live = nextEvent(store, "live");
   data.release("toServer");

@@ -55,10 +55,12 @@ test("a reply is not cached when the subscription was lost and regained while it
   await suspect;
   await b.store.set("s", sessionOf({ v: "new" }));
   const live = nextEvent(a.store, "live");
+  const subscribing = a.bus.seen("toServer", "subscribe");
   a.bus.accept();
-  // The heartbeat's own reply is held, too, but its message is not.
-  await live;
+  await subscribing;
+  // The heartbeats' replies are held behind that to the read.
   await expectRefused(a, reading, { v: "new" });
+  await live;
 });
 
 test("a reply is not cached when the session was evicted here while it was under way", async () => {

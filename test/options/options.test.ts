@@ -30,6 +30,7 @@ describe("defaults", () => {
     const { nodeId, ...known } = cluster ?? { nodeId: "" };
     expect(known).toEqual({
       channel: "session:cluster:invalidate",
+      expiredEvents: false,
       subscribeTimeoutMs: 5_000,
       heartbeatMs: 1_000,
       leaseMs: 3_000,
@@ -91,6 +92,7 @@ describe("what is given is used", () => {
       heartbeatMs: 1,
       leaseMs: 2,
       subscriber,
+      expiredEvents: true,
     };
     expect(resolve({ cluster }).cluster).toEqual(cluster);
   });

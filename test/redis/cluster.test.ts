@@ -20,6 +20,8 @@ class ScriptedCluster {
   /** Nodes that were asked for all primaries with a heartbeat. */
   readonly asked: string[] = [];
   refreshes = 0;
+  /** How many subscribers of a heartbeat each node has. */
+  receivers = 1;
   /** Replies arrive when this resolves. */
   answering = Promise.resolve();
   readonly topology: Cluster;
@@ -53,7 +55,12 @@ class ScriptedCluster {
       },
     };
     const options = { prefix: "sess:", leaseMs: 60_000, subscriber: () => ({}) as RedisStoreClient };
-    this.topology = new Cluster({} as RedisStoreClient, options, routes as unknown as ClusterRoutes);
+    this.topology = new Cluster(
+      {} as RedisStoreClient,
+      options,
+      undefined,
+      routes as unknown as ClusterRoutes,
+    );
   }
 
   set known(ids: readonly string[]) {
@@ -74,8 +81,8 @@ class ScriptedCluster {
         replies.push(primaries.map((primary) => ({ master: { id: primary } })));
         return batch;
       },
-      publish: () => {
-        replies.push(0);
+      eval: (_script: string, { arguments: [, payload] }: { arguments: string[] }) => {
+        replies.push([this.receivers, payload]);
         return batch;
       },
     };
@@ -108,6 +115,13 @@ test("discover() fails, and the client is refreshed, while the client knows othe
   cluster.views["a"] = { epoch: 8, primaries: ["b", "c"] };
   await expect(cluster.topology.discover()).rejects.toThrow(/^The primaries are not known for certain/);
   expect(cluster.refreshes).toBe(1);
+});
+
+test("a primary without a subscriber of the heartbeat proves nothing: the subscription is elsewhere", async () => {
+  const cluster = new ScriptedCluster(["a", "b"], 7);
+  const [a] = await cluster.topology.discover();
+  cluster.receivers = 0;
+  expect(await sendHeartbeat(a)).toBe("elsewhere");
 });
 
 test("a later epoch means an election: the primaries have changed, whatever else is reported", async () => {

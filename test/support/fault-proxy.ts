@@ -24,6 +24,8 @@ export interface FaultProxy {
   delay(direction: Direction, ms: number): void;
   /** Cuts all connections. */
   cut(): void;
+  /** Cuts all connections; new ones lead to another server, as after a change of a name's address. */
+  leadTo(url: string): void;
   /** Cuts all connections, and every new one at once, until `accept`. */
   refuse(): void;
   accept(): void;
@@ -50,7 +52,7 @@ const DIRECTIONS = ["toServer", "toClient"] as const;
 type Link = Record<Direction, Lane> & { readonly cut: () => void };
 
 class TcpFaultProxy implements FaultProxy {
-  readonly #target: URL;
+  #target: URL;
   readonly #server: Server;
   readonly #rules: Record<Direction, Rules> = { toServer: noFaults(), toClient: noFaults() };
   readonly #links = new Set<Link>();
@@ -104,6 +106,11 @@ class TcpFaultProxy implements FaultProxy {
     const rules = this.#rules[direction];
     if (rules.mode === "hold") rules.mode = "pass";
     for (const link of this.#links) link[direction].release();
+  }
+
+  leadTo(url: string): void {
+    this.#target = new URL(url);
+    this.cut();
   }
 
   swallow(direction: Direction): void {

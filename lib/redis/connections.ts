@@ -1,0 +1,112 @@
+import { errorMonitor } from "node:events";
+import type { RedisStoreClient } from "./client.ts";
+import type { Doubts } from "./doubts.ts";
+
+/** A client of one connection: the application's own, or one that its pool, Sentinel or Cluster client uses. */
+export interface Connection {
+  readonly isReady?: boolean;
+  readonly options?: { readonly database?: number };
+  on?(event: string | symbol, listener: (error?: unknown) => void): unknown;
+  connect?(): Promise<unknown>;
+  destroy?(): unknown;
+}
+
+/**
+ * Watches connections for what no reply shows.
+ *
+ * node-redis assigns replies to commands by their order alone. When its decoder throws, for example at a value longer than
+ * V8's longest string, the rest of what was received is dropped, and each later reply goes to an earlier command: users
+ * receive each other's sessions. It emits `error` then and there, before it decodes anything else. So a connection that
+ * fails while it is ready is closed in that moment, which rejects all that is pending on it, and opened again.
+ */
+export class Connections {
+  /**
+   * Who wants to know of each connection. Shared by all stores, so that a client has one listener however many stores use it.
+   * Listeners stay: what `createClient` returns is an object over the real emitter, and removing the last listener from such
+   * an object detaches it from all events permanently. They refer to no store that is closed.
+   */
+  static readonly #watched = new WeakMap<object, Set<Doubts>>();
+  readonly #doubts: Doubts;
+  /** Whether a connection that nobody watched has failed: any of those not watched yet may be the one. */
+  #hasUnknownFailure = false;
+
+  constructor(doubts: Doubts) {
+    this.#doubts = doubts;
+  }
+
+  /** To be called before each use of a connection. */
+  watch(connection: Connection): void {
+    const known = Connections.#watched.get(connection);
+    if (known !== undefined) {
+      known.add(this.#doubts);
+      return;
+    }
+    const doubts = new Set([this.#doubts]);
+    Connections.#watched.set(connection, doubts);
+    if (this.#hasUnknownFailure) replace(connection, doubts);
+    // Not a listener for "error": the application may want a client without one to end the process.
+    connection.on?.(errorMonitor, (error) => {
+      if (connection.isReady && !isFailedCommand(error)) replace(connection, doubts);
+    });
+    connection.on?.("ready", () => raise(doubts, "the client has reconnected"));
+  }
+
+  /** Watches for failures of connections that are not watched. @param event what `owner` emits about its connections */
+  watchOwner(owner: RedisStoreClient, event: "error" | "client-error" | "node-error"): void {
+    (owner as Connection).on?.(event === "error" ? errorMonitor : event, (given) => {
+      const error = (given as { error?: unknown } | undefined)?.error ?? given;
+      if (isDecoderFailure(error)) this.#hasUnknownFailure = true;
+    });
+  }
+
+  /** Closes a connection whose replies are out of step, and opens it again. */
+  replace(connection: Connection): void {
+    replace(connection, Connections.#watched.get(connection) ?? new Set([this.#doubts]));
+  }
+
+  /**
+   * Something that starts batches like `owner`, a pool or a Sentinel client, and watches the connections that these take. The
+   * owner itself does not expose them.
+   * @param method of the owner, called by its batches with a function of the connection as the last argument
+   */
+  startingOn(owner: RedisStoreClient, method: "execute" | "_execute", onUse: (used: Connection) => void) {
+    const execute = (owner as unknown as Record<string, (...args: unknown[]) => unknown>)[method];
+    if (execute === undefined) return owner;
+    const value = (...args: unknown[]) => {
+      const run = args.pop() as (connection: Connection) => unknown;
+      const runWatched = (connection: Connection) => {
+        this.watch(connection);
+        onUse(connection);
+        return run(connection);
+      };
+      return execute.call(owner, ...args, runWatched);
+    };
+    return Object.create(owner, { [method]: { value } }) as RedisStoreClient;
+  }
+}
+
+function replace(connection: Connection, doubts: Set<Doubts>): void {
+  // Undefined for clients that do not tell; false while the connection is lost, or being opened.
+  if (connection.isReady === false) return;
+  connection.destroy?.();
+  connection.connect?.().catch(() => {});
+  raise(doubts, "replies are out of step");
+}
+
+function raise(doubts: Set<Doubts>, doubt: Parameters<Doubts["raise"]>[0]): void {
+  for (const one of doubts) if (!one.raise(doubt)) doubts.delete(one);
+}
+
+/** Whether an error is that of a PING that node-redis sent by itself, for its option `pingInterval`. */
+function isFailedCommand(error: unknown): boolean {
+  return /^(Simple|Blob|ErrorReply|Timeout|Abort|Command|Client|Disconnects|Socket|Connection|DOMException)/.test(
+    (error as object | undefined)?.constructor.name ?? "",
+  );
+}
+
+/** Whether an error can only be one of node-redis's decoder. */
+function isDecoderFailure(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  const isLanguageError = error instanceof TypeError || error instanceof RangeError;
+  return isLanguageError || code === "ERR_STRING_TOO_LONG" || /^Unknown RESP/.test(String(message));
+}

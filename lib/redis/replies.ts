@@ -1,0 +1,61 @@
+import { SessionStoreError } from "../reporting/errors.ts";
+
+/**
+ * The longest value that is read, in bytes: 64 MiB. No session is as long, and node-redis's decoder throws at one that is
+ * longer than V8's longest string (512 MiB).
+ */
+export const MAX_VALUE_BYTES: number = 64 * 1024 * 1024;
+
+// Each of these returns undefined for a reply of another type. Type mappings of the client may turn strings into Buffers, and
+// numbers into strings.
+
+export function asInteger(reply: unknown): number | undefined {
+  const isNumeral =
+    (typeof reply === "string" || Buffer.isBuffer(reply)) && /^-?\d{1,16}$/.test(String(reply));
+  return typeof reply === "number" || typeof reply === "bigint" || isNumeral ? Number(reply) : undefined;
+}
+
+export function asText(reply: unknown): string | undefined {
+  if (typeof reply === "string") return reply;
+  return Buffer.isBuffer(reply) ? reply.toString() : undefined;
+}
+
+export function asTextOrNull(reply: unknown): string | null | undefined {
+  return reply === null ? null : asText(reply);
+}
+
+export function asTexts(reply: unknown): string[] | undefined {
+  if (!Array.isArray(reply)) return undefined;
+  const texts = reply.map(asText);
+  return texts.every((text) => text !== undefined) ? texts : undefined;
+}
+
+export function asSetReply(reply: unknown): "OK" | null | undefined {
+  if (reply === null) return null;
+  return asText(reply) === "OK" ? "OK" : undefined;
+}
+
+export function asArray(reply: unknown): readonly unknown[] | undefined {
+  return Array.isArray(reply) ? reply : undefined;
+}
+
+export function asPage(
+  reply: unknown,
+): { readonly cursor: string; readonly keys: readonly string[] } | undefined {
+  const page = reply as { readonly cursor?: unknown; readonly keys?: unknown } | null;
+  const [cursor, keys] = [asText(page?.cursor), asTexts(page?.keys)];
+  return cursor === undefined || keys === undefined ? undefined : { cursor, keys };
+}
+
+/**
+ * The value of a session.
+ * @throws SessionStoreError `ERR_SESSION_CORRUPT` if it is longer than `MAX_VALUE_BYTES`
+ */
+export function requireReadable(text: string): string {
+  // A character takes at most 3 bytes, so most texts need not be measured.
+  if (text.length * 3 <= MAX_VALUE_BYTES || Buffer.byteLength(text) <= MAX_VALUE_BYTES) return text;
+  throw new SessionStoreError(
+    "ERR_SESSION_CORRUPT",
+    "A value in Redis is no session: it is longer than 64 MiB",
+  );
+}
