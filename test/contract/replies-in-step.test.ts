@@ -1,13 +1,15 @@
+import type { EventEmitter } from "node:events";
+import { Socket } from "node:net";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import * as v5 from "redis-v5";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
-import { eventually } from "../support/eventually.ts";
-import { directClient, newSpace, recordEvents, type Space, sessionOf, valuesOf } from "../support/node.ts";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import { directClient, newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
-import { type AnyClient, LEASE, openStore, type StoreOptions } from "../topologies/stores.ts";
+import { type AnyClient, openStore, type StoreOptions } from "../topologies/stores.ts";
 
 // Longer than V8's longest string (536,870,888 characters), and as long as Redis allows: node-redis's decoder throws.
 const TOO_LONG = 536_870_900;
@@ -15,6 +17,9 @@ const TOO_LONG = 536_870_900;
 let redis: RedisServer;
 beforeAll(async () => {
   redis = await startRedis({ own: true });
+  const admin = await createClient({ url: redis.url }).connect();
+  await admin.setRange("long", TOO_LONG, "x");
+  admin.destroy();
 });
 afterAll(() => redis?.stop());
 
@@ -50,16 +55,13 @@ async function readDuring(store: ClusteredRedisStore, disturb: () => Promise<unk
   return { wrong, failed, right };
 }
 
-async function useWithLongValue(
-  create: () => SharedClient,
-  space: Space,
-  key: string,
-  options: StoreOptions = {},
-) {
-  const { store, client } = await openStore(create, space, options);
+/** The application reads a value that is too long, on the client that it shares with the store. */
+async function useWithLongValue(create: () => SharedClient, options: StoreOptions = {}) {
+  const { store, client } = await openStore(create, newSpace(), options);
   const result = await readDuring(store, async () => {
-    const reads = Array.from({ length: 3 }, () => client.get(key).catch(() => {}));
-    await Promise.race([Promise.all(reads), new Promise((resolve) => setTimeout(resolve, 3_000))]);
+    const failure = nextEvent(client as unknown as EventEmitter, "error", { timeoutMs: 50_000 });
+    client.get("long").catch(() => {});
+    await failure;
   });
   expect(result.wrong).toEqual([]);
   await eventually(() => store.clusterStats.state === "live");
@@ -82,16 +84,16 @@ const clients: Record<string, { create: () => SharedClient; options?: () => Stor
 
 for (const [name, { create, options }] of Object.entries(clients)) {
   test(`${name}: after the application has read a value that is too long, no session is another's`, async () => {
-    const admin = await directClient({ url: redis.url });
-    await admin.setRange("long", TOO_LONG, "x");
-    await useWithLongValue(create, newSpace(), "long", options?.());
+    await useWithLongValue(create, options?.());
   });
 }
 
-test("a session's value that is too long is corrupt, for any type mapping, and disturbs no other", async () => {
+test("a session's value that is too long is corrupt, and disturbs no other", async () => {
   const admin = await directClient({ url: redis.url });
   const space = newSpace();
-  const { store } = await openStore(clients["a client of node-redis 6"]?.create as () => SharedClient, space);
+  const { store } = await openStore(() => createClient({ url: url() }) as unknown as SharedClient, space, {
+    cluster: { leaseMs: 60_000 },
+  });
   await admin.setRange(`${space.prefix}big`, TOO_LONG, "x");
   const { wrong } = await readDuring(store, () =>
     expect(store.get("big")).rejects.toMatchObject({ code: "ERR_SESSION_CORRUPT" }),
@@ -118,59 +120,55 @@ test("a listener of the application that throws on the shared client puts replie
   expect(wrong).toEqual([]);
 });
 
-test("replies that are out of step for another reason are found by the next heartbeat", async () => {
-  const space = newSpace();
-  const create = () => createClient({ url: redis.url });
-  const { store, client } = await openStore(create as unknown as () => SharedClient, space);
-  const events = recordEvents(store, ["suspect"]);
-  const shared = client as unknown as ReturnType<typeof create>;
-  // One reply more than commands: CLIENT REPLY would leave one out, a MONITOR or a proxy's mistake adds some.
-  await (shared as unknown as { sendCommand(args: string[]): Promise<unknown> }).sendCommand(["PING"]);
-  const queue = (await import("node:net")).Socket.prototype;
-  const { write } = queue;
+/** Sends a command of nobody's before the next heartbeat, on its connection: from then on there is one reply too many. */
+async function putOutOfStep(): Promise<void> {
+  const { write } = Socket.prototype;
+  const writeTo = write as unknown as (this: unknown, ...args: unknown[]) => boolean;
   let isDone = false;
-  queue.write = function (this: unknown, chunk: unknown, ...rest: unknown[]) {
-    // A command of nobody's, before the first script on this socket.
-    if (!isDone && String(chunk).includes("EVALSHA")) {
+  Socket.prototype.write = function (this: unknown, chunk: unknown, ...rest: unknown[]) {
+    if (!isDone && /\$\d\r\nEVAL/.test(String(chunk))) {
       isDone = true;
-      (write as unknown as (...args: unknown[]) => boolean).call(this, "*1\r\n$4\r\nPING\r\n");
+      writeTo.call(this, "*1\r\n$4\r\nPING\r\n");
     }
-    return (write as unknown as (...args: unknown[]) => boolean).call(this, chunk, ...rest);
+    return writeTo.call(this, chunk, ...rest);
   } as typeof write;
   try {
     await eventually(() => isDone);
   } finally {
-    queue.write = write;
+    Socket.prototype.write = write;
   }
+}
+
+async function beFoundOutOfStep(create: () => SharedClient, options: StoreOptions = {}): Promise<void> {
+  const { store } = await openStore(create, newSpace(), options);
+  const events = recordEvents(store, ["suspect"]);
+  await putOutOfStep();
   await eventually(() => events.some(({ args }) => args[0] === "replies are out of step"));
   await eventually(() => store.clusterStats.state === "live");
   const { wrong, failed } = await readDuring(store, async () => {});
   expect({ wrong, failed }).toEqual({ wrong: [], failed: 0 });
-});
+}
 
-test("Sentinel: the connection to the primary is replaced", async () => {
-  const sentinels = await startSentinels();
-  try {
-    const { name, sentinelRootNodes } = sentinels;
-    const primary = await directClient({ url: (await sentinels.primary()).url });
-    await primary.setRange("long", TOO_LONG, "x");
-    const create = () => createSentinel({ name, sentinelRootNodes }) as unknown as SharedClient;
-    await useWithLongValue(create, newSpace(), "long", { cluster: LEASE });
-  } finally {
-    await sentinels.stop();
-  }
-});
+for (const [name, { create, options }] of Object.entries(clients)) {
+  test(`${name}: the next heartbeat finds replies out of step, and the connection is replaced`, async () => {
+    await beFoundOutOfStep(create, options?.());
+  });
+}
 
-test("Cluster: the connection to the node is replaced", async () => {
+for (const [version, create] of [
+  ["6", createSentinel],
+  ["5", v5.createSentinel as unknown as typeof createSentinel],
+] as const) {
+  test(`Sentinel, node-redis ${version}: likewise`, async () => {
+    const { name, sentinelRootNodes, stop } = await startSentinels();
+    onTestFinished(stop);
+    const open = () => create({ name, sentinelRootNodes }) as unknown as SharedClient;
+    await beFoundOutOfStep(open, { cluster: { subscriber: open as never } });
+  });
+}
+
+test("Cluster: likewise", async () => {
   const cluster = await startCluster();
-  try {
-    const create = () => createCluster({ rootNodes: cluster.rootNodes }) as unknown as SharedClient;
-    const admin = create() as unknown as { setRange(...args: unknown[]): Promise<unknown> } & AnyClient;
-    await admin.connect();
-    await admin.setRange("long", TOO_LONG, "x");
-    await admin.destroy();
-    await useWithLongValue(create, newSpace(), "long", { cluster: LEASE });
-  } finally {
-    await cluster.stop();
-  }
+  onTestFinished(() => cluster.stop());
+  await beFoundOutOfStep(() => createCluster({ rootNodes: cluster.rootNodes }) as unknown as SharedClient);
 });
