@@ -23,6 +23,7 @@ export interface PendingWrite {
   isPositioned: boolean;
   /** A read of the session was answered meanwhile. */
   isOvertaken: boolean;
+  isEnded: boolean;
   /** Called as soon as Redis is known to have executed it, or its outcome is known. */
   readonly onExecuted: (() => void)[];
 }
@@ -157,14 +158,15 @@ export class NearCache<V extends Cacheable> {
     const [sid = ""] = sids;
     for (const each of sids) this.invalidate(each);
     const token = this.#tokenIfUsable(sid);
-    const state = { sequence: undefined, isPositioned: false, isOvertaken: false, onExecuted: [] };
-    const write: PendingWrite = { sids, token, ...state };
+    const state = { isPositioned: false, isOvertaken: false, isEnded: false };
+    const write: PendingWrite = { sids, token, sequence: undefined, onExecuted: [], ...state };
     for (const each of sids) this.#writes.set(each, write);
     return write;
   }
 
   /**
-   * Ends a write, whatever its outcome. Whatever a read cached meanwhile is dropped, since it may be older.
+   * Ends a write, whatever its outcome; a second call does nothing. Whatever a read cached meanwhile is dropped, since it
+   * may be older, and reads in flight are not joined any more, even if a later write is pending.
    *
    * The written value is cached if, since the call, the cache has not been flushed, no read of the session has been
    * answered, and, since the write's own message has arrived, no other message about it has.
@@ -172,18 +174,18 @@ export class NearCache<V extends Cacheable> {
    * @param value what Redis holds now, if that is known
    */
   endWrite(write: PendingWrite, value?: V): void {
+    if (write.isEnded) return;
+    write.isEnded = true;
     const { sids, token, isPositioned, isOvertaken } = write;
-    for (const resolve of write.onExecuted.splice(0)) resolve();
     const [sid = ""] = sids;
     const isNewest = this.#writes.get(sid) === write;
     const isCurrent =
       token !== undefined && (isPositioned ? this.#fence.isValid(token) : this.#fence.isSameEpoch(token));
     for (const each of sids) {
-      // Otherwise a later write has begun: it has dropped the session, and will do so again.
-      if (this.#writes.get(each) !== write) continue;
-      this.#writes.delete(each);
       this.invalidate(each);
+      if (this.#writes.get(each) === write) this.#writes.delete(each);
     }
+    for (const resolve of write.onExecuted.splice(0)) resolve();
     if (value === undefined || token === undefined) return;
     if (isNewest && isCurrent && !isOvertaken) {
       value.writtenBy = write.sequence;

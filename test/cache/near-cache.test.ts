@@ -499,6 +499,19 @@ describe("writes", () => {
     expect(cached()).toBe("2");
   });
 
+  test("3. a read sent before the earlier of two writes was executed is not joined after it", async () => {
+    const { near } = nearCache();
+    const first = near.beginWrite("a");
+    near.beginWrite("a");
+    const [before, after] = [reply<StoredSession>(), reply<StoredSession>()];
+    void near.read("a", () => before.promise);
+    near.endWrite(first, stored("1"));
+    const reading = near.read("a", () => after.promise);
+    before.resolve(stored("0"));
+    after.resolve(stored("1"));
+    expect((await reading)?.text).toBe("1");
+  });
+
   test("3. a write that did not take place leaves nothing behind", async () => {
     const { fill, write, cached, counters } = nearCache();
     await fill("1");

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { MUTATIONS } from "./mutation-list.ts";
+import { parseOptions, replayCommand } from "./options.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const MAIN = "test/consistency/main.ts";
@@ -23,6 +24,8 @@ function check(...args: string[]): Promise<{ status: number; output: string }> {
 for (const args of [
   ["--seed", "11"],
   ["--seed", "12", "--merge"],
+  ["--seed", "15", "--pool"],
+  ["--seed", "16", "--index"],
   ["--seed", "13", "--topology", "cluster"],
   ["--seed", "14", "--topology", "sentinel"],
 ]) {
@@ -41,6 +44,20 @@ test("options that cannot be understood are refused, and the usage is told", asy
   expect(status).toBe(2);
   expect(output).toContain("--nodes: expected a number from 2, got one");
   expect(output).toContain("--seed <n>");
+});
+
+test("each mode is off unless it is asked for, and a replay asks for the same", () => {
+  expect(parseOptions(["--seed", "1"])).toMatchObject({ merge: false, pool: false, index: false });
+  const options = parseOptions(["--seed", "1", "--pool", "--index", "--merge"]);
+  expect(options).toMatchObject({ merge: true, pool: true, index: true });
+  const [, , , ...args] = replayCommand(options, 7, 20).split(" ");
+  expect(parseOptions(args.slice(1))).toEqual({ ...options, seed: 7, seconds: 20 });
+});
+
+test.each(["--pool", "--index"])("%s needs a single Redis", (option) => {
+  expect(() => parseOptions([option, "--topology", "cluster"])).toThrow(
+    `${option}: expected --topology single, got cluster`,
+  );
 });
 
 test("what the list of mutations breaks is there, each once", () => {

@@ -30,7 +30,7 @@ const REDIS_FAULTS = {
   flushDb: 1,
   evictKeys: 2,
   garbage: 3,
-  becomeReplica: 0,
+  becomeReplica: 2,
 } as const;
 
 export type NodeFault = keyof typeof NODE_FAULTS;
