@@ -1,9 +1,17 @@
-import { describeValue } from "../reporting/errors.ts";
 import { type CommandBatch, type SetOptions, textOf } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
-import { type Announcement, CommandExecutor, NO_ANNOUNCEMENT } from "./executor.ts";
+import { type Announcement, CommandExecutor, NO_ANNOUNCEMENT, type OpenAnnouncement } from "./executor.ts";
 import { type IndexChange, IndexCommands, ttlArgument } from "./index-commands.ts";
-import { DELETE, INDEX_ACL, REPLACE, SAVE, type Script, TOUCH } from "./scripts.ts";
+import {
+  DELETE,
+  DELETE_UNCHANGED,
+  INDEX_ACL,
+  REPLACE,
+  SAVE,
+  type Script,
+  TOUCH,
+  TOUCH_UNCHANGED,
+} from "./scripts.ts";
 import type { Topology } from "./topology.ts";
 
 /** The value of a key. */
@@ -15,13 +23,6 @@ export interface StoredValue {
 
 /** How a touch has moved a session's expiry; "none" if there is no such session. */
 export type ExpiryChange = "later" | "earlier" | "none";
-
-/** A part of all session ids. */
-export interface SidsPage {
-  readonly sids: readonly string[];
-  /** Where to continue; undefined after the last page. */
-  readonly next: string | undefined;
-}
 
 /** A write to one session. */
 export interface SessionWrite {
@@ -40,10 +41,26 @@ export interface SessionSave extends SessionWrite {
 }
 
 /** What `touch` changes. */
-export interface SessionTouch extends SessionWrite {
+export interface SessionTouch {
+  readonly sid: string;
+  /** How long the key lives from now on, in milliseconds. */
   readonly ttlMs: number;
   /** Whether other processes could not expect it: it gives the session another lifetime than it had. */
   readonly isNews: boolean;
+}
+
+/** What `touchUnchanged` changes, and for which value. */
+export interface UnchangedTouch extends SessionTouch {
+  readonly index: IndexChange;
+  /** The SHA-1 of the value that `index` is right for; undefined if the value is unknown. */
+  readonly expectedSha1: string | undefined;
+}
+
+/** The value of a key that is not what was expected. */
+export interface ChangedValue {
+  readonly text: string;
+  /** Of the bytes in Redis; of the text it differs if they are not valid UTF-8. */
+  readonly sha1: string;
 }
 
 /** What `replace` writes, and over which value. */
@@ -57,6 +74,16 @@ export type ReplaceResult =
   | { readonly written: true }
   | { readonly written: false; readonly current: string | null };
 
+/** A session, and the value by which it was decided to delete it. */
+export interface ExaminedSession {
+  readonly sid: string;
+  /** The SHA-1 of the value. */
+  readonly sha1: string;
+}
+
+/** What became of a session that was to be deleted: `missing` if there was none, its present value if it has changed. */
+export type UnchangedDeletion = "deleted" | "missing" | (StoredValue & ChangedValue);
+
 /** Sessions to be deleted by one script. */
 export interface SessionDeletion {
   /** One of the groups that `batches` returns. */
@@ -64,8 +91,6 @@ export interface SessionDeletion {
   /** The index value of all these sessions, if it is known. */
   readonly indexValue: string | undefined;
 }
-
-const FIRST_PAGE = "0:0";
 
 /**
  * The sessions in Redis: which commands are sent, and what the replies mean. Independent of caches and states. Callers provide
@@ -77,13 +102,11 @@ export class SessionCommands {
   readonly #topology: Topology;
   readonly #executor: CommandExecutor;
   readonly #index: IndexCommands;
-  readonly #scanCount: number;
 
-  constructor(topology: Topology, scanCount: number) {
+  constructor(topology: Topology) {
     this.#topology = topology;
     this.#executor = new CommandExecutor(topology);
     this.#index = new IndexCommands(topology);
-    this.#scanCount = scanCount;
   }
 
   /** A session's value and expiry, in one round trip. */
@@ -163,11 +186,24 @@ export class SessionCommands {
   /** Changes when a session expires. Publishes the announcement if the result is "earlier", or if `isNews` and it exists. */
   async touch(
     deadline: Deadline,
-    touch: SessionTouch,
+    { sid, ttlMs, isNews }: SessionTouch,
     announcement: Announcement | undefined,
   ): Promise<ExpiryChange> {
-    const args = [touch.isNews ? "1" : "0"];
-    return String(await this.#runOnSession(deadline, TOUCH, touch, args, announcement)) as ExpiryChange;
+    const write = { sid, ttlMs, index: undefined };
+    const args = [isNews ? "1" : "0"];
+    return String(await this.#runOnSession(deadline, TOUCH, write, args, announcement)) as ExpiryChange;
+  }
+
+  /** The same together with the index, if the session has the expected value. @returns its value if it has another */
+  async touchUnchanged(
+    deadline: Deadline,
+    touch: UnchangedTouch,
+    announcement: Announcement | undefined,
+  ): Promise<ExpiryChange | ChangedValue> {
+    const args = [touch.isNews ? "1" : "0", touch.expectedSha1 ?? ""];
+    const reply = await this.#runOnSession(deadline, TOUCH_UNCHANGED, touch, args, announcement);
+    const [result, text, sha1] = (reply as readonly unknown[]).map(String);
+    return result === "changed" ? { text: text ?? "", sha1: sha1 ?? "" } : (result as ExpiryChange);
   }
 
   /**
@@ -184,6 +220,36 @@ export class SessionCommands {
     const keys = [...sids.map((sid) => this.#topology.prefix + sid), ...sets];
     const call = { script: DELETE, keys, args: sids };
     return Number(await this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT));
+  }
+
+  /**
+   * Deletes those sessions that still have the value that was examined, and publishes the announcement with their ids, both or
+   * neither; nothing if there are none.
+   * @param sessions no more than one of the groups that `batches` returns
+   * @returns what became of each
+   */
+  async deleteUnchanged(
+    deadline: Deadline,
+    sessions: readonly ExaminedSession[],
+    indexValue: string | undefined,
+    announcement: OpenAnnouncement | undefined,
+  ): Promise<UnchangedDeletion[]> {
+    const sets =
+      indexValue === undefined || !this.#topology.combinesKeys ? [] : this.#index.keysFor(indexValue);
+    const { channel, head, tail } = announcement ?? { ...NO_ANNOUNCEMENT, head: "", tail: "" };
+    const call = {
+      script: DELETE_UNCHANGED,
+      keys: [...sessions.map(({ sid }) => this.#topology.prefix + sid), ...sets],
+      args: [tail, ...sessions.flatMap(({ sid, sha1 }) => [sid, JSON.stringify(sid), sha1])],
+    };
+    const sentAt = performance.now();
+    const reply = await this.#executor.runScript(deadline, call, { channel, message: head });
+    return (reply as readonly unknown[]).map((result) => {
+      if (!Array.isArray(result)) return Number(result) === 1 ? "deleted" : "missing";
+      const [text, sha1, ttl] = result as unknown[];
+      const stored = storedValue(text, ttl, sentAt);
+      return stored === undefined ? "missing" : { ...stored, sha1: String(sha1) };
+    });
   }
 
   /**
@@ -221,44 +287,6 @@ export class SessionCommands {
         build: (batch) => batch.ping(),
       });
     await Promise.all(nodes.map(ping));
-  }
-
-  /**
-   * The ids of all sessions, as SCAN returns them. A session that exists throughout is returned at least once, perhaps
-   * twice; not if it moves to another primary of a Cluster meanwhile.
-   * @param within runs each round trip under a deadline of its own
-   * @param from where to begin: the `next` of an earlier page
-   * @throws TypeError if `from` is not a `next`
-   */
-  async *pages(
-    within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>,
-    from: string = FIRST_PAGE,
-  ): AsyncGenerator<SidsPage> {
-    const { fullPrefix } = this.#topology;
-    const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: this.#scanCount };
-    const nodes = await within((deadline) => this.#topology.nodes(deadline));
-    const start = /^(\d+):(\d+)$/.exec(from);
-    let position = Number(start?.[1] ?? Number.NaN);
-    let cursor = start?.[2] ?? "";
-    if (!(position < nodes.length)) {
-      throw new TypeError(
-        `cursor: expected what an earlier run gave, of the same Redis, got ${describeValue(from)}`,
-      );
-    }
-    while (position < nodes.length) {
-      const command = {
-        name: "SCAN",
-        acl: "+scan",
-        target: { node: nodes[position] as string },
-        build: (batch: CommandBatch) => batch.scan(cursor, options),
-      };
-      const { replies } = await within((deadline) => this.#executor.send(deadline, command));
-      const page = replies[0] as { cursor: unknown; keys: readonly unknown[] };
-      cursor = String(page.cursor);
-      if (cursor === "0") position++;
-      const sids = page.keys.map((key) => String(key).slice(fullPrefix.length));
-      yield { sids, next: position < nodes.length ? `${position}:${cursor}` : undefined };
-    }
   }
 
   /** Runs a script that writes one session. In a Cluster its index entry is added before, since it has another slot. */
@@ -301,9 +329,4 @@ function storedValue(value: unknown, ttl: unknown, sentAt: number): StoredValue 
   // The key may have expired between the two commands, and only its ttl shows that.
   if (!text || ttlMs < NEVER) return undefined;
   return { text, expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };
-}
-
-/** Escapes SCAN's wildcards. */
-function escapeGlob(text: string): string {
-  return text.replace(/[\\*?[\]]/g, "\\$&");
 }

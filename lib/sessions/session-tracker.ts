@@ -5,35 +5,15 @@ import type { Deadline } from "../redis/deadlines.ts";
 import type { IndexChange } from "../redis/index-commands.ts";
 import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent } from "../reporting/types.ts";
-import { indexValueOf } from "./index-value.ts";
+import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import { mergeSessions } from "./merge.ts";
+import { type LoadedState, MAX_ATTEMPTS, NO_ATTEMPTS } from "./loaded-state.ts";
+import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { stringify } from "./serializer.ts";
-import type { MergeProposal, SessionOperations } from "./session-operations.ts";
+import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 import { isUnchanged, mayBeUnchanged } from "./unchanged.ts";
 import { checkSession, checkSid } from "./validate.ts";
-
-/** A text that this process wrote or tried to write. */
-interface Version {
-  /** What the holder of the object had when it was written. */
-  readonly base: string;
-  /** What Redis holds, or may hold, because of it: the same, unless it was merged. */
-  readonly current: string;
-}
-
-/** What is known of a session object in a request's hands. */
-interface LoadedState extends Version {
-  readonly sid: string;
-  /** When its key expires, by performance.now(); undefined for never. */
-  readonly expiresAt: number | undefined;
-  /** The cookie's `originalMaxAge` when it was loaded or saved. */
-  readonly maxAge: unknown;
-  /** It is a request's Session that Redis held: saving it must not restore a deleted session. */
-  readonly isStored: boolean;
-  /** Saves since then with an unknown outcome. */
-  readonly attempts: readonly Version[];
-}
 
 /** A session's new expiry, as it stood when it was called. */
 interface Extension {
@@ -41,18 +21,13 @@ interface Extension {
   readonly session: SessionData;
   /** In milliseconds. */
   readonly lifetime: number;
-  readonly indexValue: string | undefined;
 }
 
 /** A save, likewise. */
 interface Save extends Extension {
   readonly text: string;
+  readonly indexValue: string | undefined;
 }
-
-/** Past that the oldest attempt is dropped; the next merge then takes it for another writer's. */
-const MAX_ATTEMPTS = 8;
-
-const NONE: readonly Version[] = [];
 
 /**
  * The session objects that requests hold, what is known of each, and what follows when they come back:
@@ -116,7 +91,7 @@ export class SessionTracker {
   #note<T extends SessionData | null>(sid: string, session: T, { text, expiresAt }: StoredSession): T {
     if (session !== null && typeof session === "object") {
       const maxAge = session.cookie?.originalMaxAge;
-      const texts = { base: text, current: text, attempts: NONE };
+      const texts = { base: text, current: text, attempts: NO_ATTEMPTS };
       this.#states.set(session, { sid, expiresAt, maxAge, isStored: false, ...texts });
     }
     return session;
@@ -136,8 +111,8 @@ export class SessionTracker {
     const { ttl, serializer } = this.#options;
     const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
+    if (lifetime <= 0) return this.#delete(sid, () => session);
     const indexValue = this.#indexValueOf(session);
-    if (lifetime <= 0) return this.#delete(sid, indexValue);
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(serializer, operations.keyOf(sid), session);
     const save: Save = { sid, session, text, lifetime, indexValue };
@@ -165,13 +140,13 @@ export class SessionTracker {
     { sid, session, text, lifetime, indexValue }: Save,
     state: LoadedState | undefined,
   ): Promise<boolean> {
-    const ttlMs = this.#options.disableTTL ? undefined : lifetime;
+    const { indexBy, disableTTL } = this.#options;
+    const ttlMs = disableTTL ? undefined : lifetime;
     const mustExist = state !== undefined;
     const attempts = [...(state?.attempts ?? [])];
     const onAttempt = (current: string) => attempts.push({ base: text, current });
     try {
-      const from =
-        state && this.#options.indexBy && this.#formerIndexValue(this.#operations.parse(sid, state.base));
+      const from = state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
       const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
       let stored: StoredSession | undefined;
       if (state !== undefined && this.#options.merge !== undefined) {
@@ -187,7 +162,15 @@ export class SessionTracker {
         const { expiresAt, text: current } = stored;
         const isStored = isRequestSession(session);
         const maxAge = session.cookie?.originalMaxAge;
-        this.#states.set(session, { sid, expiresAt, maxAge, isStored, base: text, current, attempts: NONE });
+        this.#states.set(session, {
+          sid,
+          expiresAt,
+          maxAge,
+          isStored,
+          base: text,
+          current,
+          attempts: NO_ATTEMPTS,
+        });
       }
       return stored !== undefined;
     } catch (error) {
@@ -203,10 +186,11 @@ export class SessionTracker {
   async destroy(sid: string): Promise<void> {
     checkSid(sid);
     const cached = this.#options.indexBy && this.#operations.cache.peek(sid);
-    return this.#delete(sid, cached && this.#formerIndexValue(cached.copy()));
+    await this.#delete(sid, () => cached?.copy());
   }
 
-  async #delete(sid: string, indexValue: string | undefined): Promise<void> {
+  async #delete(sid: string, read: () => SessionData | null | undefined | Promise<SessionData | null>) {
+    const indexValue = formerIndexValue(this.#options.indexBy, read);
     await this.#operations.deleteMany({ sids: [sid], reason: "destroy", indexValue });
   }
 
@@ -220,9 +204,8 @@ export class SessionTracker {
 
   #extend(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
     if (this.#options.disableTTL) return undefined;
-    const indexValue = this.#indexValueOf(session);
-    if (lifetime <= 0) return this.#delete(sid, indexValue);
-    const extension: Extension = { sid, session, lifetime, indexValue };
+    if (lifetime <= 0) return this.#delete(sid, () => session);
+    const extension: Extension = { sid, session, lifetime };
     if (!this.#operations.queue.isBusy(sid) && this.#isNegligible(extension)) return undefined;
     const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
     return this.#operations.inTurn("touch", [sid], extendInTurn, Boolean).then(() => {});
@@ -231,11 +214,12 @@ export class SessionTracker {
   /** Carries out a touch in its turn. @returns whether the session exists */
   async #extendInTurn(deadline: Deadline, extension: Extension): Promise<boolean> {
     if (this.#options.disableTTL || this.#isNegligible(extension)) return true;
-    const { sid, session, lifetime, indexValue } = extension;
-    const index = this.#indexChange(indexValue, undefined);
+    const { sid, session, lifetime } = extension;
     const state = this.#states.get(session);
     const isNews = state === undefined || state.maxAge !== session.cookie?.originalMaxAge;
-    const expiresAt = await this.#operations.touch(deadline, { sid, ttlMs: lifetime, isNews, index });
+    const knownText = this.#operations.cache.peek(sid)?.text ?? this.#stateOf(sid, session)?.current;
+    const touch = { sid, ttlMs: lifetime, isNews };
+    const expiresAt = await this.#operations.touch(deadline, touch, knownText);
     if (expiresAt === undefined) {
       if (state?.isStored && state.sid === sid) this.#refuse(sid);
     } else if (state?.sid === sid) this.#states.set(session, { ...state, expiresAt });
@@ -286,7 +270,7 @@ export class SessionTracker {
     // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
     const { base } = state.attempts.find((attempt) => attempt.current === current) ?? state;
     if (current === base) return proposal;
-    const { ttl, serializer, merge, disableTTL } = this.#options;
+    const { ttl, serializer, merge, disableTTL, indexBy } = this.#options;
     const { sid } = state;
     const versions = [base, current, proposal.text].map((text) => this.#operations.parse(sid, text));
     const [was, theirs, ours] = (await Promise.all(versions)) as [SessionData, SessionData, SessionData];
@@ -294,30 +278,16 @@ export class SessionTracker {
     return {
       text: stringify(serializer, this.#operations.keyOf(sid), merged),
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
-      index: this.#indexChange(this.#indexValueOf(merged), this.#formerIndexValue(theirs)),
+      index: this.#indexChange(
+        this.#indexValueOf(merged),
+        formerIndexValue(indexBy, () => theirs),
+      ),
     };
   }
 
   /** @throws what `indexBy` throws: a session that is written must be found */
   #indexValueOf(session: SessionData): string | undefined {
     return this.#options.indexBy && indexValueOf(this.#options.indexBy, session);
-  }
-
-  /**
-   * The index value of what is being replaced or deleted; undefined if it is not to be had at once. Its entry then stays
-   * until it expires or the index is listed. A logout or a login must not fail because of it.
-   */
-  #formerIndexValue(session: SessionData | null | Promise<SessionData | null>): string | undefined {
-    if (session === null) return undefined;
-    if (session instanceof Promise) {
-      session.catch(() => {});
-      return undefined;
-    }
-    try {
-      return this.#indexValueOf(session);
-    } catch {
-      return undefined;
-    }
   }
 
   #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {

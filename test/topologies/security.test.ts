@@ -27,7 +27,9 @@ const RULE =
   "+get +mget +pttl +set +del +scan +evalsha +eval +pexpire +multi +exec +publish +subscribe +ping".split(
     " ",
   );
-const FOR_INDEX = "+time +zadd +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist".split(" ");
+const FOR_INDEX = "+time +zadd +zscore +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist".split(
+  " ",
+);
 const IN_CLUSTER = ["+cluster|slots", "+cluster|info"];
 
 function placesOf(space: Space): string[] {
