@@ -217,7 +217,25 @@ export class ClusteredRedisStore extends Store {
 
   /** Called by express-session with what `get` returned: the store recognizes the Session object from then on. */
   override createSession(...[req, data]: Parameters<Store["createSession"]>): Session & SessionData {
-    return this.#tracker.adopt(data, super.createSession(req, data));
+    const former = req.session as SessionData | undefined;
+    return this.#tracker.adopt(data, super.createSession(req, data), former);
+  }
+
+  /**
+   * Called by `req.session.regenerate`: deletes the session, and gives the request a new one. If another request has deleted it
+   * before, the new one must not restore it: with `indexBy` it is not written while its index value is that of the deleted one,
+   * with the event `resurrection`. Without `indexBy` it is written, and the event is emitted then.
+   */
+  override regenerate(...[req, callback]: Parameters<Store["regenerate"]>): void {
+    const { sessionID, session: former } = req;
+    let deletion: Promise<boolean> | undefined;
+    this.destroy(sessionID, (error) => {
+      // express-session adds this method to the store.
+      (this as unknown as { generate(request: typeof req): void }).generate(req);
+      if (former) this.#tracker.replace(sessionID, former, req.session, deletion);
+      callback(error);
+    });
+    deletion = this.#tracker.deletionOf(sessionID);
   }
 
   /** Drops a session from the cache of this process only. @returns whether it was cached */

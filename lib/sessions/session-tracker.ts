@@ -9,6 +9,7 @@ import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, MAX_ATTEMPTS, NO_ATTEMPTS } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
+import { ReplacedSessions } from "./replaced-sessions.ts";
 import { stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
@@ -34,6 +35,7 @@ interface Save extends Extension {
  *
  * - A loaded session is only ever updated. If it has been deleted since, by whatever process, it stays deleted. A new
  *   session, a plain object, and an object saved under another id are written whether or not the key exists.
+ * - With an index, a new session that replaces a deleted one is not written if it has the same index value.
  * - With merging, a session is written over what it was loaded as, and merged if Redis holds something else.
  * - A save that changes nothing but the cookie's expiry (`resave: true`) becomes a touch.
  * - A touch that would extend the session's life by next to nothing is skipped.
@@ -47,12 +49,16 @@ export class SessionTracker {
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
   readonly #states = new WeakMap<object, LoadedState>();
+  readonly #replaced: ReplacedSessions;
+  /** The newest deletion under way of each session: whether the session existed. */
+  readonly #deletions = new Map<string, Promise<boolean>>();
 
   constructor(options: ResolvedOptions, operations: SessionOperations, counters: Counters, emit: EmitEvent) {
     this.#options = options;
     this.#operations = operations;
     this.#counters = counters;
     this.#emit = emit;
+    this.#replaced = new ReplacedSessions(options.indexBy, (sid, text) => operations.parse(sid, text));
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
@@ -97,11 +103,23 @@ export class SessionTracker {
     return session;
   }
 
-  /** express-session has made `session` of the copy `data`. */
-  adopt<T extends SessionData>(data: SessionData, session: T): T {
+  /** express-session has made `session` of the copy `data`. @param former the request's object before, if it reloads */
+  adopt<T extends SessionData>(data: SessionData, session: T, former: SessionData | undefined): T {
     const state = this.#states.get(data);
     if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
+    if (former !== undefined) this.#replaced.inherit(session, former);
     return session;
+  }
+
+  /** `regenerate` has replaced `former` by `session`. @param deletion see `deletionOf` */
+  replace(
+    sid: string,
+    former: SessionData,
+    session: SessionData,
+    deletion: Promise<boolean> | undefined,
+  ): void {
+    const state = this.#storedState(sid, former);
+    this.#replaced.add(session, former, state && { sid, text: state.current }, deletion);
   }
 
   /** Writes a session; deletes it if its life is over. */
@@ -122,11 +140,22 @@ export class SessionTracker {
       return this.#extend(sid, session, lifetime);
     }
     const isNegligible = !isBusy && this.#isNegligible(save);
+    const replaced = this.#replaced.of(session);
     const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
+      const deleted = replaced && (await replaced);
+      if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {
+        this.#refuse(sid);
+        return false;
+      }
       // Again: earlier saves may have changed what is known.
       const state = this.#storedState(sid, session);
       if (state === undefined || !(await this.#isUnchanged(state, text))) {
-        return this.#write(deadline, pending, save, state);
+        const isWritten = await this.#write(deadline, pending, save, state);
+        if (isWritten && deleted && this.#options.indexBy === undefined) {
+          this.#replaced.delete(session);
+          this.#emit("resurrection", sid);
+        }
+        return isWritten;
       }
       return isNegligible || this.#extendInTurn(deadline, save);
     };
@@ -191,7 +220,20 @@ export class SessionTracker {
 
   async #delete(sid: string, read: () => SessionData | null | undefined | Promise<SessionData | null>) {
     const indexValue = formerIndexValue(this.#options.indexBy, read);
-    await this.#operations.deleteMany({ sids: [sid], reason: "destroy", indexValue });
+    const deletion = this.#operations
+      .deleteMany({ sids: [sid], reason: "destroy", indexValue })
+      .then((count) => count > 0);
+    this.#deletions.set(sid, deletion);
+    try {
+      await deletion;
+    } finally {
+      if (this.#deletions.get(sid) === deletion) this.#deletions.delete(sid);
+    }
+  }
+
+  /** The newest deletion under way of a session: whether it existed. */
+  deletionOf(sid: string): Promise<boolean> | undefined {
+    return this.#deletions.get(sid);
   }
 
   /** Moves a session's expiry to what its cookie says. @returns undefined if there is nothing to do */
