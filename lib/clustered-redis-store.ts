@@ -191,8 +191,10 @@ export class ClusteredRedisStore extends Store {
   }
 
   /**
-   * Deletes the sessions for which `predicate` holds in all processes, in batches.
+   * Deletes the sessions for which `predicate` holds in all processes, in batches. One that changes after the predicate has seen
+   * it is passed to the predicate again.
    * @returns how many were deleted
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than that, 32 times in a row
    */
   destroyWhere(
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
@@ -201,8 +203,9 @@ export class ClusteredRedisStore extends Store {
   }
 
   /**
-   * The sessions whose index value is `value`, with their ids, the newest first.
-   * @throws TypeError without `indexBy`, or when `value` is no string
+   * The sessions whose index value is `value`, with their ids, the newest first. One whose value cannot be determined is skipped,
+   * with the event `clusterError`.
+   * @throws TypeError without `indexBy`, or when `value` is not a string of 1 to 1,024 characters
    */
   async sessionsOf(value: string): Promise<IdentifiedSession[]> {
     return this.#index().list(value, "sessionsOf");
@@ -214,9 +217,11 @@ export class ClusteredRedisStore extends Store {
   }
 
   /**
-   * Deletes the sessions whose index value is `value` in all processes: a thousand at a time as one unit, in Cluster each by
-   * itself. A request that is still running cannot restore one. Fails as `sessionsOf` does.
+   * Deletes the sessions that exist now and whose index value is `value` in all processes: a thousand at a time as one unit, in
+   * Cluster each by itself. A request that is still running cannot restore one. Fails as `sessionsOf` does.
    * @returns how many were deleted
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than it can be examined, 32 times in a row; all
+   * others are deleted then
    */
   async destroyAllOf(value: string, { except }: { readonly except?: string } = {}): Promise<number> {
     return this.#index().destroyAll(value, except);
@@ -224,7 +229,8 @@ export class ClusteredRedisStore extends Store {
 
   /**
    * Adds sessions to the index that were written before `indexBy` was set in all processes. It can be stopped at any time,
-   * resumed, and repeated; sessions can be used meanwhile.
+   * resumed, and repeated; sessions can be used meanwhile. One whose index value cannot be determined is skipped, with the
+   * event `clusterError`.
    * @throws TypeError without `indexBy`, or for an invalid cursor
    */
   async reindex(options: ReindexOptions = {}): Promise<ReindexProgress> {
@@ -233,7 +239,25 @@ export class ClusteredRedisStore extends Store {
 
   /** Called by express-session with what `get` returned: the store recognizes the Session object from then on. */
   override createSession(...[req, data]: Parameters<Store["createSession"]>): Session & SessionData {
-    return this.#tracker.adopt(data, super.createSession(req, data));
+    const former = req.session as SessionData | undefined;
+    return this.#tracker.adopt(data, super.createSession(req, data), former);
+  }
+
+  /**
+   * Called by `req.session.regenerate`: deletes the session, and gives the request a new one. If another request has deleted it
+   * before, the new one must not restore it: with `indexBy` it is not written while its index value is that of the deleted one,
+   * with the event `resurrection`. Without `indexBy` it is written, and the event is emitted then.
+   */
+  override regenerate(...[req, callback]: Parameters<Store["regenerate"]>): void {
+    const { sessionID, session: former } = req;
+    let deletion: Promise<boolean> | undefined;
+    this.destroy(sessionID, (error) => {
+      // express-session adds this method to the store.
+      (this as unknown as { generate(request: typeof req): void }).generate(req);
+      if (former) this.#tracker.replace(sessionID, former, req.session, deletion);
+      callback(error);
+    });
+    deletion = this.#tracker.deletionOf(sessionID);
   }
 
   /** Drops a session from the cache of this process only. @returns whether it was cached */
@@ -318,6 +342,6 @@ export class ClusteredRedisStore extends Store {
 
   /** @throws TypeError without `indexBy` */
   #index(): SecondaryIndex {
-    return new SecondaryIndex(this.#operations, this.#scan, this.#indexBy);
+    return new SecondaryIndex(this.#operations, this.#scan, this.#indexBy, this.#emit);
   }
 }

@@ -57,6 +57,16 @@ export function encodeMessage(message: ClusterMessage): string {
   return JSON.stringify({ version: MESSAGE_VERSION, ...message });
 }
 
+/**
+ * The text of a message without ids, in two parts: a script inserts ids between them, as JSON separated by commas.
+ *
+ * No other part of the text looks like `"sids":[]`, since JSON escapes quotes within strings.
+ */
+export function splitAtSids(text: string): { readonly head: string; readonly tail: string } {
+  const at = text.indexOf('"sids":[]') + '"sids":['.length;
+  return { head: text.slice(0, at), tail: text.slice(at) };
+}
+
 /** The message in a text, or undefined: messages are untrusted input, and anything unexpected is ignored. */
 export function decodeMessage(text: string): ClusterMessage | undefined {
   if (text.length > MAX_MESSAGE_LENGTH) return undefined;

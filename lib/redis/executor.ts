@@ -10,6 +10,15 @@ export interface Announcement {
   readonly message: string;
 }
 
+/** An announcement of sessions that the script determines: it inserts their ids, as JSON separated by commas. */
+export interface OpenAnnouncement {
+  readonly channel: string;
+  /** The message before the ids. */
+  readonly head: string;
+  /** The message after them. */
+  readonly tail: string;
+}
+
 /** Commands to be sent, and what an error says of them. */
 export interface Command {
   /** Names the commands in errors. */

@@ -1,7 +1,7 @@
 import type { Deadline } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
-import { asTexts } from "./replies.ts";
-import { LIST_INDEX, NOTE_IN_INDEX } from "./scripts.ts";
+import { asArray, asTexts } from "./replies.ts";
+import { LIST_INDEX, NOTE_IN_INDEX, REMOVE_LISTED, REMOVE_STALE } from "./scripts.ts";
 import type { Topology } from "./topology.ts";
 
 /** How a write changes the index: afterwards the session is found by `to`, and no longer by `from`. */
@@ -18,6 +18,19 @@ export interface IndexEntry {
   readonly value: string;
 }
 
+/** An index entry, as it was listed. */
+export interface ListedEntry {
+  readonly sid: string;
+  /** Of an entry that never ends, and was not added by a write that may still be under way. */
+  readonly settledScore: string | undefined;
+}
+
+/** An index entry whose session does not exist, or has another index value. */
+export interface StaleEntry extends ListedEntry {
+  /** The SHA-1 of the value that has another index value; undefined if the session did not exist. */
+  readonly sha1: string | undefined;
+}
+
 /** What precedes all keys of the index, so that none of them is the key of a session. */
 export const INDEX_PREFIX = "idx:{";
 
@@ -31,16 +44,17 @@ export const INDEX_PREFIX = "idx:{";
  * 2. **Ends only move to later**, since two entries may arrive in another order than their writes.
  * 3. **Entries expire.** Expired ones are removed whenever the value is added to or listed, and the sets expire with their
  *    last entry.
- * 4. **Entries are removed earlier only together with the write** that deletes the session or gives it another value. In a
- *    Cluster that is impossible, and an entry removed separately could be one that has just been added.
+ * 4. **Entries are removed earlier together with the write** that deletes the session or gives it another value, and when a
+ *    listing finds them stale. Then the script checks the session again. In a Cluster no script can do either, and only
+ *    entries that never end are removed: those that were listed long after they had been added, and are not added again.
  */
 export class IndexCommands {
+  readonly #topology: Topology;
   readonly #executor: CommandExecutor;
-  readonly #prefix: string;
 
   constructor(topology: Topology) {
+    this.#topology = topology;
     this.#executor = new CommandExecutor(topology);
-    this.#prefix = topology.prefix;
   }
 
   /** Adds a session that exists, or is about to be written. */
@@ -49,15 +63,38 @@ export class IndexCommands {
     await this.#executor.runScript(deadline, { script: NOTE_IN_INDEX, keys: this.keysFor(value), args });
   }
 
-  /** The ids of the sessions noted for a value, newest first; some of them may not exist. */
-  async list(deadline: Deadline, value: string): Promise<string[]> {
+  /** The entries of a value, newest first; some of their sessions may not exist. */
+  async list(deadline: Deadline, value: string): Promise<ListedEntry[]> {
     const call = { script: LIST_INDEX, keys: this.keysFor(value), args: [] };
-    return this.#executor.read("EVALSHA", await this.#executor.runScript(deadline, call), asTexts);
+    const reply = await this.#executor.runScript(deadline, call);
+    const parts = this.#executor.read("EVALSHA", reply, asArray);
+    const [sids, settled] = parts.map((part) => this.#executor.read("EVALSHA", part, asTexts));
+    const scores = new Map<string, string>();
+    for (let i = 0; settled && i < settled.length; i += 2) {
+      scores.set(settled[i] as string, settled[i + 1] as string);
+    }
+    return (sids ?? []).map((sid) => ({ sid, settledScore: scores.get(sid) }));
+  }
+
+  /** Removes stale entries of a value, except those that have become valid since. */
+  async removeStale(deadline: Deadline, value: string, entries: readonly StaleEntry[]): Promise<void> {
+    const sets = this.keysFor(value);
+    if (this.#topology.combinesKeys) {
+      const keys = [...sets, ...entries.map(({ sid }) => this.#topology.prefix + sid)];
+      const args = entries.flatMap(({ sid, sha1 = "" }) => [sid, sha1]);
+      await this.#executor.runScript(deadline, { script: REMOVE_STALE, keys, args });
+      return;
+    }
+    const args = entries.flatMap(({ sid, settledScore }) =>
+      settledScore === undefined ? [] : [sid, settledScore],
+    );
+    if (args.length === 0) return;
+    await this.#executor.runScript(deadline, { script: REMOVE_LISTED, keys: sets, args });
   }
 
   /** The sets of a value: when its sessions end, and since when they have been known. */
   keysFor(value: string): readonly [ends: string, since: string] {
-    const base = `${INDEX_PREFIX}${this.#prefix}${value}}`;
+    const base = `${INDEX_PREFIX}${this.#topology.prefix}${value}}`;
     return [`${base}:ends`, `${base}:since`];
   }
 }

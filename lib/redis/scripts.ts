@@ -12,8 +12,15 @@ export interface Script {
 /** How much longer an index entry lives than its session: for the time between the two, and for clocks that differ. */
 const INDEX_GRACE_MS = 60_000;
 
+/**
+ * The score of an entry that never ends is this plus the time when it was last added: later than any end, and a double holds
+ * the sum exactly. So a session that is added again is distinguished from one that is not.
+ */
+const FOREVER = 2 ** 52;
+
 /** The permissions for index entries, in the words of an ACL. */
-export const INDEX_ACL = "+time +zadd +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist ~idx:{*";
+export const INDEX_ACL =
+  "+time +zadd +zscore +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist ~idx:{*";
 
 /*
  * Redis does not undo what a script has done before one of its commands fails. So that a script does everything or nothing:
@@ -51,15 +58,26 @@ if #expired > 0 then
   redis.call("ZREM", sinceKey, unpack(expired))
 end`;
 
-/** Input: endsKey, sinceKey, sid, ttlMs, empty for never. */
-const ADD_TO_INDEX = `${REMOVE_EXPIRED}
-local endsAt = ttlMs == "" and "inf" or nowMs + ttlMs + ${INDEX_GRACE_MS}
-redis.call("ZADD", endsKey, "GT", endsAt, sid)
-redis.call("ZADD", sinceKey, "NX", nowMs, sid)
-local lastEnd = redis.call("ZRANGE", endsKey, -1, -1, "WITHSCORES")[2]
-for _, key in ipairs({endsKey, sinceKey}) do
-  if lastEnd == "inf" then redis.call("PERSIST", key) else redis.call("PEXPIREAT", key, lastEnd) end
+/** Lets the sets of an index value expire with their last entry. Input: endsKey, sinceKey. */
+const EXPIRE_INDEX = `local lastEnd = redis.call("ZRANGE", endsKey, -1, -1, "WITHSCORES")[2]
+for _, key in ipairs(lastEnd and {endsKey, sinceKey} or {}) do
+  if tonumber(lastEnd) >= ${FOREVER} then redis.call("PERSIST", key) else redis.call("PEXPIREAT", key, lastEnd) end
 end`;
+
+/**
+ * Input: endsKey, sinceKey, sid, ttlMs, empty for never.
+ *
+ * An end only moves to later. An entry that never ends gets the time of this addition even if its session ends from now on.
+ */
+const ADD_TO_INDEX = `${REMOVE_EXPIRED}
+local forever = ${FOREVER} + nowMs
+local endsAt = ttlMs == "" and forever or math.min(nowMs + ttlMs + ${INDEX_GRACE_MS}, ${FOREVER} - 1)
+if redis.call("ZADD", endsKey, "GT", "CH", endsAt, sid) == 0
+    and tonumber(redis.call("ZSCORE", endsKey, sid)) >= ${FOREVER} then
+  redis.call("ZADD", endsKey, forever, sid)
+end
+redis.call("ZADD", sinceKey, "NX", nowMs, sid)
+${EXPIRE_INDEX}`;
 
 /**
  * What all scripts receive that write one session.
@@ -118,6 +136,15 @@ ${REMOVE_FROM_INDEX}
 return {1}`,
 );
 
+/** Input: SESSION_INPUT, with a ttl; isNews; oldTtlMs. Output: isEarlier. */
+const EXTEND = `local isEarlier = oldTtlMs == -1 or oldTtlMs > tonumber(ttlMs)
+local isPublished = isEarlier or isNews
+if isPublished then ${CHECK_PUBLISH} end
+if isAdded then ${ADD_TO_INDEX} end
+redis.call("PEXPIRE", sessionKey, ttlMs)
+if isPublished then ${PUBLISH} end
+${REMOVE_FROM_INDEX}`;
+
 /**
  * Changes when a session expires. Publishes the message if it expires earlier than before, since copies in other processes
  * expire no later than the key did, and only Redis knows when that is; or if told to.
@@ -128,16 +155,31 @@ return {1}`,
 export const TOUCH: Script = script(
   "+pttl +pexpire",
   `${SESSION_INPUT}
+local isNews = ARGV[6] == "1"
 local oldTtlMs = redis.call("PTTL", sessionKey)
 if oldTtlMs == -2 then return "none" end
-local isEarlier = oldTtlMs == -1 or oldTtlMs > tonumber(ttlMs)
-local isPublished = isEarlier or ARGV[6] == "1"
-if isPublished then ${CHECK_PUBLISH} end
-if isAdded then ${ADD_TO_INDEX} end
-redis.call("PEXPIRE", sessionKey, ttlMs)
-if isPublished then ${PUBLISH} end
-${REMOVE_FROM_INDEX}
+${EXTEND}
 return isEarlier and "earlier" or "later"`,
+);
+
+/**
+ * The same, if the session still has the value for which its index entry is extended. Otherwise it changes nothing: the key
+ * would outlive the entry of the value that it has by now.
+ *
+ * Input: SESSION_INPUT, with a ttl; ARGV[6] 1 to publish in any case; ARGV[7] the SHA-1 of the expected value, empty if unknown.
+ * Output: {"later"}, {"earlier"}, {"none"}; or {"changed", current value, its SHA-1}.
+ */
+export const TOUCH_UNCHANGED: Script = script(
+  "+get +pttl +pexpire",
+  `${SESSION_INPUT}
+local isNews, expectedSha1 = ARGV[6] == "1", ARGV[7]
+local current = redis.call("GET", sessionKey)
+if not current then return {"none"} end
+local currentSha1 = redis.sha1hex(current)
+if currentSha1 ~= expectedSha1 then return {"changed", current, currentSha1} end
+local oldTtlMs = redis.call("PTTL", sessionKey)
+${EXTEND}
+return {isEarlier and "earlier" or "later"}`,
 );
 
 /**
@@ -161,6 +203,42 @@ return deleted`,
 );
 
 /**
+ * Deletes those sessions that still have the value that was examined, and publishes a message with their ids, if there are any.
+ *
+ * Input: KEYS the sessions, then the index sets to remove them from. ARGV[1] channel, empty for no message; ARGV[2] and ARGV[3]
+ * the message before and after its ids; then, for each session: its id, its id as JSON, the SHA-1 of the examined value.
+ * Output: for each session: 1 if it was deleted, 0 if there was none, {value, its SHA-1, PTTL} if it has changed.
+ */
+export const DELETE_UNCHANGED: Script = script(
+  "+get +pttl +del, with indexBy +zrem,",
+  `local channel, head, tail, count = ARGV[1], ARGV[2], ARGV[3], (#ARGV - 3) / 3
+local results, deleted, ids = {}, {}, {}
+for i = 1, count do
+  local idAsJson, examinedSha1 = ARGV[3 * i + 2], ARGV[3 * i + 3]
+  local current = redis.call("GET", KEYS[i])
+  local currentSha1 = current and redis.sha1hex(current)
+  if not current then
+    results[i] = 0
+  elseif currentSha1 ~= examinedSha1 then
+    results[i] = {current, currentSha1, redis.call("PTTL", KEYS[i])}
+  else
+    results[i] = 1
+    table.insert(deleted, i)
+    table.insert(ids, idAsJson)
+  end
+end
+if #deleted == 0 then return results end
+local message = head .. table.concat(ids, ",") .. tail
+${CHECK_PUBLISH}
+for _, i in ipairs(deleted) do redis.call("DEL", KEYS[i]) end
+${PUBLISH}
+for set = count + 1, #KEYS do
+  for _, i in ipairs(deleted) do redis.call("ZREM", KEYS[set], ARGV[3 * i + 1]) end
+end
+return results`,
+);
+
+/**
  * Adds a session to the index.
  *
  * Input: KEYS[1] the set of ends, KEYS[2] the set of beginnings; ARGV[1] session id, ARGV[2] its ttl in milliseconds, empty for
@@ -176,13 +254,60 @@ ${ADD_TO_INDEX}`,
  * Lists the sessions of an index value.
  *
  * Input: KEYS[1] the set of ends, KEYS[2] the set of beginnings.
- * Output: the session ids, newest first.
+ * Output: the session ids, newest first; and, in pairs, the ids and scores of the entries that never end and are so old that
+ * the writes which they were added for are over.
  */
 export const LIST_INDEX: Script = script(
   INDEX_ACL,
   `local endsKey, sinceKey = KEYS[1], KEYS[2]
 ${REMOVE_EXPIRED}
-return redis.call("ZREVRANGE", sinceKey, 0, -1)`,
+local settledUntil = ${FOREVER - INDEX_GRACE_MS} + nowMs
+return {
+  redis.call("ZREVRANGE", sinceKey, 0, -1),
+  redis.call("ZRANGEBYSCORE", endsKey, ${FOREVER}, settledUntil, "WITHSCORES"),
+}`,
+);
+
+/**
+ * Removes index entries whose sessions do not exist, or have another index value, if that is still so.
+ *
+ * Input: KEYS[1] the set of ends, KEYS[2] the set of beginnings, then the sessions; ARGV for each session: its id, and the
+ * SHA-1 of the value that has another index value, empty if the session did not exist.
+ */
+export const REMOVE_STALE: Script = script(
+  `+get +pttl ${INDEX_ACL}`,
+  `local endsKey, sinceKey = KEYS[1], KEYS[2]
+for i = 1, #ARGV / 2 do
+  local key, sid, examinedSha1 = KEYS[i + 2], ARGV[2 * i - 1], ARGV[2 * i]
+  local isStale = redis.call("PTTL", key) == -2
+  if not isStale and examinedSha1 ~= "" then
+    local current = redis.call("GET", key)
+    isStale = redis.sha1hex(current) == examinedSha1
+  end
+  if isStale then
+    redis.call("ZREM", endsKey, sid)
+    redis.call("ZREM", sinceKey, sid)
+  end
+end
+${EXPIRE_INDEX}`,
+);
+
+/**
+ * Removes index entries that have not been added again since they were listed, for sessions that another server holds.
+ *
+ * Input: KEYS[1] the set of ends, KEYS[2] the set of beginnings; ARGV for each session: its id and the score that was listed.
+ */
+export const REMOVE_LISTED: Script = script(
+  INDEX_ACL,
+  `local endsKey, sinceKey = KEYS[1], KEYS[2]
+for i = 1, #ARGV / 2 do
+  local sid, listedScore = ARGV[2 * i - 1], tonumber(ARGV[2 * i])
+  if tonumber(redis.call("ZSCORE", endsKey, sid)) == listedScore then
+    redis.call("ZREM", endsKey, sid)
+    redis.call("ZREM", sinceKey, sid)
+  end
+end
+${EXPIRE_INDEX}`,
 );
 
 /**
@@ -208,5 +333,10 @@ return {redis.call("PUBLISH", channel, payload), payload}`,
 );
 
 function script(acl: string, source: string): Script {
-  return { source, sha1: createHash("sha1").update(source).digest("hex"), acl };
+  return { source, sha1: sha1Of(source), acl };
+}
+
+/** The SHA-1 of a text as UTF-8, as `redis.sha1hex` returns it. */
+export function sha1Of(text: string): string {
+  return createHash("sha1").update(text).digest("hex");
 }

@@ -1,19 +1,28 @@
-import { describeValue, errorMessage } from "../reporting/errors.ts";
+import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, SetOptions } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
-import { type Announcement, CommandExecutor, NO_ANNOUNCEMENT } from "./executor.ts";
+import { type Announcement, CommandExecutor, NO_ANNOUNCEMENT, type OpenAnnouncement } from "./executor.ts";
 import { type IndexChange, IndexCommands, ttlArgument } from "./index-commands.ts";
 import {
   asArray,
   asInteger,
-  asPage,
   asSetReply,
   asText,
   asTextOrNull,
+  asTexts,
   MAX_VALUE_BYTES,
   requireReadable,
 } from "./replies.ts";
-import { DELETE, INDEX_ACL, REPLACE, SAVE, type Script, TOUCH } from "./scripts.ts";
+import {
+  DELETE,
+  DELETE_UNCHANGED,
+  INDEX_ACL,
+  REPLACE,
+  SAVE,
+  type Script,
+  TOUCH,
+  TOUCH_UNCHANGED,
+} from "./scripts.ts";
 import type { Topology } from "./topology.ts";
 
 /** The value of a key. */
@@ -25,13 +34,6 @@ export interface StoredValue {
 
 /** How a touch has moved a session's expiry; "none" if there is no such session. */
 export type ExpiryChange = "later" | "earlier" | "none";
-
-/** A part of all session ids. */
-export interface SidsPage {
-  readonly sids: readonly string[];
-  /** Where to continue; undefined after the last page. */
-  readonly next: string | undefined;
-}
 
 /** A write to one session. */
 export interface SessionWrite {
@@ -50,10 +52,26 @@ export interface SessionSave extends SessionWrite {
 }
 
 /** What `touch` changes. */
-export interface SessionTouch extends SessionWrite {
+export interface SessionTouch {
+  readonly sid: string;
+  /** How long the key lives from now on, in milliseconds. */
   readonly ttlMs: number;
   /** Whether other processes could not expect it: it gives the session another lifetime than it had. */
   readonly isNews: boolean;
+}
+
+/** What `touchUnchanged` changes, and for which value. */
+export interface UnchangedTouch extends SessionTouch {
+  readonly index: IndexChange;
+  /** The SHA-1 of the value that `index` is right for; undefined if the value is unknown. */
+  readonly expectedSha1: string | undefined;
+}
+
+/** The value of a key that is not what was expected. */
+export interface ChangedValue {
+  readonly text: string;
+  /** Of the bytes in Redis; of the text it differs if they are not valid UTF-8. */
+  readonly sha1: string;
 }
 
 /** What `replace` writes, and over which value. */
@@ -67,6 +85,16 @@ export type ReplaceResult =
   | { readonly written: true }
   | { readonly written: false; readonly current: string | null };
 
+/** A session, and the value by which it was decided to delete it. */
+export interface ExaminedSession {
+  readonly sid: string;
+  /** The SHA-1 of the value. */
+  readonly sha1: string;
+}
+
+/** What became of a session that was to be deleted: `missing` if there was none, its present value if it has changed. */
+export type UnchangedDeletion = "deleted" | "missing" | (StoredValue & ChangedValue);
+
 /** Sessions to be deleted by one script. */
 export interface SessionDeletion {
   /** One of the groups that `batches` returns. */
@@ -74,8 +102,6 @@ export interface SessionDeletion {
   /** The index value of all these sessions, if it is known. */
   readonly indexValue: string | undefined;
 }
-
-const FIRST_PAGE = "0:0";
 
 /**
  * The sessions in Redis: which commands are sent, and what the replies mean. Independent of caches and states. Callers provide
@@ -87,13 +113,11 @@ export class SessionCommands {
   readonly #topology: Topology;
   readonly #executor: CommandExecutor;
   readonly #index: IndexCommands;
-  readonly #scanCount: number;
 
-  constructor(topology: Topology, scanCount: number) {
+  constructor(topology: Topology) {
     this.#topology = topology;
     this.#executor = new CommandExecutor(topology);
     this.#index = new IndexCommands(topology);
-    this.#scanCount = scanCount;
   }
 
   /** A session's value and expiry, in one round trip. */
@@ -177,12 +201,25 @@ export class SessionCommands {
   /** Changes when a session expires. Publishes the announcement if the result is "earlier", or if `isNews` and it exists. */
   async touch(
     deadline: Deadline,
-    touch: SessionTouch,
+    { sid, ttlMs, isNews }: SessionTouch,
     announcement: Announcement | undefined,
   ): Promise<ExpiryChange> {
-    const args = [touch.isNews ? "1" : "0"];
-    const reply = await this.#runOnSession(deadline, TOUCH, touch, args, announcement);
+    const write = { sid, ttlMs, index: undefined };
+    const args = [isNews ? "1" : "0"];
+    const reply = await this.#runOnSession(deadline, TOUCH, write, args, announcement);
     return this.#executor.read("EVALSHA", reply, asExpiryChange);
+  }
+
+  /** The same together with the index, if the session has the expected value. @returns its value if it has another */
+  async touchUnchanged(
+    deadline: Deadline,
+    touch: UnchangedTouch,
+    announcement: Announcement | undefined,
+  ): Promise<ExpiryChange | ChangedValue> {
+    const args = [touch.isNews ? "1" : "0", touch.expectedSha1 ?? ""];
+    const reply = await this.#runOnSession(deadline, TOUCH_UNCHANGED, touch, args, announcement);
+    const [result, text = "", sha1 = ""] = this.#executor.read("EVALSHA", reply, asTexts);
+    return result === "changed" ? { text, sha1 } : this.#executor.read("EVALSHA", result, asExpiryChange);
   }
 
   /**
@@ -200,6 +237,38 @@ export class SessionCommands {
     const call = { script: DELETE, keys, args: sids };
     const reply = await this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
     return this.#executor.read("EVALSHA", reply, asInteger);
+  }
+
+  /**
+   * Deletes those sessions that still have the value that was examined, and publishes the announcement with their ids, both or
+   * neither; nothing if there are none.
+   * @param sessions no more than one of the groups that `batches` returns
+   * @returns what became of each
+   */
+  async deleteUnchanged(
+    deadline: Deadline,
+    sessions: readonly ExaminedSession[],
+    indexValue: string | undefined,
+    announcement: OpenAnnouncement | undefined,
+  ): Promise<UnchangedDeletion[]> {
+    const sets =
+      indexValue === undefined || !this.#topology.combinesKeys ? [] : this.#index.keysFor(indexValue);
+    const { channel, head, tail } = announcement ?? { ...NO_ANNOUNCEMENT, head: "", tail: "" };
+    const call = {
+      script: DELETE_UNCHANGED,
+      keys: [...sessions.map(({ sid }) => this.#topology.prefix + sid), ...sets],
+      args: [tail, ...sessions.flatMap(({ sid, sha1 }) => [sid, JSON.stringify(sid), sha1])],
+    };
+    const sentAt = performance.now();
+    const reply = await this.#executor.runScript(deadline, call, { channel, message: head });
+    return this.#executor.read("EVALSHA", reply, asArray).map((result) => {
+      if (!Array.isArray(result)) {
+        return this.#executor.read("EVALSHA", result, asInteger) === 1 ? "deleted" : "missing";
+      }
+      const [text, sha1, ttl] = result as unknown[];
+      const stored = this.#storedValue(text, ttl, sentAt);
+      return stored === undefined ? "missing" : { ...stored, sha1: String(sha1) };
+    });
   }
 
   /**
@@ -231,44 +300,6 @@ export class SessionCommands {
     const nodes = await this.#topology.nodes(deadline);
     const { probe } = this.#topology;
     await Promise.all(nodes.map((node) => this.#executor.send(deadline, { ...probe, target: { node } })));
-  }
-
-  /**
-   * The ids of all sessions, as SCAN returns them. A session that exists throughout is returned at least once, perhaps
-   * twice; not if it moves to another primary of a Cluster meanwhile.
-   * @param within runs each round trip under a deadline of its own
-   * @param from where to begin: the `next` of an earlier page
-   * @throws TypeError if `from` is not a `next`
-   */
-  async *pages(
-    within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>,
-    from: string = FIRST_PAGE,
-  ): AsyncGenerator<SidsPage> {
-    const { fullPrefix } = this.#topology;
-    const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: this.#scanCount };
-    const nodes = await within((deadline) => this.#topology.nodes(deadline));
-    const start = /^(\d+):(\d+)$/.exec(from);
-    let position = Number(start?.[1] ?? Number.NaN);
-    let cursor = start?.[2] ?? "";
-    if (!(position < nodes.length)) {
-      throw new TypeError(
-        `cursor: expected what an earlier run gave, of the same Redis, got ${describeValue(from)}`,
-      );
-    }
-    while (position < nodes.length) {
-      const command = {
-        name: "SCAN",
-        acl: "+scan",
-        target: { node: nodes[position] as string },
-        build: (batch: CommandBatch) => batch.scan(cursor, options),
-      };
-      const { replies } = await within((deadline) => this.#executor.send(deadline, command));
-      const page = this.#executor.read("SCAN", replies[0], asPage);
-      cursor = page.cursor;
-      if (cursor === "0") position++;
-      const sids = page.keys.map((key) => key.slice(fullPrefix.length));
-      yield { sids, next: position < nodes.length ? `${position}:${cursor}` : undefined };
-    }
   }
 
   async #readBatch(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {
@@ -332,9 +363,4 @@ function asExpiryChange(reply: unknown): ExpiryChange | undefined {
 
 function isWrongType(error: unknown): boolean {
   return errorMessage((error as Error).cause).startsWith("WRONGTYPE");
-}
-
-/** Escapes SCAN's wildcards. */
-function escapeGlob(text: string): string {
-  return text.replace(/[\\*?[\]]/g, "\\$&");
 }

@@ -4,7 +4,8 @@
  * - `ERR_SESSION_REDIS`: Redis or the client failed or refused the command; `cause` is its error.
  * - `ERR_SESSION_CORRUPT`: the value in Redis cannot be parsed; it is not modified. `cause` is the parser's error.
  * - `ERR_SESSION_SERIALIZE`: the session cannot be serialized; nothing was written.
- * - `ERR_SESSION_CONFLICT`: with `onConflict: "merge"`, each attempt to write met another writer; nothing was written.
+ * - `ERR_SESSION_CONFLICT`: each attempt met another writer. A save with `onConflict: "merge"` and a touch with `indexBy` have
+ *   written nothing; `destroyWhere` and `destroyAllOf` have deleted all other sessions, but not this one.
  * - `ERR_SUBSCRIPTION`: the subscription could not be opened, or was lost.
  */
 export type SessionStoreErrorCode =

@@ -61,7 +61,10 @@ export interface StoreEvents {
   suspect: [reason: string];
   /** The whole cache was dropped. */
   flush: [reason: string];
-  /** A request saved or touched a session that had been destroyed since the request loaded it. The store refused. */
+  /**
+   * A request saved or touched a session that had been destroyed since the request loaded it, or gave its user a new session by
+   * `regenerate`. The store refused; only without `indexBy`, the new session of a `regenerate` has been written.
+   */
   resurrection: [sid: string];
   /** A failure that no caller received, or perhaps none: of the subscription, a touch, or a destroy without a callback. */
   clusterError: [error: Error];

@@ -2,14 +2,54 @@ import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
 
+/** It becomes part of a key: a mistake such as indexing by a whole profile must not fill Redis. */
+const MAX_INDEX_VALUE_LENGTH = 1024;
+
 /**
  * The index value of a session; undefined for none.
- * @throws TypeError if the function returns neither a string nor undefined: a guess would hide the session
+ * @throws TypeError if the function returns neither undefined nor a string of 1 to 1,024 characters: a guess would hide the
+ * session
  */
 export function indexValueOf(indexBy: IndexBy, session: SessionData): string | undefined {
   const value: unknown = indexBy(session);
-  if (value === undefined || (typeof value === "string" && value !== "")) return value;
+  if (value === undefined || isIndexValue(value)) return value;
   throw new TypeError(
-    `indexBy: the function must return a string that is not empty, or undefined, got ${describeValue(value)}`,
+    `indexBy: the function must return a string that ${expectation(value)}, or undefined, got ${describeValue(value)}`,
   );
+}
+
+/**
+ * The index value of what is being replaced or deleted; undefined if it cannot be determined at once. Its entry then stays
+ * until it expires or the value is listed. A logout or a login must not fail because of it.
+ */
+export function formerIndexValue(
+  indexBy: IndexBy | undefined,
+  read: () => SessionData | null | undefined | Promise<SessionData | null>,
+): string | undefined {
+  if (indexBy === undefined) return undefined;
+  try {
+    const session = read();
+    if (session instanceof Promise) session.catch(() => {});
+    else if (session) return indexValueOf(indexBy, session);
+  } catch {
+    // It cannot be read, or has no valid index value.
+  }
+  return undefined;
+}
+
+/** Checks an argument. @throws TypeError */
+export function checkIndexValue(value: unknown): asserts value is string {
+  if (isIndexValue(value)) return;
+  throw new TypeError(
+    `value: expected a string that ${expectation(value)}, as indexBy returns it, got ${describeValue(value)}`,
+  );
+}
+
+function isIndexValue(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && value.length <= MAX_INDEX_VALUE_LENGTH;
+}
+
+function expectation(value: unknown): string {
+  const isTooLong = typeof value === "string" && value !== "";
+  return isTooLong ? `has at most ${MAX_INDEX_VALUE_LENGTH} characters` : "is not empty";
 }

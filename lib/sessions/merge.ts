@@ -1,6 +1,20 @@
 import { isDeepStrictEqual } from "node:util";
 import type { SessionData } from "express-session";
 import type { ConflictingValues, ResolveConflict } from "../options/types.ts";
+import type { SessionSave } from "../redis/session-commands.ts";
+
+/** A write over a value that is expected in Redis; it is merged with whatever else is there. */
+export interface SessionMerge {
+  readonly sid: string;
+  /** What Redis held when this process last saw it. */
+  readonly expected: string;
+  /** What to write over `current`; for `expected`, at first. */
+  readonly propose: (current: string) => MergeProposal | Promise<MergeProposal>;
+  /** Called before each attempt: it may be carried out even if it seems to fail. */
+  readonly onAttempt: (text: string) => void;
+}
+
+export type MergeProposal = Pick<SessionSave, "text" | "ttlMs" | "index">;
 
 type Values = Readonly<Record<string, unknown>>;
 

@@ -3,7 +3,7 @@ import { LocalCache } from "../cache/local-cache.ts";
 import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/near-cache.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import type { ResolvedOptions } from "../options/options.ts";
-import type { Serializer } from "../options/types.ts";
+import type { IndexBy, Serializer } from "../options/types.ts";
 import { connectionProblem } from "../redis/connection-state.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import { IndexCommands } from "../redis/index-commands.ts";
@@ -13,29 +13,19 @@ import {
   type SessionDeletion,
   type SessionSave,
   type SessionTouch,
-  type SidsPage,
 } from "../redis/session-commands.ts";
+import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
 import type { Topology } from "../redis/topology.ts";
 import { topologyOf } from "../redis/topology-of.ts";
 import type { Counters } from "../reporting/counters.ts";
 import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
+import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
+import { touchIndexed } from "./indexed-touch.ts";
+import type { SessionMerge } from "./merge.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StoredSession } from "./stored-session.ts";
-
-/** A write over a value that is expected in Redis; it is merged with whatever else is there. */
-export interface SessionMerge {
-  readonly sid: string;
-  /** What Redis held when this process last saw it. */
-  readonly expected: string;
-  /** What to write over `current`; for `expected`, at first. */
-  readonly propose: (current: string) => MergeProposal | Promise<MergeProposal>;
-  /** Called before each attempt: it may be carried out even if it seems to fail. */
-  readonly onAttempt: (text: string) => void;
-}
-
-export type MergeProposal = Pick<SessionSave, "text" | "ttlMs" | "index">;
 
 /** Sessions that are to be deleted. */
 export interface Deletion extends SessionDeletion {
@@ -44,9 +34,6 @@ export interface Deletion extends SessionDeletion {
 }
 
 export type DestroyReason = "destroy" | "destroyWhere" | "destroyAllOf" | "clear";
-
-/** After so many conflicts of one write, other writers leave no gap. */
-const MAX_CONFLICTS = 32;
 
 /**
  * Each operation on sessions from top to bottom: the cache's rule, the message, Redis, and the outcome for both.
@@ -59,6 +46,8 @@ export class SessionOperations {
   /** Undefined without `indexBy`. */
   readonly index: IndexCommands | undefined;
   readonly queue: SessionQueue;
+  readonly #ids: SessionIds;
+  readonly #indexBy: IndexBy | undefined;
   readonly #topology: Topology;
   readonly #deadlines: Deadlines;
   readonly #serializer: Serializer;
@@ -68,6 +57,7 @@ export class SessionOperations {
   constructor(options: ResolvedOptions, counters: Counters, emit: EmitEvent) {
     const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
     this.#serializer = serializer;
+    this.#indexBy = options.indexBy;
     this.#counters = counters;
     this.#emit = emit;
     this.#deadlines = new Deadlines(commandTimeoutMs, () => connectionProblem(client, commandTimeoutMs));
@@ -75,7 +65,8 @@ export class SessionOperations {
     const topology = topologyOf({ client, prefix, cluster });
     this.#topology = topology;
     this.index = options.indexBy && new IndexCommands(topology);
-    this.commands = new SessionCommands(topology, scanCount);
+    this.commands = new SessionCommands(topology);
+    this.#ids = new SessionIds(topology, scanCount);
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, topology, counters });
     this.localCache = new LocalCache(localCache);
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
@@ -89,7 +80,7 @@ export class SessionOperations {
       const read = async (deadline: Deadline) => {
         const value = await this.commands.read(deadline, sid);
         if (value === undefined) return undefined;
-        const stored = this.#stored(sid, value.text, value.expiresAt);
+        const stored = this.stored(sid, value.text, value.expiresAt);
         await stored.parse();
         return stored;
       };
@@ -104,7 +95,7 @@ export class SessionOperations {
     );
     return sids.flatMap((sid, i) => {
       const value = values[i];
-      return value === undefined ? [] : [{ sid, stored: this.#stored(sid, value.text, value.expiresAt) }];
+      return value === undefined ? [] : [{ sid, stored: this.stored(sid, value.text, value.expiresAt) }];
     });
   }
 
@@ -125,7 +116,7 @@ export class SessionOperations {
     try {
       const isWritten = await this.commands.write(deadline, save, announcement);
       isPublished = true;
-      if (isWritten) stored = this.#stored(save.sid, save.text, expiresAt);
+      if (isWritten) stored = this.stored(save.sid, save.text, expiresAt);
       return stored;
     } finally {
       announcement?.settle(isPublished);
@@ -157,7 +148,7 @@ export class SessionOperations {
         const result = await this.commands.replace(deadline, write, announcement);
         if (result.written) {
           isPublished = true;
-          stored = this.#stored(sid, text, expiresAt);
+          stored = this.stored(sid, text, expiresAt);
           return stored;
         }
         if (result.current === null) return undefined;
@@ -168,8 +159,7 @@ export class SessionOperations {
         current = result.current;
         this.#counters.conflicts++;
       }
-      const message = `The session "${this.keyOf(sid)}" was written by others ${MAX_CONFLICTS} times in a row`;
-      throw new SessionStoreError("ERR_SESSION_CONFLICT", message);
+      throw conflictError(this.keyOf(sid));
     } finally {
       announcement?.settle(isPublished);
       this.cache.endWrite(pending, deadline.passed ? undefined : stored);
@@ -179,16 +169,26 @@ export class SessionOperations {
   /**
    * Gives a session a new expiry. A cached copy elsewhere never outlives the key it was read from, so that a later expiry
    * is not published, unless it is news: another process would otherwise skip a touch that shortens it again.
+   * @param knownText what Redis probably holds; only needed with an index
    * @returns when it expires now, by performance.now(); undefined if it does not exist
    */
-  async touch(deadline: Deadline, session: SessionTouch): Promise<number | undefined> {
+  async touch(
+    deadline: Deadline,
+    session: SessionTouch,
+    knownText: string | undefined,
+  ): Promise<number | undefined> {
     const { sid, ttlMs, isNews } = session;
     const expiresAt = performance.now() + ttlMs;
     const touch = this.cache.beginTouch(sid, expiresAt);
     const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
     let change: ExpiryChange | undefined;
     try {
-      change = await this.commands.touch(deadline, session, announcement);
+      if (this.#indexBy === undefined) change = await this.commands.touch(deadline, session, announcement);
+      else {
+        const parse = (text: string) => this.parse(sid, text);
+        const indexed = { ...session, indexBy: this.#indexBy, knownText, parse, key: this.keyOf(sid) };
+        change = await touchIndexed(this.commands, deadline, indexed, announcement);
+      }
       return change === "none" ? undefined : expiresAt;
     } finally {
       announcement?.settle(change === "earlier" || (change === "later" && isNews));
@@ -257,12 +257,17 @@ export class SessionOperations {
 
   /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */
   pages(from?: string): AsyncGenerator<SidsPage> {
-    return this.commands.pages((trip) => this.call("scan", undefined, trip), from);
+    return this.#ids.pages((trip) => this.call("scan", undefined, trip), from);
+  }
+
+  /** A session that Redis holds. */
+  stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {
+    return new StoredSession(this.#serializer, this.keyOf(sid), text, expiresAt);
   }
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
-    const session = this.#stored(sid, text, undefined).copy();
+    const session = this.stored(sid, text, undefined).copy();
     if (!(session instanceof Promise)) return session ?? ({} as SessionData);
     return this.within("parse", session).then((parsed) => parsed ?? ({} as SessionData));
   }
@@ -323,10 +328,6 @@ export class SessionOperations {
     this.coordinator?.close();
     this.cache.close();
     return this.#deadlines.settled();
-  }
-
-  #stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {
-    return new StoredSession(this.#serializer, this.keyOf(sid), text, expiresAt);
   }
 }
 

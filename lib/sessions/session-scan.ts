@@ -1,6 +1,10 @@
 import type { SessionData } from "express-session";
+import { sha1Of } from "../redis/scripts.ts";
+import type { ExaminedSession } from "../redis/session-commands.ts";
 import type { EmitEvent, IdentifiedSession, ListedSession } from "../reporting/types.ts";
+import { ExaminedDeletion } from "./examined-deletion.ts";
 import type { SessionOperations } from "./session-operations.ts";
+import type { StoredSession } from "./stored-session.ts";
 
 const BATCH_SIZE = 500;
 
@@ -14,24 +18,25 @@ export class SessionScan {
     this.#emit = emit;
   }
 
+  /** Private copies of all sessions. One that cannot be read is skipped, with the event `clusterError`. */
   async *stream(): AsyncGenerator<IdentifiedSession> {
-    for await (const { sids } of this.#operations.pages()) yield* await this.read(sids);
-  }
-
-  /** Private copies of those sessions that exist. One that cannot be read is skipped, with the event `clusterError`. */
-  async read(sids: readonly string[]): Promise<IdentifiedSession[]> {
-    const found: IdentifiedSession[] = [];
-    if (sids.length === 0) return found;
-    for (const { sid, stored } of await this.#operations.readMany(sids)) {
-      try {
-        const copy = stored.copy();
-        const session = copy instanceof Promise ? await this.#operations.within("parse", copy) : copy;
-        if (session !== null) found.push({ sid, session });
-      } catch (error) {
-        this.#emit("clusterError", error as Error);
+    for await (const page of this.#pages()) {
+      for (const { sid, stored } of page) {
+        const session = await this.copyOf(stored);
+        if (session !== undefined) yield { sid, session };
       }
     }
-    return found;
+  }
+
+  /** A private copy of a session; undefined, with the event `clusterError`, if it cannot be read. */
+  async copyOf(stored: StoredSession): Promise<SessionData | undefined> {
+    try {
+      const copy = stored.copy();
+      return (copy instanceof Promise ? await this.#operations.within("parse", copy) : copy) ?? undefined;
+    } catch (error) {
+      this.#emit("clusterError", error as Error);
+      return undefined;
+    }
   }
 
   async list(): Promise<ListedSession[]> {
@@ -46,22 +51,39 @@ export class SessionScan {
     return [...found];
   }
 
-  /** Deletes the sessions for which `predicate` holds. @returns how many */
+  /**
+   * Deletes the sessions for which `predicate` holds, each only while it is what the predicate has seen.
+   * @returns how many
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT`; what the predicate throws
+   */
   async deleteWhere(
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
   ): Promise<number> {
-    let deleted = 0;
-    let sids: string[] = [];
-    const deleteBatch = async () => {
-      const deletion = { sids, reason: "destroyWhere", indexValue: undefined } as const;
-      sids = [];
-      deleted += await this.#operations.deleteMany(deletion);
+    const examine = async (sid: string, stored: StoredSession) => {
+      const session = await this.copyOf(stored);
+      return session !== undefined && (await predicate(session, sid));
     };
-    for await (const { sid, session } of this.stream()) {
-      if (await predicate(session, sid)) sids.push(sid);
-      if (sids.length >= BATCH_SIZE) await deleteBatch();
+    const options = { reason: "destroyWhere", indexValue: undefined, examine } as const;
+    const deletion = new ExaminedDeletion(this.#operations, this.#emit, options);
+    let sessions: ExaminedSession[] = [];
+    const deleteBatch = () => {
+      const batch = sessions;
+      sessions = [];
+      return deletion.run(batch);
+    };
+    for await (const page of this.#pages()) {
+      for (const { sid, stored } of page) {
+        if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.text) });
+        if (sessions.length >= BATCH_SIZE) await deleteBatch();
+      }
     }
-    if (sids.length > 0) await deleteBatch();
-    return deleted;
+    await deleteBatch();
+    return deletion.end();
+  }
+
+  async *#pages(): AsyncGenerator<{ sid: string; stored: StoredSession }[]> {
+    for await (const { sids } of this.#operations.pages()) {
+      if (sids.length > 0) yield await this.#operations.readMany(sids);
+    }
   }
 }

@@ -5,35 +5,16 @@ import type { Deadline } from "../redis/deadlines.ts";
 import type { IndexChange } from "../redis/index-commands.ts";
 import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent } from "../reporting/types.ts";
-import { indexValueOf } from "./index-value.ts";
+import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import { mergeSessions } from "./merge.ts";
+import { type LoadedState, MAX_ATTEMPTS, NO_ATTEMPTS } from "./loaded-state.ts";
+import { type MergeProposal, mergeSessions } from "./merge.ts";
+import { ReplacedSessions } from "./replaced-sessions.ts";
 import { stringify } from "./serializer.ts";
-import type { MergeProposal, SessionOperations } from "./session-operations.ts";
+import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 import { isUnchanged, mayBeUnchanged } from "./unchanged.ts";
 import { checkSession, checkSid } from "./validate.ts";
-
-/** A text that this process wrote or tried to write. */
-interface Version {
-  /** What the holder of the object had when it was written. */
-  readonly base: string;
-  /** What Redis holds, or may hold, because of it: the same, unless it was merged. */
-  readonly current: string;
-}
-
-/** What is known of a session object in a request's hands. */
-interface LoadedState extends Version {
-  readonly sid: string;
-  /** When its key expires, by performance.now(); undefined for never. */
-  readonly expiresAt: number | undefined;
-  /** The cookie's `originalMaxAge` when it was loaded or saved. */
-  readonly maxAge: unknown;
-  /** It is a request's Session that Redis held: saving it must not restore a deleted session. */
-  readonly isStored: boolean;
-  /** Saves since then with an unknown outcome. */
-  readonly attempts: readonly Version[];
-}
 
 /** A session's new expiry, as it stood when it was called. */
 interface Extension {
@@ -41,24 +22,20 @@ interface Extension {
   readonly session: SessionData;
   /** In milliseconds. */
   readonly lifetime: number;
-  readonly indexValue: string | undefined;
 }
 
 /** A save, likewise. */
 interface Save extends Extension {
   readonly text: string;
+  readonly indexValue: string | undefined;
 }
-
-/** Past that the oldest attempt is dropped; the next merge then takes it for another writer's. */
-const MAX_ATTEMPTS = 8;
-
-const NONE: readonly Version[] = [];
 
 /**
  * The session objects that requests hold, what is known of each, and what follows when they come back:
  *
  * - A loaded session is only ever updated. If it has been deleted since, by whatever process, it stays deleted. A new
  *   session, a plain object, and an object saved under another id are written whether or not the key exists.
+ * - With an index, a new session that replaces a deleted one is not written if it has the same index value.
  * - With merging, a session is written over what it was loaded as, and merged if Redis holds something else.
  * - A save that changes nothing but the cookie's expiry (`resave: true`) becomes a touch.
  * - A touch that would extend the session's life by next to nothing is skipped.
@@ -72,12 +49,16 @@ export class SessionTracker {
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
   readonly #states = new WeakMap<object, LoadedState>();
+  readonly #replaced: ReplacedSessions;
+  /** The newest deletion under way of each session: whether the session existed. */
+  readonly #deletions = new Map<string, Promise<boolean>>();
 
   constructor(options: ResolvedOptions, operations: SessionOperations, counters: Counters, emit: EmitEvent) {
     this.#options = options;
     this.#operations = operations;
     this.#counters = counters;
     this.#emit = emit;
+    this.#replaced = new ReplacedSessions(options.indexBy, (sid, text) => operations.parse(sid, text));
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
@@ -116,17 +97,29 @@ export class SessionTracker {
   #note<T extends SessionData | null>(sid: string, session: T, { text, expiresAt }: StoredSession): T {
     if (session !== null && typeof session === "object") {
       const maxAge = session.cookie?.originalMaxAge;
-      const texts = { base: text, current: text, attempts: NONE };
+      const texts = { base: text, current: text, attempts: NO_ATTEMPTS };
       this.#states.set(session, { sid, expiresAt, maxAge, isStored: false, ...texts });
     }
     return session;
   }
 
-  /** express-session has made `session` of the copy `data`. */
-  adopt<T extends SessionData>(data: SessionData, session: T): T {
+  /** express-session has made `session` of the copy `data`. @param former the request's object before, if it reloads */
+  adopt<T extends SessionData>(data: SessionData, session: T, former: SessionData | undefined): T {
     const state = this.#states.get(data);
     if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
+    if (former !== undefined) this.#replaced.inherit(session, former);
     return session;
+  }
+
+  /** `regenerate` has replaced `former` by `session`. @param deletion see `deletionOf` */
+  replace(
+    sid: string,
+    former: SessionData,
+    session: SessionData,
+    deletion: Promise<boolean> | undefined,
+  ): void {
+    const state = this.#storedState(sid, former);
+    this.#replaced.add(session, former, state && { sid, text: state.current }, deletion);
   }
 
   /** Writes a session; deletes it if its life is over. */
@@ -136,8 +129,8 @@ export class SessionTracker {
     const { ttl, serializer } = this.#options;
     const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
+    if (lifetime <= 0) return this.#delete(sid, () => session);
     const indexValue = this.#indexValueOf(session);
-    if (lifetime <= 0) return this.#delete(sid, indexValue);
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(serializer, operations.keyOf(sid), session);
     const save: Save = { sid, session, text, lifetime, indexValue };
@@ -147,11 +140,24 @@ export class SessionTracker {
     // Before the write begins, which drops the cached session.
     const isNegligible = unchanged instanceof Promise && this.#isNegligible(save);
     if (unchanged instanceof Promise) unchanged.catch(() => {});
+    const replaced = this.#replaced.of(session);
     const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
+      const deleted = replaced && (await replaced);
+      if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {
+        this.#refuse(sid);
+        return false;
+      }
       // Earlier saves that were under way may have changed what is known.
       const state = known ?? this.#storedState(sid, session);
       const isSame = state !== undefined && (await (unchanged ?? this.#isUnchanged(state, text)));
-      if (!isSame) return this.#write(deadline, pending, save, state);
+      if (!isSame) {
+        const isWritten = await this.#write(deadline, pending, save, state);
+        if (isWritten && deleted && this.#options.indexBy === undefined) {
+          this.#replaced.delete(session);
+          this.#emit("resurrection", sid);
+        }
+        return isWritten;
+      }
       return isNegligible || this.#extendInTurn(deadline, save);
     };
     await operations.writeInTurn("set", [sid], saveInTurn, Boolean);
@@ -164,13 +170,13 @@ export class SessionTracker {
     { sid, session, text, lifetime, indexValue }: Save,
     state: LoadedState | undefined,
   ): Promise<boolean> {
-    const ttlMs = this.#options.disableTTL ? undefined : lifetime;
+    const { indexBy, disableTTL } = this.#options;
+    const ttlMs = disableTTL ? undefined : lifetime;
     const mustExist = state !== undefined;
     const attempts = [...(state?.attempts ?? [])];
     const onAttempt = (current: string) => attempts.push({ base: text, current });
     try {
-      const from =
-        state && this.#options.indexBy && this.#formerIndexValue(this.#operations.parse(sid, state.base));
+      const from = state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
       const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
       let stored: StoredSession | undefined;
       if (state !== undefined && this.#options.merge !== undefined) {
@@ -186,7 +192,15 @@ export class SessionTracker {
         const { expiresAt, text: current } = stored;
         const isStored = isRequestSession(session);
         const maxAge = session.cookie?.originalMaxAge;
-        this.#states.set(session, { sid, expiresAt, maxAge, isStored, base: text, current, attempts: NONE });
+        this.#states.set(session, {
+          sid,
+          expiresAt,
+          maxAge,
+          isStored,
+          base: text,
+          current,
+          attempts: NO_ATTEMPTS,
+        });
       }
       return stored !== undefined;
     } catch (error) {
@@ -202,11 +216,25 @@ export class SessionTracker {
   async destroy(sid: string): Promise<void> {
     checkSid(sid);
     const cached = this.#options.indexBy && this.#operations.cache.peek(sid);
-    return this.#delete(sid, cached && this.#formerIndexValue(cached.copy()));
+    await this.#delete(sid, () => cached?.copy());
   }
 
-  async #delete(sid: string, indexValue: string | undefined): Promise<void> {
-    await this.#operations.deleteMany({ sids: [sid], reason: "destroy", indexValue });
+  async #delete(sid: string, read: () => SessionData | null | undefined | Promise<SessionData | null>) {
+    const indexValue = formerIndexValue(this.#options.indexBy, read);
+    const deletion = this.#operations
+      .deleteMany({ sids: [sid], reason: "destroy", indexValue })
+      .then((count) => count > 0);
+    this.#deletions.set(sid, deletion);
+    try {
+      await deletion;
+    } finally {
+      if (this.#deletions.get(sid) === deletion) this.#deletions.delete(sid);
+    }
+  }
+
+  /** The newest deletion under way of a session: whether it existed. */
+  deletionOf(sid: string): Promise<boolean> | undefined {
+    return this.#deletions.get(sid);
   }
 
   /** Moves a session's expiry to what its cookie says. @returns undefined if there is nothing to do */
@@ -219,9 +247,8 @@ export class SessionTracker {
 
   #extend(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
     if (this.#options.disableTTL) return undefined;
-    const indexValue = this.#indexValueOf(session);
-    if (lifetime <= 0) return this.#delete(sid, indexValue);
-    const extension: Extension = { sid, session, lifetime, indexValue };
+    if (lifetime <= 0) return this.#delete(sid, () => session);
+    const extension: Extension = { sid, session, lifetime };
     if (!this.#operations.queue.isBusy(sid) && this.#isNegligible(extension)) return undefined;
     const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
     return this.#operations.inTurn("touch", [sid], extendInTurn, Boolean).then(() => {});
@@ -230,11 +257,12 @@ export class SessionTracker {
   /** Carries out a touch in its turn. @returns whether the session exists */
   async #extendInTurn(deadline: Deadline, extension: Extension): Promise<boolean> {
     if (this.#options.disableTTL || this.#isNegligible(extension)) return true;
-    const { sid, session, lifetime, indexValue } = extension;
-    const index = this.#indexChange(indexValue, undefined);
+    const { sid, session, lifetime } = extension;
     const state = this.#states.get(session);
     const isNews = state === undefined || state.maxAge !== session.cookie?.originalMaxAge;
-    const expiresAt = await this.#operations.touch(deadline, { sid, ttlMs: lifetime, isNews, index });
+    const knownText = this.#operations.cache.peek(sid)?.text ?? this.#stateOf(sid, session)?.current;
+    const touch = { sid, ttlMs: lifetime, isNews };
+    const expiresAt = await this.#operations.touch(deadline, touch, knownText);
     if (expiresAt === undefined) {
       if (state?.isStored && state.sid === sid) this.#refuse(sid);
     } else if (state?.sid === sid) this.#states.set(session, { ...state, expiresAt });
@@ -285,7 +313,7 @@ export class SessionTracker {
     // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
     const { base } = state.attempts.find((attempt) => attempt.current === current) ?? state;
     if (current === base) return proposal;
-    const { ttl, serializer, merge, disableTTL } = this.#options;
+    const { ttl, serializer, merge, disableTTL, indexBy } = this.#options;
     const { sid } = state;
     const versions = [base, current, proposal.text].map((text) => this.#operations.parse(sid, text));
     const [was, theirs, ours] = (await Promise.all(versions)) as [SessionData, SessionData, SessionData];
@@ -293,30 +321,16 @@ export class SessionTracker {
     return {
       text: stringify(serializer, this.#operations.keyOf(sid), merged),
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
-      index: this.#indexChange(this.#indexValueOf(merged), this.#formerIndexValue(theirs)),
+      index: this.#indexChange(
+        this.#indexValueOf(merged),
+        formerIndexValue(indexBy, () => theirs),
+      ),
     };
   }
 
   /** @throws what `indexBy` throws: a session that is written must be found */
   #indexValueOf(session: SessionData): string | undefined {
     return this.#options.indexBy && indexValueOf(this.#options.indexBy, session);
-  }
-
-  /**
-   * The index value of what is being replaced or deleted; undefined if it is not to be had at once. Its entry then stays
-   * until it expires or the index is listed. A logout or a login must not fail because of it.
-   */
-  #formerIndexValue(session: SessionData | null | Promise<SessionData | null>): string | undefined {
-    if (session === null) return undefined;
-    if (session instanceof Promise) {
-      session.catch(() => {});
-      return undefined;
-    }
-    try {
-      return this.#indexValueOf(session);
-    } catch {
-      return undefined;
-    }
   }
 
   #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {

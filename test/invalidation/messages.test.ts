@@ -5,6 +5,7 @@ import {
   decodeMessage,
   encodeMessage,
   MAX_MESSAGE_LENGTH,
+  splitAtSids,
 } from "../../lib/invalidation/messages.ts";
 
 const base = { instanceId: "i-1", sequence: 7, nodeId: "web-1", prefix: "sess:", sentAt: 1_700_000_000_000 };
@@ -49,6 +50,29 @@ test("every message comes back from its text as it was", () => {
     fc.property(message, (value) => {
       expect(decodeMessage(encodeMessage(value))).toEqual(value);
     }),
+  );
+});
+
+test("ids that are inserted into the text of a message without ids arrive", () => {
+  const { sids, ...rest } = withSids;
+  const deleted = fc.record(
+    { type: fc.constant("SessionDeleted" as const), ...rest, reason: fc.string() },
+    { noNullPrototype: true },
+  );
+  const tricky = {
+    type: "SessionDeleted",
+    ...base,
+    nodeId: '"sids":[],',
+    prefix: "sids",
+    reason: "x",
+  } as const;
+  fc.assert(
+    fc.property(deleted, sids, (value, ids) => {
+      const { head, tail } = splitAtSids(encodeMessage({ ...value, sids: [] }));
+      const text = head + ids.map((sid) => JSON.stringify(sid)).join(",") + tail;
+      expect(decodeMessage(text)).toEqual({ ...value, sids: ids });
+    }),
+    { examples: [[tricky, ["a", "b"]]] },
   );
 });
 

@@ -56,7 +56,8 @@ test.each(["3", "0"])("a pool: expired events come from its database, here %s", 
     const space = newSpace();
     const direct = await directClient({ database: Number(database) });
     await direct.configSet("notify-keyspace-events", "Ex");
-    const create = () => createPool({ url, database: Number(database) }) as unknown as AnyClient;
+    const create = () =>
+      createPool({ url: inject("redisUrl"), database: Number(database) }) as unknown as AnyClient;
     const { store } = await openStore(create, space, { cluster: { ...cluster, expiredEvents: true } });
     const expired = nextEvent(store, "expired");
     await store.set("s", sessionOf({}, 300));

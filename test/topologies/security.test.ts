@@ -23,10 +23,11 @@ afterAll(async () => {
 });
 
 /** The rule of the guides "Topologies" and "Errors": whatever is taken away from it is missed. */
-const RULE = "+getrange +pttl +set +del +scan +evalsha +eval +pexpire +multi +exec +publish +subscribe".split(
+const RULE =
+  "+getrange +get +pttl +set +del +scan +evalsha +eval +pexpire +multi +exec +publish +subscribe".split(" ");
+const FOR_INDEX = "+time +zadd +zscore +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist".split(
   " ",
 );
-const FOR_INDEX = "+time +zadd +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist".split(" ");
 const IN_CLUSTER = ["+cluster|slots", "+cluster|info"];
 
 function placesOf(space: Space): string[] {
@@ -62,9 +63,9 @@ test("indexBy needs its keys and the commands of sorted sets besides", async () 
   await useIndex((await openWith(user, space, options)).store, (await openWith(user, space, options)).store);
 });
 
-test("merging needs +get besides", async () => {
+test("merging needs nothing besides", async () => {
   const space = newSpace();
-  const user = await newUser([...RULE, "+get", ...placesOf(space)]);
+  const user = await newUser([...RULE, ...placesOf(space)]);
   const options = { onConflict: "merge" } as const;
   await useMerge((await openWith(user, space, options)).store, (await openWith(user, space, options)).store);
 });

@@ -1,0 +1,72 @@
+import { describeValue } from "../reporting/errors.ts";
+import type { CommandBatch } from "./client.ts";
+import type { Deadline } from "./deadlines.ts";
+import { CommandExecutor } from "./executor.ts";
+import { asPage } from "./replies.ts";
+import type { Topology } from "./topology.ts";
+
+/** A part of all session ids. */
+export interface SidsPage {
+  readonly sids: readonly string[];
+  /** Where to continue; undefined after the last page. */
+  readonly next: string | undefined;
+}
+
+const FIRST_PAGE = "0:0";
+
+/** The ids of all sessions in Redis. */
+export class SessionIds {
+  readonly #topology: Topology;
+  readonly #executor: CommandExecutor;
+  readonly #scanCount: number;
+
+  /** @param scanCount about how many keys Redis examines for each page */
+  constructor(topology: Topology, scanCount: number) {
+    this.#topology = topology;
+    this.#executor = new CommandExecutor(topology);
+    this.#scanCount = scanCount;
+  }
+
+  /**
+   * The ids of all sessions, as SCAN returns them. A session that exists throughout is returned at least once, perhaps
+   * twice; not if it moves to another primary of a Cluster meanwhile.
+   * @param within runs each round trip under a deadline of its own
+   * @param from where to begin: the `next` of an earlier page
+   * @throws TypeError if `from` is not a `next`
+   */
+  async *pages(
+    within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>,
+    from: string = FIRST_PAGE,
+  ): AsyncGenerator<SidsPage> {
+    const { fullPrefix } = this.#topology;
+    const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: this.#scanCount };
+    const nodes = await within((deadline) => this.#topology.nodes(deadline));
+    const start = /^(\d+):(\d+)$/.exec(from);
+    let position = Number(start?.[1] ?? Number.NaN);
+    let cursor = start?.[2] ?? "";
+    if (!(position < nodes.length)) {
+      throw new TypeError(
+        `cursor: expected what an earlier run gave, of the same Redis, got ${describeValue(from)}`,
+      );
+    }
+    while (position < nodes.length) {
+      const command = {
+        name: "SCAN",
+        acl: "+scan",
+        target: { node: nodes[position] as string },
+        build: (batch: CommandBatch) => batch.scan(cursor, options),
+      };
+      const { replies } = await within((deadline) => this.#executor.send(deadline, command));
+      const page = this.#executor.read("SCAN", replies[0], asPage);
+      cursor = page.cursor;
+      if (cursor === "0") position++;
+      const sids = page.keys.map((key) => key.slice(fullPrefix.length));
+      yield { sids, next: position < nodes.length ? `${position}:${cursor}` : undefined };
+    }
+  }
+}
+
+/** Escapes SCAN's wildcards. */
+function escapeGlob(text: string): string {
+  return text.replace(/[\\*?[\]]/g, "\\$&");
+}

@@ -1,0 +1,109 @@
+import type { PendingWrite } from "../cache/near-cache.ts";
+import { splitAtSids } from "../invalidation/messages.ts";
+import type { Deadline } from "../redis/deadlines.ts";
+import type { ExaminedSession, UnchangedDeletion } from "../redis/session-commands.ts";
+import type { SessionStoreError } from "../reporting/errors.ts";
+import type { EmitEvent } from "../reporting/types.ts";
+import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
+import type { SessionOperations } from "./session-operations.ts";
+import type { StoredSession } from "./stored-session.ts";
+
+/** Which sessions are deleted, and why. */
+export interface ExaminedDeletionOptions {
+  /** The method that deletes them, for messages and events. */
+  readonly reason: "destroyWhere" | "destroyAllOf";
+  /** The index value of all of them, if it is known. */
+  readonly indexValue: string | undefined;
+  /** Whether a session is to be deleted; called again for one that has changed. */
+  readonly examine: (sid: string, stored: StoredSession) => Promise<boolean>;
+}
+
+/**
+ * Deletes sessions that were examined, each only while it is what was examined: somebody else may log in meanwhile, and must
+ * not be logged out by a decision about the session's former user.
+ */
+export class ExaminedDeletion {
+  readonly #operations: SessionOperations;
+  readonly #emit: EmitEvent;
+  readonly #options: ExaminedDeletionOptions;
+  #deleted = 0;
+  /** The first session that changed faster than it could be examined. */
+  #conflict: SessionStoreError | undefined;
+
+  constructor(operations: SessionOperations, emit: EmitEvent, options: ExaminedDeletionOptions) {
+    this.#operations = operations;
+    this.#emit = emit;
+    this.#options = options;
+  }
+
+  /** Deletes a batch of sessions for which `examine` holds. One that has changed is examined again. */
+  async run(sessions: readonly ExaminedSession[]): Promise<void> {
+    // SCAN may have returned one twice.
+    let remaining = new Map(sessions.map((session) => [session.sid, session]));
+    for (let conflicts = 0; remaining.size > 0; conflicts++) {
+      if (conflicts > MAX_CONFLICTS) {
+        const [sid] = remaining.keys();
+        this.#conflict ??= conflictError(this.#operations.keyOf(sid as string));
+        return;
+      }
+      const outcomes = await this.#deleteAll(remaining);
+      remaining = new Map();
+      for (const [sid, outcome] of outcomes) {
+        if (outcome === "deleted") this.#deleted++;
+        else if (outcome !== "missing") {
+          const { text, expiresAt, sha1 } = outcome;
+          const stored = this.#operations.stored(sid, text, expiresAt);
+          if (await this.#options.examine(sid, stored)) remaining.set(sid, { sid, sha1 });
+        }
+      }
+    }
+  }
+
+  /**
+   * Ends it, after all batches.
+   * @returns how many sessions were deleted
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changed faster than it could be examined; the others are deleted
+   */
+  end(): number {
+    if (this.#conflict !== undefined) throw this.#conflict;
+    return this.#deleted;
+  }
+
+  async #deleteAll(
+    sessions: ReadonlyMap<string, ExaminedSession>,
+  ): Promise<(readonly [sid: string, UnchangedDeletion])[]> {
+    const { commands } = this.#operations;
+    const batches = commands.batches([...sessions.keys()]).map((sids) => {
+      const batch = sids.map((sid) => sessions.get(sid) as ExaminedSession);
+      const deleteBatch = (deadline: Deadline, pending: PendingWrite) =>
+        this.#deleteBatch(deadline, pending, batch);
+      return this.#operations.writeInTurn("destroy", sids, deleteBatch);
+    });
+    return (await Promise.all(batches)).flat();
+  }
+
+  /** Deletes sessions that one command may name. The message and the events name only those that were deleted. */
+  async #deleteBatch(
+    deadline: Deadline,
+    pending: PendingWrite,
+    sessions: readonly ExaminedSession[],
+  ): Promise<(readonly [sid: string, UnchangedDeletion])[]> {
+    const { commands, coordinator, cache } = this.#operations;
+    const { reason, indexValue } = this.#options;
+    const announcement = coordinator?.announce({ type: "SessionDeleted", sids: [], reason }, deadline);
+    pending.sequence = announcement?.sequence;
+    const open = announcement && { channel: announcement.channel, ...splitAtSids(announcement.message) };
+    let isPublished = false;
+    try {
+      const results = await commands.deleteUnchanged(deadline, sessions, indexValue, open);
+      const outcomes = sessions.map(({ sid }, i) => [sid, results[i] as UnchangedDeletion] as const);
+      const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
+      isPublished = deleted.length > 0;
+      for (const [sid] of deleted) this.#emit("destroyed", sid, coordinator?.nodeId ?? "", reason);
+      return outcomes;
+    } finally {
+      announcement?.settle(isPublished);
+      cache.endWrite(pending);
+    }
+  }
+}

@@ -1,0 +1,48 @@
+import type { SessionData } from "express-session";
+import type { IndexBy } from "../options/types.ts";
+import type { Deadline } from "../redis/deadlines.ts";
+import type { Announcement } from "../redis/executor.ts";
+import { sha1Of } from "../redis/scripts.ts";
+import type { ChangedValue, ExpiryChange, SessionCommands, SessionTouch } from "../redis/session-commands.ts";
+import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
+import { indexValueOf } from "./index-value.ts";
+
+/** A touch with an index. */
+export interface IndexedTouch extends SessionTouch {
+  readonly indexBy: IndexBy;
+  /** What Redis probably holds; undefined if unknown. */
+  readonly knownText: string | undefined;
+  readonly parse: (text: string) => SessionData | Promise<SessionData>;
+  /** The session's key, for error messages. */
+  readonly key: string;
+}
+
+/**
+ * Changes when a session expires, together with the index entry of the session *in Redis*: a request that loaded it before the
+ * login touches it, too, and the key must not outlive the entry of the user it belongs to by now.
+ *
+ * If Redis does not hold the known text, the script changes nothing and returns what it holds, and the touch is tried again for
+ * that. If the index value of what Redis holds cannot be determined, the touch fails, so that key and entry end together.
+ *
+ * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MAX_CONFLICTS, `ERR_SESSION_CORRUPT`; what `indexBy` throws
+ */
+export async function touchIndexed(
+  commands: SessionCommands,
+  deadline: Deadline,
+  { indexBy, knownText, parse, key, ...touch }: IndexedTouch,
+  announcement: Announcement | undefined,
+): Promise<ExpiryChange> {
+  let known: ChangedValue | undefined =
+    knownText === undefined ? undefined : { text: knownText, sha1: sha1Of(knownText) };
+  let former: string | undefined;
+  for (let conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
+    const value = known && indexValueOf(indexBy, await parse(known.text));
+    const index = { to: value, from: former };
+    const unchanged = { ...touch, index, expectedSha1: known?.sha1 };
+    const result = await commands.touchUnchanged(deadline, unchanged, announcement);
+    if (typeof result === "string") return result;
+    known = result;
+    former = value;
+  }
+  throw conflictError(key);
+}

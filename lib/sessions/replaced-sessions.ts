@@ -1,0 +1,89 @@
+import type { SessionData } from "express-session";
+import type { IndexBy } from "../options/types.ts";
+import { indexValueOf } from "./index-value.ts";
+
+/** A deleted session that a new one replaces. */
+export interface ReplacedSession {
+  /** Undefined if it had none, or if that is not known. */
+  readonly indexValue: string | undefined;
+}
+
+/** What `regenerate` replaces, as far as it is known. */
+export interface LoadedText {
+  readonly sid: string;
+  /** The session as Redis held it when it was loaded or saved last. */
+  readonly text: string;
+}
+
+/**
+ * New sessions of requests whose own session had been deleted when they called `regenerate`. A request that copies its user to
+ * the new session would restore, under another id, what a logout or a ban has ended.
+ */
+export class ReplacedSessions {
+  readonly #indexBy: IndexBy | undefined;
+  readonly #parse: (sid: string, text: string) => SessionData | Promise<SessionData>;
+  readonly #replacedBy = new WeakMap<object, Promise<ReplacedSession | undefined>>();
+
+  /** @param parse the session in a text */
+  constructor(
+    indexBy: IndexBy | undefined,
+    parse: (sid: string, text: string) => SessionData | Promise<SessionData>,
+  ) {
+    this.#indexBy = indexBy;
+    this.#parse = parse;
+  }
+
+  /**
+   * `regenerate` replaces `former` by `session`.
+   * @param loaded undefined if `former` is not known to have been in Redis
+   * @param deletion whether `regenerate` itself deleted it; undefined if that is not known
+   */
+  add(
+    session: object,
+    former: object,
+    loaded: LoadedText | undefined,
+    deletion: Promise<boolean> | undefined,
+  ): void {
+    const inherited = this.#replacedBy.get(former);
+    if (inherited === undefined && (loaded === undefined || deletion === undefined)) return;
+    this.#replacedBy.set(session, this.#determine(inherited, loaded, deletion));
+  }
+
+  /** `session` is another object for the session that `former` is. */
+  inherit(session: object, former: object): void {
+    const replaced = this.#replacedBy.get(former);
+    if (replaced !== undefined) this.#replacedBy.set(session, replaced);
+  }
+
+  /** The deleted session that `session` replaces, if any. Does not reject. */
+  of(session: object): Promise<ReplacedSession | undefined> | undefined {
+    return this.#replacedBy.get(session);
+  }
+
+  /** The session has been reported. */
+  delete(session: object): void {
+    this.#replacedBy.delete(session);
+  }
+
+  async #determine(
+    inherited: Promise<ReplacedSession | undefined> | undefined,
+    loaded: LoadedText | undefined,
+    deletion: Promise<boolean> | undefined,
+  ): Promise<ReplacedSession | undefined> {
+    const before = await inherited;
+    if (before !== undefined || loaded === undefined || deletion === undefined) return before;
+    try {
+      if (await deletion) return undefined;
+    } catch {
+      // The application has got the error, and nothing is known.
+      return undefined;
+    }
+    if (this.#indexBy === undefined) return { indexValue: undefined };
+    try {
+      const session = await this.#parse(loaded.sid, loaded.text);
+      return { indexValue: indexValueOf(this.#indexBy, session) };
+    } catch {
+      return { indexValue: undefined };
+    }
+  }
+}
