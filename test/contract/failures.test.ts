@@ -128,7 +128,7 @@ test("a client that was closed is an error that says so", async () => {
   const { store, client } = await startNode(newSpace());
   client.destroy();
   store.evictFromCache("s");
-  await expect(store.get("s")).rejects.toThrow(/GET: .*closed/i);
+  await expect(store.get("s")).rejects.toThrow(/GETRANGE: .*closed/i);
 });
 
 test("ENOENT, a missing Redis socket, is not passed on: express-session would log everybody out", async () => {
