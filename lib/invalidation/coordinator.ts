@@ -3,6 +3,7 @@ import type { Deadline } from "../redis/deadlines.ts";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
+import { runInBackground } from "./background.ts";
 import { Backoff } from "./backoff.ts";
 import { MessageFilter } from "./message-filter.ts";
 import { decodeMessage, encodeMessage, type MessageContent } from "./messages.ts";
@@ -84,7 +85,7 @@ export class ClusterCoordinator {
   isLive(now: number): boolean {
     if (this.#state !== "live") return false;
     if (this.#isLeased(now)) return true;
-    this.#suspect(`no heartbeat returned for ${this.#options.leaseMs} ms`);
+    runInBackground(() => this.#suspect(`no heartbeat returned for ${this.#options.leaseMs} ms`));
     return false;
   }
 
@@ -127,9 +128,11 @@ export class ClusterCoordinator {
     const { instanceId, nodeId } = this;
     const { channel, topology, counters } = this.#options;
     const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
+    const message = encodeMessage({ ...content, ...base });
+    this.#filter.expect(sequence, message);
     return {
       channel,
-      message: encodeMessage({ ...content, ...base }),
+      message,
       sequence,
       settle: (isPublished) => {
         if (isPublished) counters.messagesPublished++;
@@ -266,7 +269,7 @@ export class ClusterCoordinator {
       return;
     }
     const { cache, emit } = this.#handlers as CoordinatorHandlers;
-    const origin = this.#filter.originOf(message, this.#listeners.length > 1);
+    const origin = this.#filter.originOf(message, text, this.#listeners.length > 1);
     if (origin === "own") {
       if (message.type === "CacheClear") return;
       for (const sid of message.sids) cache.onOwnMessage(sid, message.sequence);

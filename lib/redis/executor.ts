@@ -114,7 +114,7 @@ export class CommandExecutor {
     acl: string,
     announcement: Announcement | undefined,
   ): SessionStoreError {
-    const cause = failureIn(error);
+    const cause = withoutArguments(failureIn(error));
     const reason = errorMessage(cause);
     const hint = aclHint(reason, () => {
       const toPublish = announcement?.channel ? ` +publish &${announcement.channel}*` : "";
@@ -122,6 +122,12 @@ export class CommandExecutor {
     });
     return new SessionStoreError("ERR_SESSION_REDIS", `${name}: ${reason}${hint}`, cause);
   }
+}
+
+/** An error without the arguments of the command, which Redis repeats if it does not know the command: they contain keys. */
+function withoutArguments(error: unknown): unknown {
+  const [known, args] = errorMessage(error).split(/,? with args beginning with:/);
+  return args === undefined ? error : new Error(known);
 }
 
 /** The error of the first command that failed in a batch. */

@@ -193,14 +193,16 @@ export class SessionCommands {
   batches(sids: readonly string[]): (readonly string[])[] {
     if (!this.#topology.combinesKeys) return sids.map((sid) => [sid]);
     const batches: string[][] = [];
+    let batch: string[] = [];
     let length = MAX_BATCH_LENGTH;
     for (const sid of sids) {
       length += sid.length;
-      if (length > MAX_BATCH_LENGTH) {
-        batches.push([]);
+      if (length > MAX_BATCH_LENGTH || batch.length === MAX_BATCH_SIZE) {
+        batch = [];
+        batches.push(batch);
         length = sid.length;
       }
-      batches.at(-1)?.push(sid);
+      batch.push(sid);
     }
     return batches;
   }
@@ -285,6 +287,9 @@ export class SessionCommands {
     return this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
   }
 }
+
+/** How many sessions one command, script or message may name. */
+export const MAX_BATCH_SIZE: number = 1_000;
 
 /** Characters of all ids in a batch. JSON may make six of one, and the message must stay below `MAX_MESSAGE_LENGTH`. */
 const MAX_BATCH_LENGTH = 100 * 1024;

@@ -1,9 +1,10 @@
 import type { SessionData } from "express-session";
-import { LocalCache } from "../cache/local-cache.ts";
+import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
 import { NearCache, type PendingWrite } from "../cache/near-cache.ts";
+import { runInBackground } from "../invalidation/background.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
+import { type DestroyReason, isSid } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
-import type { Serializer } from "../options/types.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import { IndexCommands } from "../redis/index-commands.ts";
 import {
@@ -14,12 +15,12 @@ import {
   type SessionTouch,
   type SidsPage,
 } from "../redis/session-commands.ts";
-import type { Topology } from "../redis/topology.ts";
 import { topologyOf } from "../redis/topology-of.ts";
 import type { Counters } from "../reporting/counters.ts";
-import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
+import { hashSid, type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
+import { type SessionFormat, stringify } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StoredSession } from "./stored-session.ts";
 
@@ -42,7 +43,8 @@ export interface Deletion extends SessionDeletion {
   readonly reason: DestroyReason;
 }
 
-export type DestroyReason = "destroy" | "destroyWhere" | "destroyAllOf" | "clear";
+/** A cache whose entries are all as large as one may be holds so many: one huge session must not evict all others. */
+const MIN_FULL_CACHE = 16;
 
 /** After so many conflicts of one write, other writers leave no gap. */
 const MAX_CONFLICTS = 32;
@@ -58,30 +60,29 @@ export class SessionOperations {
   /** Undefined without `indexBy`. */
   readonly index: IndexCommands | undefined;
   readonly queue: SessionQueue;
-  readonly #topology: Topology;
   readonly #deadlines: Deadlines;
-  readonly #serializer: Serializer;
+  readonly #format: SessionFormat;
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
   #isClosed = false;
 
   constructor(options: ResolvedOptions, counters: Counters, emit: EmitEvent) {
     const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
-    this.#serializer = serializer;
     this.#counters = counters;
     this.#emit = emit;
-    this.#deadlines = new Deadlines(commandTimeoutMs);
-    this.queue = new SessionQueue(this.#deadlines);
     const topology = topologyOf({ client, prefix, cluster });
-    this.#topology = topology;
+    this.#format = { serializer, prefix: topology.fullPrefix };
+    this.#deadlines = new Deadlines(commandTimeoutMs, topology.fullPrefix);
+    this.queue = new SessionQueue(this.#deadlines);
     this.index = options.indexBy && new IndexCommands(topology);
     this.commands = new SessionCommands(topology, scanCount);
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, topology, counters });
-    this.localCache = new LocalCache(localCache);
+    const maxBytes = localCache?.maxBytes ?? DEFAULT_LIMITS.maxBytes;
+    this.localCache = new LocalCache({ ...localCache, maxEntryBytes: maxBytes / MIN_FULL_CACHE });
     const isUsable = (now: number) =>
       localCache !== undefined && !this.#isClosed && (this.coordinator?.isLive(now) ?? true);
     this.cache = new NearCache(this.localCache, isUsable, counters);
-    this.coordinator?.start({ cache: this.cache, emit });
+    runInBackground(() => this.coordinator?.start({ cache: this.cache, emit }));
   }
 
   /** Reads a session that is not cached, and caches it. It is known to be readable. */
@@ -90,8 +91,8 @@ export class SessionOperations {
       const read = async (deadline: Deadline) => {
         const value = await this.commands.read(deadline, sid);
         if (value === undefined) return undefined;
-        const stored = this.#stored(sid, value.text, value.expiresAt);
-        await stored.parse();
+        const stored = this.#stored(value.text, value.expiresAt);
+        await stored.parse(sid);
         return stored;
       };
       return this.call("get", sid, read, isFound);
@@ -105,7 +106,7 @@ export class SessionOperations {
     );
     return sids.flatMap((sid, i) => {
       const value = values[i];
-      return value === undefined ? [] : [{ sid, stored: this.#stored(sid, value.text, value.expiresAt) }];
+      return value === undefined ? [] : [{ sid, stored: this.#stored(value.text, value.expiresAt) }];
     });
   }
 
@@ -126,7 +127,7 @@ export class SessionOperations {
     try {
       const isWritten = await this.commands.write(deadline, save, announcement);
       isPublished = true;
-      if (isWritten) stored = this.#stored(save.sid, save.text, expiresAt);
+      if (isWritten) stored = this.#stored(save.text, expiresAt);
       return stored;
     } finally {
       announcement?.settle(isPublished);
@@ -158,14 +159,14 @@ export class SessionOperations {
         const result = await this.commands.replace(deadline, write, announcement);
         if (result.written) {
           isPublished = true;
-          stored = this.#stored(sid, text, expiresAt);
+          stored = this.#stored(text, expiresAt);
           return stored;
         }
         if (result.current === null) return undefined;
         current = result.current;
         this.#counters.conflicts++;
       }
-      const message = `The session "${this.keyOf(sid)}" was written by others ${MAX_CONFLICTS} times in a row`;
+      const message = `The session ${hashSid(sid)} was written by others ${MAX_CONFLICTS} times in a row`;
       throw new SessionStoreError("ERR_SESSION_CONFLICT", message);
     } finally {
       announcement?.settle(isPublished);
@@ -199,7 +200,9 @@ export class SessionOperations {
     pending: PendingWrite,
     { sids, reason, indexValue }: Deletion,
   ): Promise<number> {
-    const announcement = this.coordinator?.announce({ type: "SessionDeleted", sids, reason }, deadline);
+    // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
+    const content = { type: "SessionDeleted", sids: sids.filter(isSid), reason } as const;
+    const announcement = this.coordinator?.announce(content, deadline);
     pending.sequence = announcement?.sequence;
     let isPublished = false;
     try {
@@ -259,14 +262,21 @@ export class SessionOperations {
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
-    const session = this.#stored(sid, text, undefined).copy();
-    if (!(session instanceof Promise)) return session ?? ({} as SessionData);
-    return this.within("parse", session).then((parsed) => parsed ?? ({} as SessionData));
+    const session = this.#stored(text, undefined).copy(sid);
+    return session instanceof Promise ? this.within("parse", session, sid) : session;
+  }
+
+  /** A private copy of a session that is cached or has just been read. Fails as `StoredSession.copy` does. */
+  copy(sid: string, stored: StoredSession): SessionData | Promise<SessionData> {
+    const { bytes } = stored;
+    const copy = stored.copy(sid);
+    if (stored.bytes !== bytes) this.cache.recount(sid, stored);
+    return copy instanceof Promise ? this.within("parse", copy, sid) : copy;
   }
 
   /** The outcome of `work`, within the timeout of an operation. */
-  within<T>(what: string, work: Promise<T>): Promise<T> {
-    return this.#deadlines.run(what, () => work);
+  within<T>(what: string, work: Promise<T>, sid: string): Promise<T> {
+    return this.#deadlines.run(what, () => work, sid);
   }
 
   /** Runs an operation within its deadline, and traces it. @param isFoundIn what the trace says of the result */
@@ -276,9 +286,9 @@ export class SessionOperations {
     work: (deadline: Deadline) => Promise<T>,
     isFoundIn?: (result: T) => boolean,
   ): Promise<T> {
-    const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
     const nodeId = this.coordinator?.nodeId ?? "";
-    return traceOperation(operation, sid, nodeId, () => this.#deadlines.run(what, work), isFoundIn);
+    const run = () => this.#deadlines.run(operation, work, sid);
+    return traceOperation(operation, sid, nodeId, run, isFoundIn);
   }
 
   /** Runs an operation on sessions when all earlier ones on them have settled. See `call`. */
@@ -289,9 +299,9 @@ export class SessionOperations {
     isFoundIn?: (result: T) => boolean,
   ): Promise<T> {
     const sid = sids.length === 1 ? sids[0] : undefined;
-    const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
     const nodeId = this.coordinator?.nodeId ?? "";
-    return traceOperation(operation, sid, nodeId, () => this.queue.run(sids, what, work), isFoundIn);
+    const run = () => this.queue.run(sids, operation, work);
+    return traceOperation(operation, sid, nodeId, run, isFoundIn);
   }
 
   /** The same for a write: from its call on, nothing older is served from the cache. */
@@ -310,9 +320,9 @@ export class SessionOperations {
     }
   }
 
-  /** The key of a session, for error messages. */
-  keyOf(sid: string): string {
-    return this.#topology.fullPrefix + sid;
+  /** The text of a session. @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
+  stringify(sid: string, session: SessionData): string {
+    return stringify(this.#format, sid, session);
   }
 
   /** Unsubscribes, and empties the cache; resolves when everything under way has been answered. */
@@ -323,8 +333,8 @@ export class SessionOperations {
     return this.#deadlines.settled();
   }
 
-  #stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {
-    return new StoredSession(this.#serializer, this.keyOf(sid), text, expiresAt);
+  #stored(text: string, expiresAt: number | undefined): StoredSession {
+    return new StoredSession(this.#format, text, expiresAt);
   }
 }
 

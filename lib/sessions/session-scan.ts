@@ -24,9 +24,7 @@ export class SessionScan {
     if (sids.length === 0) return found;
     for (const { sid, stored } of await this.#operations.readMany(sids)) {
       try {
-        const copy = stored.copy();
-        const session = copy instanceof Promise ? await this.#operations.within("parse", copy) : copy;
-        if (session !== null) found.push({ sid, session });
+        found.push({ sid, session: await this.#operations.copy(sid, stored) });
       } catch (error) {
         this.#emit("clusterError", error as Error);
       }

@@ -8,7 +8,6 @@ import type { EmitEvent } from "../reporting/types.ts";
 import { indexValueOf } from "./index-value.ts";
 import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { mergeSessions } from "./merge.ts";
-import { stringify } from "./serializer.ts";
 import type { MergeProposal, SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 import { isUnchanged, mayBeUnchanged } from "./unchanged.ts";
@@ -81,11 +80,9 @@ export class SessionTracker {
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
-  load(sid: string): SessionData | null | Promise<SessionData | null> {
+  load(sid: string): SessionData | Promise<SessionData | null> {
     const cached = this.#operations.cache.hit(sid);
-    if (cached === undefined) return this.#loadFromRedis(sid);
-    const copy = cached.copy();
-    return copy instanceof Promise ? this.#copyInTime(sid, cached, copy) : this.#note(sid, copy, cached);
+    return cached === undefined ? this.#loadFromRedis(sid) : this.#copy(sid, cached);
   }
 
   async #loadFromRedis(sid: string): Promise<SessionData | null> {
@@ -95,30 +92,24 @@ export class SessionTracker {
       return this.#operations.call("get", sid, async () => {
         await written;
         const stored = this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid));
-        return stored === undefined ? null : this.#note(sid, await stored.copy(), stored);
+        return stored === undefined ? null : this.#copy(sid, stored);
       });
     }
     const stored = await this.#operations.read(sid);
-    if (stored === undefined) return null;
-    const copy = stored.copy();
-    return copy instanceof Promise ? this.#copyInTime(sid, stored, copy) : this.#note(sid, copy, stored);
+    return stored === undefined ? null : this.#copy(sid, stored);
   }
 
-  async #copyInTime(
-    sid: string,
-    stored: StoredSession,
-    copy: Promise<SessionData | null>,
-  ): Promise<SessionData | null> {
-    return this.#note(sid, await this.#operations.within("parse", copy), stored);
+  /** A copy of `stored` that is about to be returned. */
+  #copy(sid: string, stored: StoredSession): SessionData | Promise<SessionData> {
+    const copy = this.#operations.copy(sid, stored);
+    const note = (session: SessionData) => this.#note(sid, session, stored);
+    return copy instanceof Promise ? copy.then(note) : note(copy);
   }
 
-  /** `session` is a copy of `stored` that is about to be returned. */
-  #note<T extends SessionData | null>(sid: string, session: T, { text, expiresAt }: StoredSession): T {
-    if (session !== null && typeof session === "object") {
-      const maxAge = session.cookie?.originalMaxAge;
-      const texts = { base: text, current: text, attempts: NONE };
-      this.#states.set(session, { sid, expiresAt, maxAge, isStored: false, ...texts });
-    }
+  #note(sid: string, session: SessionData, { text, expiresAt }: StoredSession): SessionData {
+    const maxAge = session.cookie?.originalMaxAge;
+    const texts = { base: text, current: text, attempts: NONE };
+    this.#states.set(session, { sid, expiresAt, maxAge, isStored: false, ...texts });
     return session;
   }
 
@@ -133,13 +124,13 @@ export class SessionTracker {
   async save(sid: string, session: SessionData): Promise<void> {
     checkSid(sid);
     checkSession(session);
-    const { ttl, serializer } = this.#options;
+    const { ttl } = this.#options;
     const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
     const indexValue = this.#indexValueOf(session);
     if (lifetime <= 0) return this.#delete(sid, indexValue);
     // Now: the session belongs to the request, and may change as soon as this returns.
-    const text = stringify(serializer, operations.keyOf(sid), session);
+    const text = operations.stringify(sid, session);
     const save: Save = { sid, session, text, lifetime, indexValue };
     const isBusy = operations.queue.isBusy(sid);
     const known = isBusy ? undefined : this.#storedState(sid, session);
@@ -171,7 +162,9 @@ export class SessionTracker {
     const onAttempt = (current: string) => attempts.push({ base: text, current });
     try {
       const from =
-        state && this.#options.indexBy && this.#formerIndexValue(this.#operations.parse(sid, state.base));
+        state &&
+        this.#options.indexBy &&
+        this.#formerIndexValue(() => this.#operations.parse(sid, state.base));
       const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
       let stored: StoredSession | undefined;
       if (state !== undefined && this.#options.merge !== undefined) {
@@ -203,7 +196,7 @@ export class SessionTracker {
   async destroy(sid: string): Promise<void> {
     checkSid(sid);
     const cached = this.#options.indexBy && this.#operations.cache.peek(sid);
-    return this.#delete(sid, cached && this.#formerIndexValue(cached.copy()));
+    return this.#delete(sid, cached && this.#formerIndexValue(() => this.#operations.copy(sid, cached)));
   }
 
   async #delete(sid: string, indexValue: string | undefined): Promise<void> {
@@ -275,10 +268,17 @@ export class SessionTracker {
     if (attempts.length > 0) return false;
     if (this.#options.serializer === JSON && !mayBeUnchanged(base, text)) return false;
     if (base === text) return true;
-    const was = this.#operations.parse(sid, base);
-    const is = this.#operations.parse(sid, text);
-    if (!(was instanceof Promise || is instanceof Promise)) return isUnchanged(was, is);
-    return Promise.all([was, is]).then(([before, after]) => isUnchanged(before, after));
+    try {
+      const was = this.#operations.parse(sid, base);
+      const is = this.#operations.parse(sid, text);
+      if (!(was instanceof Promise || is instanceof Promise)) return isUnchanged(was, is);
+      const compare = ([before, after]: SessionData[]) =>
+        isUnchanged(before as SessionData, after as SessionData);
+      return Promise.all([was, is]).then(compare, () => false);
+    } catch {
+      // A session that cannot be read back is no reason to refuse the one that replaces it.
+      return false;
+    }
   }
 
   /** What to write over `current`, for a request that started from `state`. */
@@ -286,15 +286,25 @@ export class SessionTracker {
     // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
     const { base } = state.attempts.find((attempt) => attempt.current === current) ?? state;
     if (current === base) return proposal;
-    const { ttl, serializer, merge, disableTTL } = this.#options;
+    const { ttl, merge, disableTTL } = this.#options;
     const { sid } = state;
-    const versions = [base, current, proposal.text].map((text) => this.#operations.parse(sid, text));
-    const [was, theirs, ours] = (await Promise.all(versions)) as [SessionData, SessionData, SessionData];
+    let versions: SessionData[];
+    try {
+      const texts = [base, current, proposal.text];
+      versions = await Promise.all(texts.map((text) => this.#operations.parse(sid, text)));
+    } catch {
+      // A value that is not a session cannot be merged, and must not block the save that replaces it.
+      return proposal;
+    }
+    const [was, theirs, ours] = versions as [SessionData, SessionData, SessionData];
     const merged = mergeSessions(was, theirs, ours, merge?.resolve);
     return {
-      text: stringify(serializer, this.#operations.keyOf(sid), merged),
+      text: this.#operations.stringify(sid, merged),
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
-      index: this.#indexChange(this.#indexValueOf(merged), this.#formerIndexValue(theirs)),
+      index: this.#indexChange(
+        this.#indexValueOf(merged),
+        this.#formerIndexValue(() => theirs),
+      ),
     };
   }
 
@@ -307,17 +317,13 @@ export class SessionTracker {
    * The index value of what is being replaced or deleted; undefined if it is not to be had at once. Its entry then stays
    * until it expires or the index is listed. A logout or a login must not fail because of it.
    */
-  #formerIndexValue(session: SessionData | null | Promise<SessionData | null>): string | undefined {
-    if (session === null) return undefined;
-    if (session instanceof Promise) {
-      session.catch(() => {});
-      return undefined;
-    }
+  #formerIndexValue(parse: () => SessionData | Promise<SessionData>): string | undefined {
     try {
-      return this.#indexValueOf(session);
-    } catch {
-      return undefined;
-    }
+      const session = parse();
+      if (!(session instanceof Promise)) return this.#indexValueOf(session);
+      session.catch(() => {});
+    } catch {}
+    return undefined;
   }
 
   #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {
