@@ -1,25 +1,21 @@
 import { type Session, type SessionData, Store } from "express-session";
 import type { LocalCache, LocalCacheStats } from "./cache/local-cache.ts";
-import { asCallback, type Callback } from "./callback.ts";
+import { asCallback, type Callback, callbackFrom } from "./callback.ts";
 import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options/options.ts";
-import type { IndexBy } from "./options/types.ts";
-import { createCounters } from "./reporting/counters.ts";
-import { publishEvent } from "./reporting/diagnostics.ts";
+import type { Serializer, SessionTtl } from "./options/types.ts";
+import type { RedisStoreClient } from "./redis/client.ts";
 import type {
   ClusterStats,
-  EmitEvent,
   IdentifiedSession,
   ListedSession,
   StoreEvents,
   StoreHealth,
 } from "./reporting/types.ts";
-import { warnNotLive } from "./reporting/warnings.ts";
-import { type ReindexOptions, type ReindexProgress, SecondaryIndex } from "./sessions/secondary-index.ts";
-import { SessionOperations } from "./sessions/session-operations.ts";
-import { SessionScan } from "./sessions/session-scan.ts";
-import { SessionTracker } from "./sessions/session-tracker.ts";
+import type { ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
 import type { StoredSession } from "./sessions/stored-session.ts";
+import { withValidCookie } from "./sessions/valid-cookie.ts";
+import { createParts, indexOf, type StoreParts, scheduleWarning } from "./store-parts.ts";
 
 /** Called with the arguments of an event of the store. */
 export type StoreListener<E extends keyof StoreEvents> = (...args: StoreEvents[E]) => void;
@@ -53,22 +49,11 @@ export interface ClusteredRedisStore {
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface only types methods that are inherited
 export class ClusteredRedisStore extends Store {
-  readonly #counters = createCounters();
-  readonly #operations: SessionOperations;
-  readonly #tracker: SessionTracker;
-  readonly #scan: SessionScan;
-  readonly #indexBy: IndexBy | undefined;
-  /** A listener that throws is the application's fault, and must reach it as an uncaught exception. */
-  readonly #emit: EmitEvent = (event, ...args) => {
-    try {
-      publishEvent(event, args, this.coordinator?.nodeId ?? "");
-      this.emit(event, ...args);
-    } catch (error) {
-      process.nextTick(() => {
-        throw error;
-      });
-    }
-  };
+  /**
+   * Not a private field of JavaScript: those do not exist on a Proxy of a store, nor on an object whose prototype is a store,
+   * and applications wrap their stores in both ways. It is not enumerable.
+   */
+  declare private readonly parts: StoreParts;
 
   /**
    * Subscribes in the background; the client need not be connected yet.
@@ -76,40 +61,61 @@ export class ClusteredRedisStore extends Store {
    */
   constructor(options: ClusteredRedisStoreOptions) {
     super();
-    const resolved = resolveOptions(options);
-    this.#operations = new SessionOperations(resolved, this.#counters, this.#emit);
-    this.#tracker = new SessionTracker(resolved, this.#operations, this.#counters, this.#emit);
-    this.#scan = new SessionScan(this.#operations, this.#emit);
-    this.#indexBy = resolved.indexBy;
-    if (resolved.cluster !== undefined) this.#scheduleWarning(resolved.cluster.subscribeTimeoutMs);
+    const value = createParts(this, resolveOptions(options));
+    Object.defineProperty(this, "parts", { value });
+    scheduleWarning(this, value.options);
+  }
+
+  /** The option `client`. */
+  get client(): RedisStoreClient {
+    return this.parts.options.client;
+  }
+
+  /** The option `prefix`. */
+  get prefix(): string {
+    return this.parts.options.prefix;
+  }
+
+  /** The option `ttl`. */
+  get ttl(): SessionTtl {
+    return this.parts.options.ttl;
+  }
+
+  /** The option `scanCount`. */
+  get scanCount(): number {
+    return this.parts.options.scanCount;
+  }
+
+  /** The option `disableTouch`. */
+  get disableTouch(): boolean {
+    return this.parts.options.disableTouch;
+  }
+
+  /** The option `disableTTL`. */
+  get disableTTL(): boolean {
+    return this.parts.options.disableTTL;
+  }
+
+  /** The option `serializer`. */
+  get serializer(): Serializer {
+    return this.parts.options.serializer;
   }
 
   /** The cached sessions, to look at. */
   get localCache(): LocalCache<StoredSession> {
-    return this.#operations.localCache;
+    return this.parts.operations.localCache;
   }
 
   /** Publishes and receives invalidations; undefined with `cluster: false`. */
   get coordinator(): ClusterCoordinator | undefined {
-    return this.#operations.coordinator;
+    return this.parts.operations.coordinator;
   }
 
-  /**
-   * A session, or null if there is none. It is the caller's own copy, and its `cookie.expires` is the key's real expiry. A
-   * cached session is passed to the callback before `get` returns.
-   */
+  /** A session, or null if there is none. It is the caller's own copy, and its `cookie.expires` is the key's real expiry. */
   override get(sid: string): Promise<SessionData | null>;
   override get(sid: string, callback: Callback<SessionData | null>): void;
   override get(sid: string, callback?: Callback<SessionData | null>): Promise<SessionData | null> | void {
-    let found: SessionData | null | Promise<SessionData | null>;
-    try {
-      found = this.#tracker.load(sid);
-    } catch (error) {
-      found = Promise.reject(error);
-    }
-    if (callback === undefined || found instanceof Promise) return asCallback(found, callback);
-    // Outside of any try and any promise: what the callback throws is the application's.
-    callback(null, found);
+    return asCallback(callback, () => this.parts.tracker.load(sid));
   }
 
   /**
@@ -119,7 +125,7 @@ export class ClusteredRedisStore extends Store {
   override set(sid: string, session: SessionData): Promise<void>;
   override set(sid: string, session: SessionData, callback: Callback | undefined): void;
   override set(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
-    return asCallback(this.#tracker.save(sid, session), callback);
+    return asCallback(callback, () => this.parts.tracker.save(sid, session));
   }
 
   /**
@@ -129,57 +135,60 @@ export class ClusteredRedisStore extends Store {
   override touch(sid: string, session: SessionData): Promise<void>;
   override touch(sid: string, session: SessionData, callback: Callback | undefined): void;
   override touch(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
+    const call = callbackFrom(callback);
     let touching: Promise<void> | undefined;
     try {
-      touching = this.#tracker.touch(sid, session);
+      touching = this.parts.tracker.touch(sid, session);
     } catch (error) {
-      return asCallback(Promise.reject<void>(error), callback);
+      return asCallback(call, () => Promise.reject<void>(error));
     }
-    if (callback !== undefined && touching === undefined) return callback(null);
+    // At once: the response, whose last byte waits for this, then leaves in one write.
+    if (call !== undefined && touching === undefined) return call(null);
     const reported = touching?.catch((error: Error) => {
-      this.#counters.failedTouches++;
-      this.#emit("clusterError", error);
+      this.parts.counters.failedTouches++;
+      this.parts.emit("clusterError", error);
     });
-    return asCallback(reported, callback);
+    return asCallback(call, () => reported);
   }
 
   /** Deletes a session in all processes. */
   override destroy(sid: string): Promise<void>;
   override destroy(sid: string, callback: Callback | undefined): void;
   override destroy(sid: string, callback?: Callback): Promise<void> | void {
-    const destroying = this.#tracker.destroy(sid);
-    // req.session.destroy() may have no callback, and nobody sees the promise then: a logout must not fail silently.
-    if (callback === undefined) destroying.catch((error: Error) => this.#emit("clusterError", error));
-    return asCallback(destroying, callback);
+    return asCallback(callback, () => {
+      const destroying = this.parts.tracker.destroy(sid);
+      // req.session.destroy() may have no callback, and nobody sees the promise then: a logout must not fail silently.
+      if (!callback) destroying.catch((error: Error) => this.parts.emit("clusterError", error));
+      return destroying;
+    });
   }
 
   /** All sessions, all in memory at once; `sessions()` streams them. */
   override all(): Promise<ListedSession[]>;
   override all(callback: Callback<ListedSession[]>): void;
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | void {
-    return asCallback(this.#scan.list(), callback);
+    return asCallback(callback, () => this.parts.scan.list());
   }
 
   /** The ids of all sessions. */
   ids(): Promise<string[]>;
   ids(callback: Callback<string[]>): void;
   ids(callback?: Callback<string[]>): Promise<string[]> | void {
-    return asCallback(this.#scan.ids(), callback);
+    return asCallback(callback, () => this.parts.scan.ids());
   }
 
   /** The number of sessions. */
   override length(): Promise<number>;
   override length(callback: Callback<number>): void;
   override length(callback?: Callback<number>): Promise<number> | void {
-    const counted = this.#scan.ids().then((ids) => ids.length);
-    return asCallback(counted, callback);
+    return asCallback(callback, async () => (await this.parts.scan.ids()).length);
   }
 
   /** Deletes all sessions in all processes, in batches. */
   override clear(): Promise<void>;
   override clear(callback: Callback | undefined): void;
   override clear(callback?: Callback): Promise<void> | void {
-    return asCallback(this.#operations.clear(), callback);
+    return asCallback(callback, () => this.parts.scan.clear());
   }
 
   /**
@@ -187,7 +196,7 @@ export class ClusteredRedisStore extends Store {
    * cannot be parsed is skipped, with the event `clusterError`.
    */
   sessions(): AsyncGenerator<IdentifiedSession> {
-    return this.#scan.stream();
+    return this.parts.scan.stream();
   }
 
   /**
@@ -199,7 +208,7 @@ export class ClusteredRedisStore extends Store {
   destroyWhere(
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
   ): Promise<number> {
-    return this.#scan.deleteWhere(predicate);
+    return this.parts.scan.deleteWhere(predicate);
   }
 
   /**
@@ -208,12 +217,12 @@ export class ClusteredRedisStore extends Store {
    * @throws TypeError without `indexBy`, or when `value` is not a string of 1 to 1,024 characters
    */
   async sessionsOf(value: string): Promise<IdentifiedSession[]> {
-    return this.#index().list(value, "sessionsOf");
+    return indexOf(this.parts).list(value, "sessionsOf");
   }
 
   /** The number of sessions whose index value is `value`. Fails as `sessionsOf` does. */
   async countOf(value: string): Promise<number> {
-    return (await this.#index().list(value, "countOf")).length;
+    return (await indexOf(this.parts).list(value, "countOf")).length;
   }
 
   /**
@@ -224,7 +233,7 @@ export class ClusteredRedisStore extends Store {
    * others are deleted then
    */
   async destroyAllOf(value: string, { except }: { readonly except?: string } = {}): Promise<number> {
-    return this.#index().destroyAll(value, except);
+    return indexOf(this.parts).destroyAll(value, except);
   }
 
   /**
@@ -234,13 +243,17 @@ export class ClusteredRedisStore extends Store {
    * @throws TypeError without `indexBy`, or for an invalid cursor
    */
   async reindex(options: ReindexOptions = {}): Promise<ReindexProgress> {
-    return this.#index().reindex(options);
+    return indexOf(this.parts).reindex(options);
   }
 
-  /** Called by express-session with what `get` returned: the store recognizes the Session object from then on. */
+  /**
+   * Called by express-session with what `get` returned: the store recognizes the Session object from then on. Data without a
+   * valid cookie gets a new one. Never throws: `load` and `reload` call it where an exception ends the process.
+   */
   override createSession(...[req, data]: Parameters<Store["createSession"]>): Session & SessionData {
     const former = req.session as SessionData | undefined;
-    return this.#tracker.adopt(data, super.createSession(req, data), former);
+    const session = super.createSession(req, withValidCookie(data));
+    return this.parts.tracker.adopt(data, session, former);
   }
 
   /**
@@ -249,20 +262,21 @@ export class ClusteredRedisStore extends Store {
    * with the event `resurrection`. Without `indexBy` it is written, and the event is emitted then.
    */
   override regenerate(...[req, callback]: Parameters<Store["regenerate"]>): void {
+    const { tracker } = this.parts;
     const { sessionID, session: former } = req;
     let deletion: Promise<boolean> | undefined;
     this.destroy(sessionID, (error) => {
       // express-session adds this method to the store.
       (this as unknown as { generate(request: typeof req): void }).generate(req);
-      if (former) this.#tracker.replace(sessionID, former, req.session, deletion);
+      if (former) tracker.replace(sessionID, former, req.session, deletion);
       callback(error);
     });
-    deletion = this.#tracker.deletionOf(sessionID);
+    deletion = tracker.deletionOf(sessionID);
   }
 
   /** Drops a session from the cache of this process only. @returns whether it was cached */
   evictFromCache(sid: string): boolean {
-    return this.#operations.cache.invalidate(sid);
+    return this.parts.operations.cache.invalidate(sid);
   }
 
   /**
@@ -271,13 +285,13 @@ export class ClusteredRedisStore extends Store {
    * trying
    */
   ready(): Promise<void> {
-    return asCallback(this.coordinator?.ready(), undefined) as Promise<void>;
+    return asCallback(undefined, () => this.coordinator?.ready()) as Promise<void>;
   }
 
   /** The state of the store. Never rejects. */
   async health(): Promise<StoreHealth> {
-    const probe = this.#operations.call("ping", undefined, (deadline) =>
-      this.#operations.commands.probe(deadline),
+    const probe = this.parts.operations.call("ping", undefined, (deadline) =>
+      this.parts.operations.commands.probe(deadline),
     );
     const redis = await probe.then(
       () => true,
@@ -312,7 +326,7 @@ export class ClusteredRedisStore extends Store {
     return {
       nodeId: this.coordinator?.nodeId ?? "",
       state: this.coordinator?.state ?? "off",
-      ...this.#counters,
+      ...this.parts.counters,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
     };
   }
@@ -322,26 +336,11 @@ export class ClusteredRedisStore extends Store {
    * The client stays open, and the store still answers from Redis for requests that are ending.
    */
   close(): Promise<void> {
-    return this.#operations.close();
+    return this.parts.operations.close();
   }
 
   /** The same as `close`, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  /** Without a cache and without a listener for failures, nothing else would show that the store is not as fast as it can be. */
-  #scheduleWarning(subscribeTimeoutMs: number): void {
-    const warn = () => {
-      const { coordinator } = this;
-      if (coordinator?.state !== "syncing" || this.listenerCount("clusterError") > 0) return;
-      warnNotLive(coordinator.instanceId, subscribeTimeoutMs, coordinator.lastError);
-    };
-    setTimeout(warn, subscribeTimeoutMs).unref();
-  }
-
-  /** @throws TypeError without `indexBy` */
-  #index(): SecondaryIndex {
-    return new SecondaryIndex(this.#operations, this.#scan, this.#indexBy, this.#emit);
   }
 }

@@ -10,6 +10,8 @@ export interface LocalCacheLimits {
   readonly maxSize?: number;
   /** Maximum number of bytes, as counted by the callers of {@link LocalCache.set}. @default 67_108_864 (64 MiB) */
   readonly maxBytes?: number;
+  /** Maximum number of bytes of one entry. A larger one is not stored. @default maxBytes */
+  readonly maxEntryBytes?: number;
   /** A clock in milliseconds that never goes backwards. @default performance.now */
   readonly clock?: () => number;
 }
@@ -44,6 +46,7 @@ export class LocalCache<V> {
   readonly #ttlMs: number;
   readonly #maxSize: number;
   readonly #maxBytes: number;
+  readonly #maxEntryBytes: number;
   readonly #clock: () => number;
 
   readonly #slots = new Map<string, number>();
@@ -67,6 +70,8 @@ export class LocalCache<V> {
     this.#ttlMs = Math.min(positive("ttlMs", limits.ttlMs ?? DEFAULT_LIMITS.ttlMs), MAX_MS);
     this.#maxSize = positive("maxSize", limits.maxSize ?? DEFAULT_LIMITS.maxSize);
     this.#maxBytes = positive("maxBytes", limits.maxBytes ?? DEFAULT_LIMITS.maxBytes);
+    const maxEntryBytes = positive("maxEntryBytes", limits.maxEntryBytes ?? this.#maxBytes);
+    this.#maxEntryBytes = Math.min(maxEntryBytes, this.#maxBytes, MAX_ENTRY_BYTES);
     if (!Number.isInteger(this.#maxSize) || this.#maxSize > MAX_ENTRIES) {
       throw new TypeError(
         `LocalCache: maxSize: expected a whole number up to ${MAX_ENTRIES}, got ${this.#maxSize}`,
@@ -128,7 +133,7 @@ export class LocalCache<V> {
 
   /**
    * Stores `value` under `key` and drops the previous value. Makes room as needed: removes expired entries first, then the
-   * least recently used. A value that is larger than `maxBytes` or already expired is not stored.
+   * least recently used. A value that is larger than `maxEntryBytes` or already expired is not stored.
    * @param bytes the entry's size, counted against `maxBytes`; a whole number from 0. @default 0
    * @param ttlMs maximum time for which the entry is served, in milliseconds. The cache's `ttlMs` is the default and the
    * upper limit.
@@ -141,7 +146,7 @@ export class LocalCache<V> {
     // Rounded down: an entry may expire a fraction of a millisecond early, never late.
     const deadline = Math.floor(elapsed + Math.min(ttlMs, this.#ttlMs));
     // `now` lies before the origin if the caller read it before a clear.
-    if (bytes > Math.min(this.#maxBytes, MAX_ENTRY_BYTES) || !(deadline > Math.max(elapsed, 0))) {
+    if (bytes > this.#maxEntryBytes || !(deadline > Math.max(elapsed, 0))) {
       if (current !== undefined) this.#remove(key, current);
       return;
     }
@@ -156,7 +161,20 @@ export class LocalCache<V> {
       this.#recency.moveToEnd(slot);
     }
     this.#expiry.schedule(slot, deadline);
-    while (this.#bytes > this.#maxBytes) this.#free(this.#evict(elapsed));
+    this.#makeRoom(elapsed);
+  }
+
+  /** Changes the size that an entry is counted with. Makes room as `set` does, and drops the entry if it is too large. */
+  resize(key: string, bytes: number): void {
+    const slot = this.#slots.get(key);
+    if (slot === undefined) return;
+    if (bytes > this.#maxEntryBytes) {
+      this.#remove(key, slot);
+      return;
+    }
+    this.#bytes += bytes - (this.#sizes[slot] as number);
+    this.#sizes[slot] = bytes;
+    this.#makeRoom(this.#clock() - this.#origin);
   }
 
   /** Drops `key`. @returns whether it had a live value */
@@ -204,6 +222,10 @@ export class LocalCache<V> {
     this.#keys[slot] = key;
     this.#slots.set(key, slot);
     return slot;
+  }
+
+  #makeRoom(elapsed: number): void {
+    while (this.#bytes > this.#maxBytes) this.#free(this.#evict(elapsed));
   }
 
   /** Removes an expired entry or else the least recently used. @returns its slot, which is not added to the free ones */

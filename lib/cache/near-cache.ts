@@ -6,7 +6,7 @@ import type { LocalCache } from "./local-cache.ts";
 export interface Cacheable {
   /** When its key expires, by `performance.now()`; undefined for never. */
   expiresAt: number | undefined;
-  /** What it counts against `maxBytes`. */
+  /** What it counts against `maxBytes`, without its id. */
   readonly bytes: number;
   /** The sequence number of this process's write that stored it; undefined if it was read. */
   writtenBy?: number | undefined;
@@ -248,11 +248,17 @@ export class NearCache<V extends Cacheable> {
     return this.#gate.isLive(performance.now()) ? this.#fence.take(sid) : undefined;
   }
 
+  /** A session's size has changed. */
+  recount(sid: string, session: V): void {
+    if (this.#cache.peek(sid) === session) this.#cache.resize(sid, session.bytes + sid.length);
+  }
+
   #fill(sid: string, session: V): void {
     const now = performance.now();
     if (!this.#gate.isLive(now)) return;
     const leftMs = session.expiresAt === undefined ? undefined : session.expiresAt - now;
-    if (leftMs === undefined || leftMs > 0) this.#cache.set(sid, session, session.bytes, leftMs, now);
+    if (leftMs !== undefined && leftMs <= 0) return;
+    this.#cache.set(copyOf(sid), session, session.bytes + sid.length, leftMs, now);
   }
 }
 
@@ -261,3 +267,8 @@ export const NEVER_LIVE: CacheGate = { isLive: () => false };
 
 /** The gate of a cache that nothing invalidates from outside. */
 export const ALWAYS_LIVE: CacheGate = { isLive: () => true };
+
+/** A string that keeps no other alive: an id is often a part of a whole Cookie header, which V8 would keep with it. */
+function copyOf(text: string): string {
+  return Buffer.from(text).toString();
+}

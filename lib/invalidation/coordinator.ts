@@ -4,10 +4,12 @@ import type { Doubt } from "../redis/doubts.ts";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
+import { runInBackground } from "./background.ts";
 import { Backoff } from "./backoff.ts";
 import { NotificationsCheck, warnOfDeniedChannel } from "./expired-events.ts";
 import { MessageFilter } from "./message-filter.ts";
-import { type ClusterMessage, decodeMessage, encodeMessage, type MessageContent } from "./messages.ts";
+import { MessageReceiver } from "./message-receiver.ts";
+import { encodeMessage, type MessageContent } from "./messages.ts";
 import { PrimaryListener } from "./primary-listener.ts";
 import type {
   ClusterCoordinatorOptions,
@@ -51,6 +53,7 @@ export class ClusterCoordinator {
   readonly #notificationsCheck: NotificationsCheck;
   /** Set by `start`. */
   #handlers: CoordinatorHandlers | undefined;
+  #receiver: MessageReceiver | undefined;
   #state: ClusterState = "off";
   #listeners: readonly PrimaryListener[] = [];
   /** Whether there is a listener for every primary. */
@@ -98,7 +101,7 @@ export class ClusterCoordinator {
   isLive(now: number): boolean {
     if (this.#state !== "live") return false;
     if (this.#isLeased(now)) return true;
-    this.#suspect(`no heartbeat returned for ${this.#options.leaseMs} ms`);
+    runInBackground(() => this.#suspect(`no heartbeat returned for ${this.#options.leaseMs} ms`));
     return false;
   }
 
@@ -106,6 +109,15 @@ export class ClusterCoordinator {
   start(handlers: CoordinatorHandlers): void {
     if (this.#state !== "off") return;
     this.#handlers = handlers;
+    const { counters, topology } = this.#options;
+    const onClear = () => this.#flush("clear");
+    this.#receiver = new MessageReceiver({
+      ...handlers,
+      counters,
+      filter: this.#filter,
+      prefix: topology.fullPrefix,
+      onClear,
+    });
     this.#state = "syncing";
     this.#wallClockLead = Date.now() - performance.now();
     this.#options.topology.doubts.listen((doubt) => this.#onDoubt(doubt));
@@ -142,9 +154,11 @@ export class ClusterCoordinator {
     const { instanceId, nodeId } = this;
     const { channel, topology, counters } = this.#options;
     const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
+    const message = encodeMessage({ ...content, ...base });
+    this.#filter.expect(sequence, message);
     return {
       channel,
-      message: encodeMessage({ ...content, ...base }),
+      message,
       sequence,
       settle: (isPublished) => {
         if (isPublished) counters.messagesPublished++;
@@ -214,7 +228,10 @@ export class ClusterCoordinator {
       leaseMs,
       subscribeTimeoutMs,
       handlers: {
-        onMessage: (text, from) => (from === channel ? this.#onMessage(text) : this.#onExpired(text)),
+        onMessage: (text, from) => {
+          if (from === channel) this.#receiver?.onMessage(text, this.#listeners.length > 1);
+          else this.#receiver?.onExpired(text);
+        },
         onProof: () => this.#onProof(),
         onLost: (error) => {
           this.#provenAt = undefined;
@@ -281,44 +298,6 @@ export class ClusterCoordinator {
     for (const listener of this.#listeners) listener.sendHeartbeat(now);
   }
 
-  #onMessage(text: string): void {
-    const { topology, counters } = this.#options;
-    counters.messagesReceived++;
-    const message = decodeMessage(text);
-    const sids = message && sidsUnder(topology.fullPrefix, message);
-    if (message === undefined || sids === undefined) {
-      counters.messagesIgnored++;
-      return;
-    }
-    const { cache, emit } = this.#handlers as CoordinatorHandlers;
-    const origin = this.#filter.originOf(message, this.#listeners.length > 1);
-    if (origin === "own") {
-      if (message.type === "CacheClear") return;
-      for (const sid of sids) cache.onOwnMessage(sid, message.sequence);
-      return;
-    }
-    if (origin === "new") counters.invalidations++;
-    if (message.type === "CacheClear") {
-      this.#flush("clear");
-      return;
-    }
-    // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
-    for (const sid of sids) cache.invalidate(sid);
-    // Of a clear, `flush` reports.
-    if (origin === "copy" || (message.type === "SessionDeleted" && message.reason === "clear")) return;
-    for (const sid of sids) emit("invalidate", sid, message.nodeId);
-    if (message.type === "SessionInvalidated") return;
-    for (const sid of sids) emit("destroyed", sid, message.nodeId, message.reason);
-  }
-
-  #onExpired(key: string): void {
-    const { fullPrefix } = this.#options.topology;
-    if (!key.startsWith(fullPrefix)) return;
-    const sid = key.slice(fullPrefix.length);
-    this.#handlers?.cache.invalidate(sid);
-    this.#handlers?.emit("expired", sid);
-  }
-
   /** A heartbeat has returned from one of the primaries. */
   #onProof(): void {
     let oldest = Number.POSITIVE_INFINITY;
@@ -336,20 +315,6 @@ export class ClusterCoordinator {
   #isLeased(now: number): boolean {
     return this.#provenAt !== undefined && now - this.#provenAt < this.#options.leaseMs;
   }
-}
-
-/**
- * The sessions of a message, by their ids under `prefix`; none for `CacheClear`. A store whose prefix begins with another's
- * shares its sessions with that one, under shorter ids.
- * @returns undefined if the message concerns none of them
- */
-function sidsUnder(prefix: string, message: ClusterMessage): readonly string[] | undefined {
-  if (!prefix.startsWith(message.prefix)) return undefined;
-  if (message.type === "CacheClear") return [];
-  const rest = prefix.slice(message.prefix.length);
-  if (rest === "") return message.sids;
-  const sids = message.sids.flatMap((sid) => (sid.startsWith(rest) ? [sid.slice(rest.length)] : []));
-  return sids.length === 0 ? undefined : sids;
 }
 
 function notLive(why: string, cause: SessionStoreError | undefined): SessionStoreError {

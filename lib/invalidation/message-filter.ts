@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { ClusterMessage } from "./messages.ts";
 
@@ -10,11 +11,22 @@ const MAX_REMEMBERED = 1_000;
  */
 export type MessageOrigin = "own" | "copy" | "new";
 
-/** Recognizes this store's own messages, and the copies of a message that several primaries deliver. */
+interface OwnMessage {
+  readonly deadline: Deadline;
+  /** What is published; undefined until it has been encoded. */
+  text: string | undefined;
+}
+
+/**
+ * Recognizes this store's own messages, and the copies of a message that several primaries deliver.
+ *
+ * Whoever may publish can use any instance id and sequence number. So a message that is under way is recognized by its whole
+ * text, and so is a copy: a forged message with the same numbers can neither pass for the real one nor hide it.
+ */
 export class MessageFilter {
   readonly #instanceId: string;
   #lastSequence = 0;
-  readonly #pending = new Map<number, Deadline>();
+  readonly #pending = new Map<number, OwnMessage>();
   /** Own writes with an unknown outcome: if Redis carries one out later, its message is news to this store, too. */
   readonly #failed = new Set<number>();
   readonly #seen = new Set<string>();
@@ -26,8 +38,14 @@ export class MessageFilter {
 
   /** A write begins. @returns its message's sequence number */
   begin(deadline: Deadline): number {
-    this.#pending.set(++this.#lastSequence, deadline);
+    this.#pending.set(++this.#lastSequence, { deadline, text: undefined });
     return this.#lastSequence;
+  }
+
+  /** The write's message is about to be published. */
+  expect(sequence: number, text: string): void {
+    const own = this.#pending.get(sequence);
+    if (own !== undefined) own.text = text;
   }
 
   /** The write has ended. @param isPublished whether Redis has confirmed that it published the message */
@@ -36,16 +54,25 @@ export class MessageFilter {
     if (!isPublished) remember(this.#failed, sequence);
   }
 
-  /** @param hasCopies whether more than one primary delivers messages */
-  originOf({ instanceId, sequence }: ClusterMessage, hasCopies: boolean): MessageOrigin {
-    const isOwn = instanceId === this.#instanceId;
-    const hasFailed = this.#failed.has(sequence) || this.#pending.get(sequence)?.passed === true;
-    if (isOwn && !hasFailed) return "own";
+  /**
+   * @param text the message as it arrived
+   * @param hasCopies whether more than one primary delivers messages
+   */
+  originOf({ instanceId, sequence }: ClusterMessage, text: string, hasCopies: boolean): MessageOrigin {
+    if (instanceId === this.#instanceId && this.#isOwn(sequence, text)) return "own";
     if (!hasCopies) return "new";
-    const id = `${instanceId} ${sequence}`;
+    const id = createHash("sha256").update(text).digest("base64");
     if (this.#seen.has(id)) return "copy";
     remember(this.#seen, id);
     return "new";
+  }
+
+  #isOwn(sequence: number, text: string): boolean {
+    const pending = this.#pending.get(sequence);
+    if (pending !== undefined) {
+      return !pending.deadline.passed && (pending.text === undefined || pending.text === text);
+    }
+    return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
   }
 }
 

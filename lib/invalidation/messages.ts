@@ -1,8 +1,30 @@
+import { MAX_BATCH_SIZE } from "../redis/session-commands.ts";
+import { isPrintable, isWellFormed } from "../reporting/text.ts";
+
 /** The version of the wire format. A process ignores messages of versions that it does not know. */
 export const MESSAGE_VERSION: number = 1;
 
-/** Longer texts are ignored. A batch of ids, with the longest prefix and label, stays far below. */
+/** The longest session id, in characters. */
+export const MAX_SID_LENGTH: number = 1_024;
+
+/** The longest label of a process, in characters. */
+export const MAX_LABEL_LENGTH: number = 256;
+
+/**
+ * Longer texts are ignored without being parsed. The most ids of the greatest length fit, with the longest prefix and label;
+ * the store's own batches stay below even if JSON escapes each character.
+ */
 export const MAX_MESSAGE_LENGTH: number = 1024 * 1024;
+
+/** The method that deleted sessions. */
+export type DestroyReason = "destroy" | "destroyWhere" | "destroyAllOf" | "clear";
+
+const REASONS: readonly unknown[] = [
+  "destroy",
+  "destroyWhere",
+  "destroyAllOf",
+  "clear",
+] satisfies DestroyReason[];
 
 /** What processes publish to each other. */
 export type ClusterMessage = SessionInvalidated | SessionDeleted | CacheClear;
@@ -21,8 +43,8 @@ export interface SessionDeleted extends MessageBase {
   readonly type: "SessionDeleted";
   /** The ids of the sessions, without the prefix. */
   readonly sids: readonly string[];
-  /** The method that deleted them: `destroy`, `destroyWhere` or `destroyAllOf`. */
-  readonly reason: string;
+  /** The method that deleted them. */
+  readonly reason: DestroyReason;
 }
 
 /** All sessions are being deleted: drop the whole cache. */
@@ -83,9 +105,9 @@ export function decodeMessage(text: string): ClusterMessage | undefined {
   >;
   if (
     version !== MESSAGE_VERSION ||
-    typeof instanceId !== "string" ||
+    !isLabel(instanceId) ||
     !Number.isSafeInteger(sequence) ||
-    typeof nodeId !== "string" ||
+    !isLabel(nodeId) ||
     typeof prefix !== "string" ||
     typeof sentAt !== "number"
   ) {
@@ -94,7 +116,17 @@ export function decodeMessage(text: string): ClusterMessage | undefined {
   const base = { instanceId, sequence: sequence as number, nodeId, prefix, sentAt };
   if (type === "CacheClear") return { type, ...base };
   if (type !== "SessionInvalidated" && type !== "SessionDeleted") return undefined;
-  if (!Array.isArray(sids) || !sids.every((sid) => typeof sid === "string")) return undefined;
+  if (!Array.isArray(sids) || sids.length > MAX_BATCH_SIZE || !sids.every(isSid)) return undefined;
   if (type === "SessionInvalidated") return { type, ...base, sids };
-  return typeof reason === "string" ? { type, ...base, sids, reason } : undefined;
+  return REASONS.includes(reason) ? { type, ...base, sids, reason: reason as DestroyReason } : undefined;
+}
+
+/** Whether a value can be a session id. One with a lone surrogate is none: Redis would see another key. */
+export function isSid(value: unknown): value is string {
+  return typeof value === "string" && value !== "" && value.length <= MAX_SID_LENGTH && isWellFormed(value);
+}
+
+/** Labels go to logs and event listeners. */
+function isLabel(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_LABEL_LENGTH && isPrintable(value);
 }

@@ -3,6 +3,7 @@ import { DEFAULT_LIMITS } from "../cache/local-cache.ts";
 import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "../redis/client.ts";
 import { INDEX_PREFIX } from "../redis/index-commands.ts";
 import { describeValue, optionError } from "../reporting/errors.ts";
+import { isPrintable } from "../reporting/text.ts";
 import { warnOnce } from "../reporting/warnings.ts";
 import { requireClient, subscriberFor } from "./clients.ts";
 import {
@@ -33,7 +34,10 @@ export const LOCAL_CACHE_OPTIONS = {
   ttlMs: milliseconds({ default: DEFAULT_LIMITS.ttlMs }) as Option<number>,
   /** Maximum number of cached sessions. @default 10_000 */
   maxSize: count({ default: DEFAULT_LIMITS.maxSize }) as Option<number>,
-  /** Maximum size of the cached sessions, in bytes, estimated as two per UTF-16 code unit. @default 67_108_864 (64 MiB) */
+  /**
+   * Maximum memory of the cached sessions, in bytes, as estimated. A session that takes more than a sixteenth of it is not
+   * cached. @default 67_108_864 (64 MiB)
+   */
   maxBytes: count({ default: DEFAULT_LIMITS.maxBytes }) as Option<number>,
 };
 
@@ -47,8 +51,16 @@ export const CLUSTER_OPTIONS = {
    * must be the only process that writes these sessions. @default true
    */
   enabled: flag({ default: true }) as Option<boolean>,
-  /** A label of this process for logs and stats, 1 to 256 characters. It need not be unique. @default a random UUID */
-  nodeId: text({ default: randomUUID, minLength: 1, maxLength: 256 }) as Option<string>,
+  /**
+   * A label of this process for logs and stats, 1 to 256 characters without control characters. It need not be unique.
+   * @default a random UUID
+   */
+  nodeId: option<string>({
+    default: randomUUID,
+    expected: "a string of 1 to 256 characters without control characters",
+    accepts: (given) =>
+      typeof given === "string" && given !== "" && given.length <= 256 && isPrintable(given),
+  }) as Option<string>,
   /**
    * The Pub/Sub channel, 1 to 1,024 characters. Heartbeats use `<channel>:<random id>`.
    * @default "session:cluster:invalidate"

@@ -69,7 +69,7 @@ export class Cluster implements Topology {
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;
     this.#routes = routes;
-    this.#deadlines = new Deadlines(options.leaseMs, () => connectionProblem(client, options.leaseMs));
+    this.#deadlines = new Deadlines(options.leaseMs, "", () => connectionProblem(client, options.leaseMs));
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {

@@ -69,7 +69,11 @@ export class Connections {
    * owner itself does not expose them.
    * @param method of the owner, called by its batches with a function of the connection as the last argument
    */
-  startingOn(owner: RedisStoreClient, method: "execute" | "_execute", onUse: (used: Connection) => void) {
+  startingOn(
+    owner: RedisStoreClient,
+    method: "execute" | "_execute",
+    onUse: (used: Connection) => void,
+  ): RedisStoreClient {
     const execute = (owner as unknown as Record<string, (...args: unknown[]) => unknown>)[method];
     if (execute === undefined) return owner;
     const value = (...args: unknown[]) => {

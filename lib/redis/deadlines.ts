@@ -1,4 +1,5 @@
-import { SessionStoreError } from "../reporting/errors.ts";
+import { hashSid } from "../reporting/diagnostics.ts";
+import { SessionStoreError, withHidden } from "../reporting/errors.ts";
 
 /** The deadline of an operation, for the work that it limits. */
 export interface Deadline {
@@ -13,14 +14,17 @@ export interface Deadline {
 export class Deadlines {
   readonly #limitMs: number;
   readonly #explain: () => string | undefined;
+  readonly #prefix: string;
   readonly #operations = new Set<Promise<unknown>>();
 
   /**
    * @param limitMs the limit of each operation, in milliseconds
+   * @param prefix what precedes the session ids in Redis, for `SessionStoreError.key`
    * @param explain why there may have been no answer, for the error; undefined if nothing is known
    */
-  constructor(limitMs: number, explain: () => string | undefined = () => undefined) {
+  constructor(limitMs: number, prefix = "", explain: () => string | undefined = () => undefined) {
     this.#limitMs = limitMs;
+    this.#prefix = prefix;
     this.#explain = explain;
   }
 
@@ -28,8 +32,9 @@ export class Deadlines {
    * The result of `work`, or an `ERR_SESSION_TIMEOUT` error if that takes longer than the limit. The timer does not keep the
    * process alive.
    * @param what names the operation in the error
+   * @param sid the session that the operation concerns, if it is a single one
    */
-  run<T>(what: string, work: (deadline: Deadline) => Promise<T>): Promise<T> {
+  run<T>(what: string, work: (deadline: Deadline) => Promise<T>, sid?: string): Promise<T> {
     const operation = new Promise<T>((resolve, reject) => {
       const deadline = { passed: false };
       let immediate: NodeJS.Immediate | undefined;
@@ -43,8 +48,9 @@ export class Deadlines {
         end();
         const reason = this.#explain();
         const suffix = reason === undefined ? "" : `: ${reason}`;
-        const message = `${what}: no answer in ${this.#limitMs} ms${suffix}`;
-        reject(new SessionStoreError("ERR_SESSION_TIMEOUT", message));
+        const where = sid === undefined ? what : `${what} of session ${hashSid(sid)}`;
+        const message = `${where}: no answer in ${this.#limitMs} ms${suffix}`;
+        reject(this.#withKey(new SessionStoreError("ERR_SESSION_TIMEOUT", message), sid));
       };
       // After the event loop was blocked, timers run before sockets are read; the reply may be there. Immediates run after.
       const onTimer = () => {
@@ -58,12 +64,17 @@ export class Deadlines {
         },
         (error: unknown) => {
           end();
-          reject(error);
+          reject(this.#withKey(error, sid));
         },
       );
     });
     this.#operations.add(operation);
     return operation;
+  }
+
+  #withKey(error: unknown, sid: string | undefined): unknown {
+    if (sid === undefined || !(error instanceof SessionStoreError)) return error;
+    return withHidden(error, { key: this.#prefix + sid });
   }
 
   /** Resolves when all operations that are running now have settled: after the limit at the latest. */

@@ -146,7 +146,7 @@ export class CommandExecutor {
     acl: string,
     announcement: Announcement | undefined,
   ): SessionStoreError {
-    const cause = failureIn(error);
+    const cause = withoutArguments(failureIn(error));
     const reason = errorMessage(cause);
     if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");
     const neededAcl = aclHint(reason, () => {
@@ -156,6 +156,12 @@ export class CommandExecutor {
     const message = `${name}: ${reason}${neededAcl || hintFor(reason)}`;
     return new SessionStoreError("ERR_SESSION_REDIS", message, cause);
   }
+}
+
+/** An error without the arguments of the command, which Redis repeats if it does not know the command: they contain keys. */
+function withoutArguments(error: unknown): unknown {
+  const [known, args] = errorMessage(error).split(/,? with args beginning with:/);
+  return args === undefined ? error : new Error(known);
 }
 
 /** The error of the first command that failed in a batch. */

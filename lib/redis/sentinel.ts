@@ -49,7 +49,7 @@ export class Sentinel implements Topology {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = true;
-  readonly doubts = new Doubts();
+  readonly doubts: Doubts = new Doubts();
   readonly probe: Probe;
   readonly #client: SentinelClient;
   readonly #subscriber: RedisSubscriberSource;
@@ -69,7 +69,7 @@ export class Sentinel implements Topology {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.#subscriber = subscriber;
-    this.#deadlines = new Deadlines(leaseMs, () => connectionProblem(client, leaseMs));
+    this.#deadlines = new Deadlines(leaseMs, "", () => connectionProblem(client, leaseMs));
     this.#heartbeats = new Heartbeats(this.#executor, prefix, this.#deadlines);
     this.probe = this.#heartbeats.probe;
     this.#connections.watchOwner(client, "client-error");

@@ -23,85 +23,21 @@ import {
   TOUCH,
   TOUCH_UNCHANGED,
 } from "./scripts.ts";
+import type {
+  ChangedValue,
+  ExaminedSession,
+  ExpiryChange,
+  ReplaceResult,
+  SessionDeletion,
+  SessionReplacement,
+  SessionSave,
+  SessionTouch,
+  SessionWrite,
+  StoredValue,
+  UnchangedDeletion,
+  UnchangedTouch,
+} from "./session-values.ts";
 import type { Topology } from "./topology.ts";
-
-/** The value of a key. */
-export interface StoredValue {
-  readonly text: string;
-  /** When the key expires, by performance.now(), rather too early than too late; undefined for never. */
-  readonly expiresAt: number | undefined;
-}
-
-/** How a touch has moved a session's expiry; "none" if there is no such session. */
-export type ExpiryChange = "later" | "earlier" | "none";
-
-/** A write to one session. */
-export interface SessionWrite {
-  readonly sid: string;
-  /** How long the key lives from now on, in milliseconds; undefined for forever. */
-  readonly ttlMs: number | undefined;
-  /** How the write changes the index; undefined without an index. */
-  readonly index: IndexChange | undefined;
-}
-
-/** What `write` writes. */
-export interface SessionSave extends SessionWrite {
-  readonly text: string;
-  /** Whether nothing is written if the session does not exist. */
-  readonly mustExist: boolean;
-}
-
-/** What `touch` changes. */
-export interface SessionTouch {
-  readonly sid: string;
-  /** How long the key lives from now on, in milliseconds. */
-  readonly ttlMs: number;
-  /** Whether other processes could not expect it: it gives the session another lifetime than it had. */
-  readonly isNews: boolean;
-}
-
-/** What `touchUnchanged` changes, and for which value. */
-export interface UnchangedTouch extends SessionTouch {
-  readonly index: IndexChange;
-  /** The SHA-1 of the value that `index` is right for; undefined if the value is unknown. */
-  readonly expectedSha1: string | undefined;
-}
-
-/** The value of a key that is not what was expected. */
-export interface ChangedValue {
-  readonly text: string;
-  /** Of the bytes in Redis; of the text it differs if they are not valid UTF-8. */
-  readonly sha1: string;
-}
-
-/** What `replace` writes, and over which value. */
-export interface SessionReplacement extends SessionWrite {
-  readonly text: string;
-  readonly expected: string;
-}
-
-/** The result of `replace`; `current` is the value in Redis, null for none. */
-export type ReplaceResult =
-  | { readonly written: true }
-  | { readonly written: false; readonly current: string | null };
-
-/** A session, and the value by which it was decided to delete it. */
-export interface ExaminedSession {
-  readonly sid: string;
-  /** The SHA-1 of the value. */
-  readonly sha1: string;
-}
-
-/** What became of a session that was to be deleted: `missing` if there was none, its present value if it has changed. */
-export type UnchangedDeletion = "deleted" | "missing" | (StoredValue & ChangedValue);
-
-/** Sessions to be deleted by one script. */
-export interface SessionDeletion {
-  /** One of the groups that `batches` returns. */
-  readonly sids: readonly string[];
-  /** The index value of all these sessions, if it is known. */
-  readonly indexValue: string | undefined;
-}
 
 /**
  * The sessions in Redis: which commands are sent, and what the replies mean. Independent of caches and states. Callers provide
@@ -278,14 +214,16 @@ export class SessionCommands {
   batches(sids: readonly string[]): (readonly string[])[] {
     if (!this.#topology.combinesKeys) return sids.map((sid) => [sid]);
     const batches: string[][] = [];
+    let batch: string[] = [];
     let length = MAX_BATCH_LENGTH;
     for (const sid of sids) {
       length += sid.length;
-      if (length > MAX_BATCH_LENGTH) {
-        batches.push([]);
+      if (length > MAX_BATCH_LENGTH || batch.length === MAX_BATCH_SIZE) {
+        batch = [];
+        batches.push(batch);
         length = sid.length;
       }
-      batches.at(-1)?.push(sid);
+      batch.push(sid);
     }
     return batches;
   }
@@ -347,6 +285,9 @@ export class SessionCommands {
     return this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
   }
 }
+
+/** How many sessions one command, script or message may name. */
+export const MAX_BATCH_SIZE: number = 1_000;
 
 /** Characters of all ids in a batch. JSON may make six of one, and the message must stay below `MAX_MESSAGE_LENGTH`. */
 const MAX_BATCH_LENGTH = 100 * 1024;

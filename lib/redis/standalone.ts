@@ -33,7 +33,7 @@ export class Standalone implements Topology, Primary {
   readonly combinesKeys = true;
   readonly isUpToDate = true;
   readonly id = "";
-  readonly doubts = new Doubts();
+  readonly doubts: Doubts = new Doubts();
   readonly probe: Probe;
   database = 0;
   readonly #client: StandaloneClient;
@@ -48,7 +48,7 @@ export class Standalone implements Topology, Primary {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.#subscriber = subscriber;
-    this.#deadlines = new Deadlines(leaseMs, () => connectionProblem(client, leaseMs));
+    this.#deadlines = new Deadlines(leaseMs, "", () => connectionProblem(client, leaseMs));
     this.#heartbeats = new Heartbeats(new CommandExecutor(this), prefix, this.#deadlines);
     this.probe = this.#heartbeats.probe;
     if (this.#isPool) this.#connections.watchOwner(client, "error");

@@ -126,7 +126,7 @@ export function publishEvent<E extends keyof StoreEvents>(
  * Identifies a session where its id must not appear: the first 16 hexadecimal digits of the id's SHA-256. All processes
  * compute the same hash. It does not reveal an id that cannot be guessed.
  */
-function hashSid(sid: string): string {
+export function hashSid(sid: string): string {
   return createHash("sha256").update(sid).digest("hex").slice(0, 16);
 }
 

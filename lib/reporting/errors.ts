@@ -2,7 +2,7 @@
  * The kind of failure:
  * - `ERR_SESSION_TIMEOUT`: no reply within `commandTimeoutMs`. Redis may still execute a write.
  * - `ERR_SESSION_REDIS`: Redis or the client failed or refused the command; `cause` is its error.
- * - `ERR_SESSION_CORRUPT`: the value in Redis cannot be parsed; it is not modified. `cause` is the parser's error.
+ * - `ERR_SESSION_CORRUPT`: the value in Redis is not a session; it is not modified.
  * - `ERR_SESSION_SERIALIZE`: the session cannot be serialized; nothing was written.
  * - `ERR_SESSION_CONFLICT`: each attempt met another writer. A save with `onConflict: "merge"` and a touch with `indexBy` have
  *   written nothing; `destroyWhere` and `destroyAllOf` have deleted all other sessions, but not this one.
@@ -25,11 +25,32 @@ export class SessionStoreError extends Error {
   override readonly name = "SessionStoreError";
   /** The kind of failure. */
   readonly code: SessionStoreErrorCode;
+  /**
+   * The key in Redis, if the failure concerns a single session. It is not enumerable, so that neither Express nor a logger
+   * shows it: it contains the session id, which gives access to the session. The message has a hash of the id instead.
+   */
+  declare readonly key?: string;
+  /**
+   * For `ERR_SESSION_CORRUPT` and `ERR_SESSION_SERIALIZE`: what the serializer threw. It is not enumerable and no `cause`,
+   * because its text may contain parts of the session.
+   */
+  declare readonly serializerError?: unknown;
 
   constructor(code: SessionStoreErrorCode, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
   }
+}
+
+/** Adds properties to an error that inspection and logging do not show. */
+export function withHidden<E extends SessionStoreError>(
+  error: E,
+  hidden: Pick<SessionStoreError, "key" | "serializerError">,
+): E {
+  for (const [name, value] of Object.entries(hidden)) {
+    Object.defineProperty(error, name, { value, enumerable: false, configurable: true });
+  }
+  return error;
 }
 
 /**

@@ -1,7 +1,7 @@
 import type { PendingWrite } from "../cache/near-cache.ts";
 import { splitAtSids } from "../invalidation/messages.ts";
 import type { Deadline } from "../redis/deadlines.ts";
-import type { ExaminedSession, UnchangedDeletion } from "../redis/session-commands.ts";
+import type { ExaminedSession, UnchangedDeletion } from "../redis/session-values.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
@@ -43,7 +43,7 @@ export class ExaminedDeletion {
     for (let conflicts = 0; remaining.size > 0; conflicts++) {
       if (conflicts > MAX_CONFLICTS) {
         const [sid] = remaining.keys();
-        this.#conflict ??= conflictError(this.#operations.keyOf(sid as string));
+        this.#conflict ??= conflictError(sid as string, this.#operations.prefix);
         return;
       }
       const outcomes = await this.#deleteAll(remaining);
@@ -52,7 +52,7 @@ export class ExaminedDeletion {
         if (outcome === "deleted") this.#deleted++;
         else if (outcome !== "missing") {
           const { text, expiresAt, sha1 } = outcome;
-          const stored = this.#operations.stored(sid, text, expiresAt);
+          const stored = this.#operations.stored(text, expiresAt);
           if (await this.#options.examine(sid, stored)) remaining.set(sid, { sid, sha1 });
         }
       }

@@ -3,7 +3,8 @@ import type { IndexBy } from "../options/types.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { Announcement } from "../redis/executor.ts";
 import { sha1Of } from "../redis/scripts.ts";
-import type { ChangedValue, ExpiryChange, SessionCommands, SessionTouch } from "../redis/session-commands.ts";
+import type { SessionCommands } from "../redis/session-commands.ts";
+import type { ChangedValue, ExpiryChange, SessionTouch } from "../redis/session-values.ts";
 import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
 import { indexValueOf } from "./index-value.ts";
 
@@ -13,8 +14,8 @@ export interface IndexedTouch extends SessionTouch {
   /** What Redis probably holds; undefined if unknown. */
   readonly knownText: string | undefined;
   readonly parse: (text: string) => SessionData | Promise<SessionData>;
-  /** The session's key, for error messages. */
-  readonly key: string;
+  /** What precedes the session id in its key. */
+  readonly prefix: string;
 }
 
 /**
@@ -29,7 +30,7 @@ export interface IndexedTouch extends SessionTouch {
 export async function touchIndexed(
   commands: SessionCommands,
   deadline: Deadline,
-  { indexBy, knownText, parse, key, ...touch }: IndexedTouch,
+  { indexBy, knownText, parse, prefix, ...touch }: IndexedTouch,
   announcement: Announcement | undefined,
 ): Promise<ExpiryChange> {
   let known: ChangedValue | undefined =
@@ -44,5 +45,5 @@ export async function touchIndexed(
     known = result;
     former = value;
   }
-  throw conflictError(key);
+  throw conflictError(touch.sid, prefix);
 }

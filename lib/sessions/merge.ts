@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { SessionData } from "express-session";
 import type { ConflictingValues, ResolveConflict } from "../options/types.ts";
-import type { SessionSave } from "../redis/session-commands.ts";
+import type { SessionSave } from "../redis/session-values.ts";
 
 /** A write over a value that is expected in Redis; it is merged with whatever else is there. */
 export interface SessionMerge {

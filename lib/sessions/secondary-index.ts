@@ -83,8 +83,8 @@ export class SecondaryIndex {
    * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than it can be examined; the others are deleted
    */
   async destroyAll(value: string, except: string | undefined): Promise<number> {
-    const examine = async (_sid: string, stored: StoredSession) =>
-      (await this.#examine(stored))?.value === value;
+    const examine = async (sid: string, stored: StoredSession) =>
+      (await this.#examine(sid, stored))?.value === value;
     const options = { reason: "destroyAllOf", indexValue: value, examine } as const;
     const deletion = new ExaminedDeletion(this.#operations, this.#emit, options);
     for await (const batch of this.#find(value, "destroyAllOf")) {
@@ -113,7 +113,7 @@ export class SecondaryIndex {
   }
 
   async #note(sid: string, stored: StoredSession): Promise<"indexed" | "skipped" | "without value"> {
-    const examined = await this.#examine(stored);
+    const examined = await this.#examine(sid, stored);
     if (examined === undefined) return "skipped";
     const { value } = examined;
     if (value === undefined) return "without value";
@@ -156,7 +156,7 @@ export class SecondaryIndex {
         stale.push({ ...entry, sha1: undefined });
         continue;
       }
-      const examined = await this.#examine(stored);
+      const examined = await this.#examine(sid, stored);
       if (examined?.value === value) found.push({ sid, session: examined.session, stored });
       else if (examined !== undefined) stale.push({ ...entry, sha1: sha1Of(stored.text) });
     }
@@ -180,9 +180,10 @@ export class SecondaryIndex {
 
   /** A session and its index value; undefined, with the event `clusterError`, if that cannot be determined. */
   async #examine(
+    sid: string,
     stored: StoredSession,
   ): Promise<{ session: SessionData; value: string | undefined } | undefined> {
-    const session = await this.#scan.copyOf(stored);
+    const session = await this.#scan.copyOf(sid, stored);
     if (session === undefined) return undefined;
     try {
       return { session, value: indexValueOf(this.#indexBy, session) };

@@ -1,29 +1,25 @@
 import type { SessionData } from "express-session";
-import { LocalCache } from "../cache/local-cache.ts";
+import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
 import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/near-cache.ts";
+import { runInBackground } from "../invalidation/background.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
+import { type DestroyReason, isSid } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
-import type { IndexBy, Serializer } from "../options/types.ts";
+import type { IndexBy } from "../options/types.ts";
 import { connectionProblem } from "../redis/connection-state.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import { IndexCommands } from "../redis/index-commands.ts";
-import {
-  type ExpiryChange,
-  SessionCommands,
-  type SessionDeletion,
-  type SessionSave,
-  type SessionTouch,
-} from "../redis/session-commands.ts";
+import { SessionCommands } from "../redis/session-commands.ts";
 import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
-import type { Topology } from "../redis/topology.ts";
+import type { ExpiryChange, SessionDeletion, SessionSave, SessionTouch } from "../redis/session-values.ts";
 import { topologyOf } from "../redis/topology-of.ts";
 import type { Counters } from "../reporting/counters.ts";
 import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
-import { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
 import { touchIndexed } from "./indexed-touch.ts";
 import type { SessionMerge } from "./merge.ts";
+import { corruptError, type SessionFormat, stringify } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StoredSession } from "./stored-session.ts";
 
@@ -33,7 +29,8 @@ export interface Deletion extends SessionDeletion {
   readonly reason: DestroyReason;
 }
 
-export type DestroyReason = "destroy" | "destroyWhere" | "destroyAllOf" | "clear";
+/** A cache whose entries are all as large as one may be holds so many: one huge session must not evict all others. */
+const MIN_FULL_CACHE = 16;
 
 /**
  * Each operation on sessions from top to bottom: the cache's rule, the message, Redis, and the outcome for both.
@@ -48,30 +45,31 @@ export class SessionOperations {
   readonly queue: SessionQueue;
   readonly #ids: SessionIds;
   readonly #indexBy: IndexBy | undefined;
-  readonly #topology: Topology;
   readonly #deadlines: Deadlines;
-  readonly #serializer: Serializer;
+  readonly #format: SessionFormat;
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
 
   constructor(options: ResolvedOptions, counters: Counters, emit: EmitEvent) {
     const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
-    this.#serializer = serializer;
     this.#indexBy = options.indexBy;
     this.#counters = counters;
     this.#emit = emit;
-    this.#deadlines = new Deadlines(commandTimeoutMs, () => connectionProblem(client, commandTimeoutMs));
-    this.queue = new SessionQueue(this.#deadlines);
     const topology = topologyOf({ client, prefix, cluster });
-    this.#topology = topology;
+    this.#format = { serializer, prefix: topology.fullPrefix };
+    this.#deadlines = new Deadlines(commandTimeoutMs, topology.fullPrefix, () =>
+      connectionProblem(client, commandTimeoutMs),
+    );
+    this.queue = new SessionQueue(this.#deadlines);
     this.index = options.indexBy && new IndexCommands(topology);
     this.commands = new SessionCommands(topology);
     this.#ids = new SessionIds(topology, scanCount);
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, topology, counters });
-    this.localCache = new LocalCache(localCache);
+    const maxBytes = localCache?.maxBytes ?? DEFAULT_LIMITS.maxBytes;
+    this.localCache = new LocalCache({ ...localCache, maxEntryBytes: maxBytes / MIN_FULL_CACHE });
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
     this.cache = new NearCache(this.localCache, gate, counters);
-    this.coordinator?.start({ cache: this.cache, emit });
+    runInBackground(() => this.coordinator?.start({ cache: this.cache, emit }));
   }
 
   /** Reads a session that is not cached, and caches it. It is known to be readable. */
@@ -80,8 +78,8 @@ export class SessionOperations {
       const read = async (deadline: Deadline) => {
         const value = await this.commands.read(deadline, sid);
         if (value === undefined) return undefined;
-        const stored = this.stored(sid, value.text, value.expiresAt);
-        await stored.parse();
+        const stored = this.stored(value.text, value.expiresAt);
+        await stored.parse(sid);
         return stored;
       };
       return this.call("get", sid, read, isFound);
@@ -95,7 +93,7 @@ export class SessionOperations {
     );
     return sids.flatMap((sid, i) => {
       const value = values[i];
-      return value === undefined ? [] : [{ sid, stored: this.stored(sid, value.text, value.expiresAt) }];
+      return value === undefined ? [] : [{ sid, stored: this.stored(value.text, value.expiresAt) }];
     });
   }
 
@@ -116,7 +114,7 @@ export class SessionOperations {
     try {
       const isWritten = await this.commands.write(deadline, save, announcement);
       isPublished = true;
-      if (isWritten) stored = this.stored(save.sid, save.text, expiresAt);
+      if (isWritten) stored = this.stored(save.text, expiresAt);
       return stored;
     } finally {
       announcement?.settle(isPublished);
@@ -148,18 +146,17 @@ export class SessionOperations {
         const result = await this.commands.replace(deadline, write, announcement);
         if (result.written) {
           isPublished = true;
-          stored = this.stored(sid, text, expiresAt);
+          stored = this.stored(text, expiresAt);
           return stored;
         }
         if (result.current === null) return undefined;
         if (result.current === current) {
-          const message = `The value of "${this.keyOf(sid)}" in Redis is not valid UTF-8, so it cannot be compared`;
-          throw new SessionStoreError("ERR_SESSION_CORRUPT", message);
+          throw corruptError(this.#format, sid, "it is not valid UTF-8, so it cannot be compared");
         }
         current = result.current;
         this.#counters.conflicts++;
       }
-      throw conflictError(this.keyOf(sid));
+      throw conflictError(sid, this.#format.prefix);
     } finally {
       announcement?.settle(isPublished);
       this.cache.endWrite(pending, deadline.passed ? undefined : stored);
@@ -186,7 +183,7 @@ export class SessionOperations {
       if (this.#indexBy === undefined) change = await this.commands.touch(deadline, session, announcement);
       else {
         const parse = (text: string) => this.parse(sid, text);
-        const indexed = { ...session, indexBy: this.#indexBy, knownText, parse, key: this.keyOf(sid) };
+        const indexed = { ...session, indexBy: this.#indexBy, knownText, parse, prefix: this.prefix };
         change = await touchIndexed(this.commands, deadline, indexed, announcement);
       }
       return change === "none" ? undefined : expiresAt;
@@ -202,7 +199,9 @@ export class SessionOperations {
     pending: PendingWrite,
     { sids, reason, indexValue }: Deletion,
   ): Promise<number> {
-    const announcement = this.coordinator?.announce({ type: "SessionDeleted", sids, reason }, deadline);
+    // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
+    const content = { type: "SessionDeleted", sids: sids.filter(isSid), reason } as const;
+    const announcement = this.coordinator?.announce(content, deadline);
     pending.sequence = announcement?.sequence;
     let isPublished = false;
     try {
@@ -227,54 +226,33 @@ export class SessionOperations {
     return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
-  /** Deletes all sessions, and drops the caches of all processes, even of sessions that Redis no longer has. */
-  async clear(): Promise<void> {
-    // What was called before must not survive.
-    await this.within("clear", this.queue.settled());
-    this.cache.invalidateAll();
-    for await (const { sids } of this.pages()) {
-      if (sids.length > 0) await this.deleteMany({ sids, reason: "clear", indexValue: undefined });
-    }
-    const publishClear = async (deadline: Deadline) => {
-      const announcement = this.coordinator?.announce({ type: "CacheClear" }, deadline);
-      if (announcement === undefined) return;
-      let isPublished = false;
-      try {
-        await this.commands.publish(deadline, announcement);
-        isPublished = true;
-      } finally {
-        announcement.settle(isPublished);
-      }
-    };
-    try {
-      await this.call("clear", undefined, publishClear);
-    } finally {
-      this.cache.invalidateAll();
-    }
-    this.#counters.flushes++;
-    this.#emit("flush", "clear");
-  }
-
   /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */
   pages(from?: string): AsyncGenerator<SidsPage> {
     return this.#ids.pages((trip) => this.call("scan", undefined, trip), from);
   }
 
   /** A session that Redis holds. */
-  stored(sid: string, text: string, expiresAt: number | undefined): StoredSession {
-    return new StoredSession(this.#serializer, this.keyOf(sid), text, expiresAt);
+  stored(text: string, expiresAt: number | undefined): StoredSession {
+    return new StoredSession(this.#format, text, expiresAt);
   }
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
-    const session = this.stored(sid, text, undefined).copy();
-    if (!(session instanceof Promise)) return session ?? ({} as SessionData);
-    return this.within("parse", session).then((parsed) => parsed ?? ({} as SessionData));
+    const session = this.stored(text, undefined).copy(sid);
+    return session instanceof Promise ? this.within("parse", session, sid) : session;
+  }
+
+  /** A private copy of a session that is cached or has just been read. Fails as `StoredSession.copy` does. */
+  copy(sid: string, stored: StoredSession): SessionData | Promise<SessionData> {
+    const { bytes } = stored;
+    const copy = stored.copy(sid);
+    if (stored.bytes !== bytes) this.cache.recount(sid, stored);
+    return copy instanceof Promise ? this.within("parse", copy, sid) : copy;
   }
 
   /** The outcome of `work`, within the timeout of an operation. */
-  within<T>(what: string, work: Promise<T>): Promise<T> {
-    return this.#deadlines.run(what, () => work);
+  within<T>(what: string, work: Promise<T>, sid: string): Promise<T> {
+    return this.#deadlines.run(what, () => work, sid);
   }
 
   /** Runs an operation within its deadline, and traces it. @param isFoundIn what the trace says of the result */
@@ -284,9 +262,9 @@ export class SessionOperations {
     work: (deadline: Deadline) => Promise<T>,
     isFoundIn?: (result: T) => boolean,
   ): Promise<T> {
-    const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
     const nodeId = this.coordinator?.nodeId ?? "";
-    return traceOperation(operation, sid, nodeId, () => this.#deadlines.run(what, work), isFoundIn);
+    const run = () => this.#deadlines.run(operation, work, sid);
+    return traceOperation(operation, sid, nodeId, run, isFoundIn);
   }
 
   /** Runs an operation on sessions when all earlier ones on them have settled. See `call`. */
@@ -297,9 +275,9 @@ export class SessionOperations {
     isFoundIn?: (result: T) => boolean,
   ): Promise<T> {
     const sid = sids.length === 1 ? sids[0] : undefined;
-    const what = sid === undefined ? operation : `${operation} ${this.keyOf(sid)}`;
     const nodeId = this.coordinator?.nodeId ?? "";
-    return traceOperation(operation, sid, nodeId, () => this.queue.run(sids, what, work), isFoundIn);
+    const run = () => this.queue.run(sids, operation, work);
+    return traceOperation(operation, sid, nodeId, run, isFoundIn);
   }
 
   /** The same for a write: from its call on, nothing older is served from the cache. */
@@ -318,9 +296,14 @@ export class SessionOperations {
     }
   }
 
-  /** The key of a session, for error messages. */
-  keyOf(sid: string): string {
-    return this.#topology.fullPrefix + sid;
+  /** The text of a session. @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
+  stringify(sid: string, session: SessionData): string {
+    return stringify(this.#format, sid, session);
+  }
+
+  /** What precedes the session ids in Redis. */
+  get prefix(): string {
+    return this.#format.prefix;
   }
 
   /** Unsubscribes, and empties the cache; resolves when everything under way has been answered. */

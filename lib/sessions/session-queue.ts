@@ -33,11 +33,12 @@ export class SessionQueue {
   run<T>(sids: readonly string[], what: string, work: (deadline: Deadline) => Promise<T>): Promise<T> {
     const before = this.#settledOf(sids);
     let settled: Promise<unknown> = Promise.resolve();
-    const answer = this.#deadlines.run(what, (deadline) => {
+    const start = (deadline: Deadline) => {
       const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));
       settled = result.then(ignore, ignore);
       return result;
-    });
+    };
+    const answer = this.#deadlines.run(what, start, sids.length === 1 ? sids[0] : undefined);
     for (const sid of sids) this.#turns.set(sid, settled);
     settled.then(() => {
       for (const sid of sids) if (this.#turns.get(sid) === settled) this.#turns.delete(sid);

@@ -1,6 +1,8 @@
 import type { SessionData } from "express-session";
+import type { Deadline } from "../redis/deadlines.ts";
 import { sha1Of } from "../redis/scripts.ts";
-import type { ExaminedSession } from "../redis/session-commands.ts";
+import type { ExaminedSession } from "../redis/session-values.ts";
+import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent, IdentifiedSession, ListedSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import type { SessionOperations } from "./session-operations.ts";
@@ -11,10 +13,12 @@ const BATCH_SIZE = 500;
 /** What is done with all sessions, batch by batch: they are never all in memory unless a caller asks for that. */
 export class SessionScan {
   readonly #operations: SessionOperations;
+  readonly #counters: Counters;
   readonly #emit: EmitEvent;
 
-  constructor(operations: SessionOperations, emit: EmitEvent) {
+  constructor(operations: SessionOperations, counters: Counters, emit: EmitEvent) {
     this.#operations = operations;
+    this.#counters = counters;
     this.#emit = emit;
   }
 
@@ -22,21 +26,50 @@ export class SessionScan {
   async *stream(): AsyncGenerator<IdentifiedSession> {
     for await (const page of this.#pages()) {
       for (const { sid, stored } of page) {
-        const session = await this.copyOf(stored);
+        const session = await this.copyOf(sid, stored);
         if (session !== undefined) yield { sid, session };
       }
     }
   }
 
   /** A private copy of a session; undefined, with the event `clusterError`, if it cannot be read. */
-  async copyOf(stored: StoredSession): Promise<SessionData | undefined> {
+  async copyOf(sid: string, stored: StoredSession): Promise<SessionData | undefined> {
     try {
-      const copy = stored.copy();
-      return (copy instanceof Promise ? await this.#operations.within("parse", copy) : copy) ?? undefined;
+      return await this.#operations.copy(sid, stored);
     } catch (error) {
       this.#emit("clusterError", error as Error);
       return undefined;
     }
+  }
+
+  /** Deletes all sessions, and drops the caches of all processes, even of sessions that Redis no longer has. */
+  async clear(): Promise<void> {
+    const { cache, commands, coordinator, queue } = this.#operations;
+    // What was called before must not survive.
+    await this.#operations.call("clear", undefined, () => queue.settled());
+    cache.invalidateAll();
+    for await (const { sids } of this.#operations.pages()) {
+      if (sids.length === 0) continue;
+      await this.#operations.deleteMany({ sids, reason: "clear", indexValue: undefined });
+    }
+    const publishClear = async (deadline: Deadline) => {
+      const announcement = coordinator?.announce({ type: "CacheClear" }, deadline);
+      if (announcement === undefined) return;
+      let isPublished = false;
+      try {
+        await commands.publish(deadline, announcement);
+        isPublished = true;
+      } finally {
+        announcement.settle(isPublished);
+      }
+    };
+    try {
+      await this.#operations.call("clear", undefined, publishClear);
+    } finally {
+      cache.invalidateAll();
+    }
+    this.#counters.flushes++;
+    this.#emit("flush", "clear");
   }
 
   async list(): Promise<ListedSession[]> {
@@ -60,7 +93,7 @@ export class SessionScan {
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
   ): Promise<number> {
     const examine = async (sid: string, stored: StoredSession) => {
-      const session = await this.copyOf(stored);
+      const session = await this.copyOf(sid, stored);
       return session !== undefined && (await predicate(session, sid));
     };
     const options = { reason: "destroyWhere", indexValue: undefined, examine } as const;

@@ -10,7 +10,6 @@ import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, MAX_ATTEMPTS, NO_ATTEMPTS } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
-import { stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 import { isUnchanged, mayBeUnchanged } from "./unchanged.ts";
@@ -62,11 +61,9 @@ export class SessionTracker {
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
-  load(sid: string): SessionData | null | Promise<SessionData | null> {
+  load(sid: string): SessionData | Promise<SessionData | null> {
     const cached = this.#operations.cache.hit(sid);
-    if (cached === undefined) return this.#loadFromRedis(sid);
-    const copy = cached.copy();
-    return copy instanceof Promise ? this.#copyInTime(sid, cached, copy) : this.#note(sid, copy, cached);
+    return cached === undefined ? this.#loadFromRedis(sid) : this.#copy(sid, cached);
   }
 
   async #loadFromRedis(sid: string): Promise<SessionData | null> {
@@ -76,30 +73,24 @@ export class SessionTracker {
       return this.#operations.call("get", sid, async () => {
         await written;
         const stored = this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid));
-        return stored === undefined ? null : this.#note(sid, await stored.copy(), stored);
+        return stored === undefined ? null : this.#copy(sid, stored);
       });
     }
     const stored = await this.#operations.read(sid);
-    if (stored === undefined) return null;
-    const copy = stored.copy();
-    return copy instanceof Promise ? this.#copyInTime(sid, stored, copy) : this.#note(sid, copy, stored);
+    return stored === undefined ? null : this.#copy(sid, stored);
   }
 
-  async #copyInTime(
-    sid: string,
-    stored: StoredSession,
-    copy: Promise<SessionData | null>,
-  ): Promise<SessionData | null> {
-    return this.#note(sid, await this.#operations.within("parse", copy), stored);
+  /** A copy of `stored` that is about to be returned. */
+  #copy(sid: string, stored: StoredSession): SessionData | Promise<SessionData> {
+    const copy = this.#operations.copy(sid, stored);
+    const note = (session: SessionData) => this.#note(sid, session, stored);
+    return copy instanceof Promise ? copy.then(note) : note(copy);
   }
 
-  /** `session` is a copy of `stored` that is about to be returned. */
-  #note<T extends SessionData | null>(sid: string, session: T, { text, expiresAt }: StoredSession): T {
-    if (session !== null && typeof session === "object") {
-      const maxAge = session.cookie?.originalMaxAge;
-      const texts = { base: text, current: text, attempts: NO_ATTEMPTS };
-      this.#states.set(session, { sid, expiresAt, maxAge, isStored: false, ...texts });
-    }
+  #note(sid: string, session: SessionData, { text, expiresAt }: StoredSession): SessionData {
+    const maxAge = session.cookie?.originalMaxAge;
+    const texts = { base: text, current: text, attempts: NO_ATTEMPTS };
+    this.#states.set(session, { sid, expiresAt, maxAge, isStored: false, ...texts });
     return session;
   }
 
@@ -126,13 +117,13 @@ export class SessionTracker {
   async save(sid: string, session: SessionData): Promise<void> {
     checkSid(sid);
     checkSession(session);
-    const { ttl, serializer } = this.#options;
+    const { ttl } = this.#options;
     const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
     if (lifetime <= 0) return this.#delete(sid, () => session);
     const indexValue = this.#indexValueOf(session);
     // Now: the session belongs to the request, and may change as soon as this returns.
-    const text = stringify(serializer, operations.keyOf(sid), session);
+    const text = operations.stringify(sid, session);
     const save: Save = { sid, session, text, lifetime, indexValue };
     const known = operations.queue.isBusy(sid) ? undefined : this.#storedState(sid, session);
     const unchanged = known && this.#isUnchanged(known, text);
@@ -216,7 +207,7 @@ export class SessionTracker {
   async destroy(sid: string): Promise<void> {
     checkSid(sid);
     const cached = this.#options.indexBy && this.#operations.cache.peek(sid);
-    await this.#delete(sid, () => cached?.copy());
+    await this.#delete(sid, () => cached && this.#operations.copy(sid, cached));
   }
 
   async #delete(sid: string, read: () => SessionData | null | undefined | Promise<SessionData | null>) {
@@ -302,10 +293,17 @@ export class SessionTracker {
     if (attempts.length > 0) return false;
     if (this.#options.serializer === JSON && !mayBeUnchanged(base, text)) return false;
     if (base === text) return true;
-    const was = this.#operations.parse(sid, base);
-    const is = this.#operations.parse(sid, text);
-    if (!(was instanceof Promise || is instanceof Promise)) return isUnchanged(was, is);
-    return Promise.all([was, is]).then(([before, after]) => isUnchanged(before, after));
+    try {
+      const was = this.#operations.parse(sid, base);
+      const is = this.#operations.parse(sid, text);
+      if (!(was instanceof Promise || is instanceof Promise)) return isUnchanged(was, is);
+      const compare = ([before, after]: SessionData[]) =>
+        isUnchanged(before as SessionData, after as SessionData);
+      return Promise.all([was, is]).then(compare, () => false);
+    } catch {
+      // A session that cannot be read back is no reason to refuse the one that replaces it.
+      return false;
+    }
   }
 
   /** What to write over `current`, for a request that started from `state`. */
@@ -313,13 +311,20 @@ export class SessionTracker {
     // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
     const { base } = state.attempts.find((attempt) => attempt.current === current) ?? state;
     if (current === base) return proposal;
-    const { ttl, serializer, merge, disableTTL, indexBy } = this.#options;
+    const { ttl, merge, disableTTL, indexBy } = this.#options;
     const { sid } = state;
-    const versions = [base, current, proposal.text].map((text) => this.#operations.parse(sid, text));
-    const [was, theirs, ours] = (await Promise.all(versions)) as [SessionData, SessionData, SessionData];
+    let versions: SessionData[];
+    try {
+      const texts = [base, current, proposal.text];
+      versions = await Promise.all(texts.map((text) => this.#operations.parse(sid, text)));
+    } catch {
+      // A value that is not a session cannot be merged, and must not block the save that replaces it.
+      return proposal;
+    }
+    const [was, theirs, ours] = versions as [SessionData, SessionData, SessionData];
     const merged = mergeSessions(was, theirs, ours, merge?.resolve);
     return {
-      text: stringify(serializer, this.#operations.keyOf(sid), merged),
+      text: this.#operations.stringify(sid, merged),
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
       index: this.#indexChange(
         this.#indexValueOf(merged),

@@ -1,11 +1,12 @@
 import type { SessionData } from "express-session";
-import type { Serializer } from "../options/types.ts";
-import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
+import { MAX_DEPTH, memoryOfJson, memoryOfText } from "./memory.ts";
+import { corruptError, describeType, reasonOf, type SessionFormat } from "./serializer.ts";
 
 /**
- * A session as Redis holds it, of which any number of private copies can be made.
+ * A session as Redis holds it, of which any number of private copies can be made. It does not know its id, which methods
+ * take only for errors: an id more or less makes a difference in memory.
  *
  * With JSON the text is parsed once and the result cloned for each copy. With any other serializer it is parsed for each
  * copy, because only the serializer knows how to make another of what it makes.
@@ -15,23 +16,23 @@ import { alignExpires } from "./lifetime.ts";
 export class StoredSession {
   /** The sequence number of this process's write that stored it; undefined if it was read. */
   writtenBy: number | undefined;
-  readonly #serializer: Serializer;
-  readonly #key: string;
+  readonly #format: SessionFormat;
   readonly #text: string;
   #expiresAt: number | undefined;
+  #bytes: number;
   /** With JSON the original of all copies; otherwise a copy that nobody has taken yet. */
-  #parsed: { readonly session: SessionData | null } | undefined;
+  #parsed: SessionData | undefined;
 
   /**
    * For the store alone: the arguments may change in any version.
    * @param expiresAt when the key expires, in milliseconds by the monotonic clock of `performance.now()`, so that a step of
    * the wall clock changes nothing; undefined for never
    */
-  constructor(serializer: Serializer, key: string, text: string, expiresAt: number | undefined) {
-    this.#serializer = serializer;
-    this.#key = key;
+  constructor(format: SessionFormat, text: string, expiresAt: number | undefined) {
+    this.#format = format;
     this.#text = text;
     this.#expiresAt = expiresAt;
+    this.#bytes = memoryOfText(text);
   }
 
   /** When its key expires, in milliseconds by `performance.now()`; undefined for never. */
@@ -42,12 +43,12 @@ export class StoredSession {
   /** The key has got another expiry. */
   set expiresAt(time: number | undefined) {
     this.#expiresAt = time;
-    alignExpires(this.#parsed?.session, time);
+    alignExpires(this.#parsed, time);
   }
 
-  /** What it counts against `maxBytes`: two bytes per UTF-16 unit. The parsed form measures 1.5 to 1.8 of one-byte text. */
+  /** The memory that it takes, in bytes, as estimated. With JSON it grows with the first copy. */
   get bytes(): number {
-    return 2 * (this.#key.length + this.#text.length);
+    return this.#bytes;
   }
 
   /** The value in Redis. */
@@ -56,50 +57,66 @@ export class StoredSession {
   }
 
   /**
-   * Checks that the text can be parsed.
-   * @throws SessionStoreError `ERR_SESSION_CORRUPT`, naming the key (or rejects with it, if the serializer is asynchronous)
+   * Checks that the text is a session.
+   * @throws SessionStoreError `ERR_SESSION_CORRUPT` (or rejects with it, if the serializer is asynchronous)
    */
-  parse(): void | Promise<void> {
-    const keep = (session: SessionData | null) => {
-      this.#parsed = { session };
-    };
-    const session = this.#parseText();
-    return session instanceof Promise ? session.then(keep) : keep(session);
+  parse(sid: string): void | Promise<void> {
+    const session = this.#parseText(sid);
+    if (session instanceof Promise) {
+      return session.then((parsed) => {
+        this.#parsed = parsed;
+      });
+    }
+    if (this.#format.serializer === JSON) this.#keep(sid, session);
+    else this.#parsed = session;
   }
 
   /** A session that shares nothing with any other; a promise of it if the serializer is asynchronous. Fails as `parse` does. */
-  copy(): SessionData | null | Promise<SessionData | null> {
-    if (this.#serializer === JSON) {
-      if (this.#parsed === undefined) this.parse();
-      return cloneJson(this.#parsed?.session ?? null);
+  copy(sid: string): SessionData | Promise<SessionData> {
+    if (this.#format.serializer === JSON) {
+      if (this.#parsed === undefined) this.parse(sid);
+      try {
+        return cloneJson(this.#parsed as SessionData);
+      } catch (error) {
+        // The caller has left too little of the stack.
+        throw corruptError(this.#format, sid, TOO_DEEP, error);
+      }
     }
     const spare = this.#parsed;
     this.#parsed = undefined;
-    return spare === undefined ? this.#parseText() : spare.session;
+    return spare ?? this.#parseText(sid);
   }
 
-  #parseText(): SessionData | null | Promise<SessionData | null> {
-    const align = (session: SessionData | null) => {
+  #keep(sid: string, session: SessionData): void {
+    const bytes = memoryOfJson(this.#text, session);
+    if (bytes === undefined) throw corruptError(this.#format, sid, TOO_DEEP);
+    this.#parsed = session;
+    this.#bytes += bytes;
+  }
+
+  #parseText(sid: string): SessionData | Promise<SessionData> {
+    const check = (parsed: unknown): SessionData => {
+      if (parsed === null || typeof parsed !== "object" || Array.isArray(parsed)) {
+        throw corruptError(this.#format, sid, `expected an object, got ${describeType(parsed)}`);
+      }
+      const session = parsed as SessionData;
       alignExpires(session, this.#expiresAt);
       return session;
     };
-    let session: SessionData | null | PromiseLike<SessionData>;
+    let parsed: SessionData | PromiseLike<SessionData>;
     try {
-      session = this.#serializer.parse(this.#text);
-    } catch (cause) {
-      throw this.#corrupt(cause);
+      parsed = this.#format.serializer.parse(this.#text);
+    } catch (error) {
+      throw corruptError(this.#format, sid, reasonOf(error), error);
     }
-    if (!isThenable(session)) return align(session);
-    return Promise.resolve(session).then(align, (cause: unknown) => {
-      throw this.#corrupt(cause);
+    if (!isThenable(parsed)) return check(parsed);
+    return Promise.resolve(parsed).then(check, (error: unknown) => {
+      throw corruptError(this.#format, sid, reasonOf(error), error);
     });
   }
-
-  #corrupt(cause: unknown): SessionStoreError {
-    const message = `The value of "${this.#key}" in Redis is not a session: ${errorMessage(cause)}`;
-    return new SessionStoreError("ERR_SESSION_CORRUPT", message, cause);
-  }
 }
+
+const TOO_DEEP = `it is nested more than ${MAX_DEPTH} levels deep`;
 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as PromiseLike<T> | null)?.then === "function";

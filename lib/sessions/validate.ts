@@ -1,14 +1,13 @@
-import { describeValue } from "../reporting/errors.ts";
+import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
+import { describeValue, optionError } from "../reporting/errors.ts";
 
-/** A message with a whole batch of ids stays well below the longest that is read. */
-const MAX_SID_LENGTH = 1024;
-
-/** @throws TypeError */
+/** @throws TypeError; it does not show a string that may be a session id */
 export function checkSid(sid: unknown): asserts sid is string {
-  if (typeof sid === "string" && sid !== "" && sid.length <= MAX_SID_LENGTH) return;
-  throw new TypeError(
-    `sid: expected a string of 1 to ${MAX_SID_LENGTH} characters, got ${describeValue(sid)}`,
-  );
+  if (isSid(sid)) return;
+  const expected = `a string of 1 to ${MAX_SID_LENGTH} characters`;
+  if (typeof sid !== "string" || sid === "") throw optionError("sid", expected, sid);
+  const got = sid.length > MAX_SID_LENGTH ? `${sid.length} characters` : "a string with a lone surrogate";
+  throw optionError("sid", expected, sid, got);
 }
 
 /** @throws TypeError */

@@ -6,7 +6,7 @@ import { createCounters } from "../../lib/reporting/counters.ts";
 import { StoredSession } from "../../lib/sessions/stored-session.ts";
 
 function stored(text: string, expiresAt?: number): StoredSession {
-  return new StoredSession(JSON, "sess:a", text, expiresAt);
+  return new StoredSession({ serializer: JSON, prefix: "sess:" }, text, expiresAt);
 }
 
 /** A promise and the means to settle it. */
@@ -334,10 +334,10 @@ describe("reads", () => {
   });
 });
 
-test("what is cached counts the bytes of its key and text", async () => {
+test("what is cached counts its memory and the characters of its id, and counts anew when it has grown", async () => {
   const { local, fill } = nearCache();
   await fill("12345");
-  expect(local.bytes).toBe(stored("12345").bytes);
+  expect(local.bytes).toBe(stored("12345").bytes + "a".length);
 });
 
 describe("the end of a session", () => {

@@ -1,4 +1,5 @@
-import { RedisStore } from "connect-redis";
+import { RedisStore as ConnectRedis9 } from "connect-redis";
+import { RedisStore as ConnectRedis10 } from "connect-redis-10";
 import { describe, expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -14,98 +15,103 @@ import {
 
 /** What docs/guides/migrating.md says of fleets in which connect-redis and this store work on the same sessions. */
 
-async function connectRedis(prefix: string): Promise<RedisStore> {
-  return new RedisStore({ client: await directClient(), prefix });
-}
-
-describe("with localCache: false", () => {
-  const options = { store: { localCache: false }, cluster: LONG_LEASE };
-
-  test("each sees what the other writes and deletes, at once", async () => {
-    const space = newSpace();
-    const theirs = await connectRedis(space.prefix);
-    const { store: ours } = await startNode(space, options);
-    await theirs.set("s", sessionOf({ v: 1 }));
-    expect(valuesOf(await ours.get("s"))).toEqual({ v: 1 });
-    await theirs.set("s", sessionOf({ v: 2 }));
-    expect(valuesOf(await ours.get("s"))).toEqual({ v: 2 });
-    await ours.set("s", sessionOf({ v: 3 }));
-    expect(await theirs.get("s")).toMatchObject({ v: 3 });
-    await ours.touch("s", sessionOf({ v: 3 }, 600_000));
-    await theirs.destroy("s");
-    expect(await ours.get("s")).toBeNull();
-  });
-
-  test("its writes are announced, so that caches can be switched on one after the other", async () => {
-    const space = newSpace();
-    const { store: off } = await startNode(space, options);
-    const { store: on } = await startNode(space, { cluster: LONG_LEASE });
-    await off.set("s", sessionOf({ v: 1 }));
-    await eventually(async () => (await on.get("s")) !== null && on.cacheStats.size === 1);
-    await off.set("s", sessionOf({ v: 2 }));
-    await eventually(async () => valuesOf(await on.get("s"))?.["v"] === 2);
-    await off.destroy("s");
-    await eventually(async () => (await on.get("s")) === null);
-  });
-});
-
-describe("with the cache on too early", () => {
-  async function mixed(store: object = {}) {
-    const space = newSpace();
-    const theirs = await connectRedis(space.prefix);
-    const node = await startNode(space, { cluster: LONG_LEASE, store });
-    await theirs.set("s", sessionOf({ v: 1 }));
-    await node.store.get("s");
-    return { space, theirs, ours: node.store, direct: await directClient() };
+describe.each([
+  ["connect-redis 9", ConnectRedis9],
+  ["connect-redis 10", ConnectRedis10],
+])("%s", (_, ConnectRedis) => {
+  async function connectRedis(prefix: string) {
+    return new ConnectRedis({ client: await directClient(), prefix });
   }
 
-  test("what connect-redis writes and deletes is seen when ttlMs is over", async () => {
-    const { theirs, ours } = await mixed({ localCache: { ttlMs: 400 } });
-    const events = recordEvents(ours, ["invalidate", "flush"]);
-    await theirs.set("s", sessionOf({ v: 2 }));
-    await eventually(async () => valuesOf(await ours.get("s"))?.["v"] === 2);
-    await theirs.destroy("s");
-    await eventually(async () => (await ours.get("s")) === null);
-    expect(events).toEqual([]);
-  });
+  describe("with localCache: false", () => {
+    const options = { store: { localCache: false }, cluster: LONG_LEASE };
 
-  test("until then the old copy is served", async () => {
-    const { theirs, ours } = await mixed();
-    await theirs.set("s", sessionOf({ v: 2 }));
-    expect(valuesOf(await ours.get("s"))).toEqual({ v: 1 });
-    await theirs.destroy("s");
-    expect(valuesOf(await ours.get("s"))).toEqual({ v: 1 });
-  });
-
-  test("a save from an old copy overwrites; with onConflict: merge both changes stay", async () => {
-    for (const [onConflict, kept] of [
-      ["overwrite", { v: 1, mine: 1 }],
-      ["merge", { v: 2, mine: 1 }],
-    ] as const) {
-      const { theirs, ours, direct, space } = await mixed({ onConflict });
+    test("each sees what the other writes and deletes, at once", async () => {
+      const space = newSpace();
+      const theirs = await connectRedis(space.prefix);
+      const { store: ours } = await startNode(space, options);
+      await theirs.set("s", sessionOf({ v: 1 }));
+      expect(valuesOf(await ours.get("s"))).toEqual({ v: 1 });
       await theirs.set("s", sessionOf({ v: 2 }));
+      expect(valuesOf(await ours.get("s"))).toEqual({ v: 2 });
+      await ours.set("s", sessionOf({ v: 3 }));
+      expect(await theirs.get("s")).toMatchObject({ v: 3 });
+      await ours.touch("s", sessionOf({ v: 3 }, 600_000));
+      await theirs.destroy("s");
+      expect(await ours.get("s")).toBeNull();
+    });
+
+    test("its writes are announced, so that caches can be switched on one after the other", async () => {
+      const space = newSpace();
+      const { store: off } = await startNode(space, options);
+      const { store: on } = await startNode(space, { cluster: LONG_LEASE });
+      await off.set("s", sessionOf({ v: 1 }));
+      await eventually(async () => (await on.get("s")) !== null && on.cacheStats.size === 1);
+      await off.set("s", sessionOf({ v: 2 }));
+      await eventually(async () => valuesOf(await on.get("s"))?.["v"] === 2);
+      await off.destroy("s");
+      await eventually(async () => (await on.get("s")) === null);
+    });
+  });
+
+  describe("with the cache on too early", () => {
+    async function mixed(store: object = {}) {
+      const space = newSpace();
+      const theirs = await connectRedis(space.prefix);
+      const node = await startNode(space, { cluster: LONG_LEASE, store });
+      await theirs.set("s", sessionOf({ v: 1 }));
+      await node.store.get("s");
+      return { space, theirs, ours: node.store, direct: await directClient() };
+    }
+
+    test("what connect-redis writes and deletes is seen when ttlMs is over", async () => {
+      const { theirs, ours } = await mixed({ localCache: { ttlMs: 400 } });
+      const events = recordEvents(ours, ["invalidate", "flush"]);
+      await theirs.set("s", sessionOf({ v: 2 }));
+      await eventually(async () => valuesOf(await ours.get("s"))?.["v"] === 2);
+      await theirs.destroy("s");
+      await eventually(async () => (await ours.get("s")) === null);
+      expect(events).toEqual([]);
+    });
+
+    test("until then the old copy is served", async () => {
+      const { theirs, ours } = await mixed();
+      await theirs.set("s", sessionOf({ v: 2 }));
+      expect(valuesOf(await ours.get("s"))).toEqual({ v: 1 });
+      await theirs.destroy("s");
+      expect(valuesOf(await ours.get("s"))).toEqual({ v: 1 });
+    });
+
+    test("a save from an old copy overwrites; with onConflict: merge both changes stay", async () => {
+      for (const [onConflict, kept] of [
+        ["overwrite", { v: 1, mine: 1 }],
+        ["merge", { v: 2, mine: 1 }],
+      ] as const) {
+        const { theirs, ours, direct, space } = await mixed({ onConflict });
+        await theirs.set("s", sessionOf({ v: 2 }));
+        const session = await loadAsRequest(ours, "s");
+        await ours.set("s", Object.assign(session, { mine: 1 }));
+        const { cookie: _, ...values } = JSON.parse((await direct.get(`${space.prefix}s`)) ?? "{}");
+        expect(values).toEqual(kept);
+      }
+    });
+
+    test("a save from the old copy of a deleted session is left out, and the copy is forgotten", async () => {
+      const { theirs, ours } = await mixed();
+      const events = recordEvents(ours, ["resurrection"]);
+      await theirs.destroy("s");
       const session = await loadAsRequest(ours, "s");
       await ours.set("s", Object.assign(session, { mine: 1 }));
-      const { cookie: _, ...values } = JSON.parse((await direct.get(`${space.prefix}s`)) ?? "{}");
-      expect(values).toEqual(kept);
-    }
-  });
+      expect(events).toEqual([{ name: "resurrection", args: ["s"] }]);
+      expect(await theirs.get("s")).toBeNull();
+      expect(await ours.get("s")).toBeNull();
+    });
 
-  test("a save from the old copy of a deleted session is left out, and the copy is forgotten", async () => {
-    const { theirs, ours } = await mixed();
-    const events = recordEvents(ours, ["resurrection"]);
-    await theirs.destroy("s");
-    const session = await loadAsRequest(ours, "s");
-    await ours.set("s", Object.assign(session, { mine: 1 }));
-    expect(events).toEqual([{ name: "resurrection", args: ["s"] }]);
-    expect(await theirs.get("s")).toBeNull();
-    expect(await ours.get("s")).toBeNull();
-  });
-
-  test("a copy may be served after an end that connect-redis has brought forward", async () => {
-    const { theirs, ours, direct, space } = await mixed();
-    await theirs.touch("s", sessionOf({}, 1));
-    await eventually(async () => (await direct.exists(`${space.prefix}s`)) === 0);
-    expect(valuesOf(await ours.get("s"))).toEqual({ v: 1 });
+    test("a copy may be served after an end that connect-redis has brought forward", async () => {
+      const { theirs, ours, direct, space } = await mixed();
+      await theirs.touch("s", sessionOf({}, 1));
+      await eventually(async () => (await direct.exists(`${space.prefix}s`)) === 0);
+      expect(valuesOf(await ours.get("s"))).toEqual({ v: 1 });
+    });
   });
 });

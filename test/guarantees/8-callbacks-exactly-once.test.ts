@@ -1,16 +1,30 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
-import { newSpace, sessionOf, startNode } from "../support/node.ts";
+import { newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
 import { catchProcessEvents } from "../support/process-events.ts";
 
-test("a hit calls back before get returns", async () => {
+test("a hit calls back once get has returned", async () => {
   const { store } = await startNode(newSpace());
   await store.set("s", sessionOf());
   let calls = 0;
   store.get("s", () => calls++);
+  expect(calls).toBe(0);
+  await nextTurn();
   expect(calls).toBe(1);
+});
+
+test("a chain of 100,000 callbacks over cached sessions does not overflow the stack", async () => {
+  const { store } = await startNode(newSpace());
+  await store.set("s", sessionOf());
+  await new Promise<void>((resolve, reject) => {
+    const next = (left: number) => {
+      if (left === 0) return resolve();
+      store.get("s", (error) => (error ? reject(error) : next(left - 1)));
+    };
+    next(100_000);
+  });
 });
 
 test("a touch that has nothing to do calls back before it returns", async () => {
@@ -22,22 +36,9 @@ test("a touch that has nothing to do calls back before it returns", async () => 
   expect(calls).toBe(1);
 });
 
-test("what a callback throws after a hit reaches the caller, and the callback is not called again", async () => {
-  const { store } = await startNode(newSpace());
-  await store.set("s", sessionOf());
-  let calls = 0;
-  expect(() =>
-    store.get("s", () => {
-      calls++;
-      throw new Error("the application's");
-    }),
-  ).toThrow("the application's");
-  await nextTurn();
-  expect(calls).toBe(1);
-});
-
 const operations: Record<string, (store: ClusteredRedisStore, callback: () => void) => void> = {
   "get (a miss)": (store, callback) => store.get("nobody", callback),
+  "get (a hit)": (store, callback) => store.get("cached", callback),
   set: (store, callback) => store.set("s", sessionOf(), callback),
   touch: (store, callback) => store.touch("nobody", sessionOf(), callback),
   destroy: (store, callback) => store.destroy("s", callback),
@@ -52,6 +53,7 @@ for (const [name, operation] of Object.entries(operations)) {
     const { store } = await startNode(newSpace());
     const exceptions = catchProcessEvents("uncaughtException");
     const rejections = catchProcessEvents("unhandledRejection");
+    await store.set("cached", sessionOf());
     let calls = 0;
     operation(store, () => {
       calls++;
@@ -128,4 +130,47 @@ test("an observer that throws harms no operation: it is an uncaught exception of
   expect(a.store.localCache.size).toBe(0);
   await eventually(() => exceptions.length === 2);
   expect(a.store.clusterStats.state).toBe("live");
+});
+
+describe("a callback that is no function", () => {
+  type AnyMethod = (...args: unknown[]) => unknown;
+  const methods: Record<string, unknown[]> = {
+    get: ["s"],
+    set: ["s", sessionOf()],
+    touch: ["s", sessionOf()],
+    destroy: ["s"],
+    all: [],
+    ids: [],
+    length: [],
+    clear: [],
+  };
+
+  test.each(Object.keys(methods))(
+    "%s: null, undefined and false mean none, anything else is refused at the call",
+    async (name) => {
+      const { store } = await startNode(newSpace());
+      await store.set("s", sessionOf({ v: 1 }));
+      const method = (store as unknown as Record<string, AnyMethod>)[name] as AnyMethod;
+      for (const callback of [86_400, "cb", {}, true, 0, ""]) {
+        expect(() => method.call(store, ...(methods[name] as unknown[]), callback)).toThrow(TypeError);
+      }
+      expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+      for (const callback of [null, undefined, false]) {
+        await method.call(store, ...(methods[name] as unknown[]), callback);
+      }
+    },
+  );
+
+  test("a logout with null as its callback works, and its failure is an event", async () => {
+    const { store, client } = await startNode(newSpace());
+    const destroy = store.destroy as unknown as AnyMethod;
+    await store.set("s", sessionOf());
+    await destroy.call(store, "s", null);
+    expect(await store.get("s")).toBeNull();
+    const failures: unknown[] = [];
+    store.on("clusterError", (error) => failures.push(error));
+    client.destroy();
+    void destroy.call(store, "s", null);
+    await eventually(() => failures.length > 0);
+  });
 });

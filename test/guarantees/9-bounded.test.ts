@@ -10,14 +10,18 @@ test("the cache holds no more than maxSize sessions", async () => {
 });
 
 test("the cache holds no more than maxBytes", async () => {
-  const maxBytes = 10_000;
+  const maxBytes = 40_000;
   const { store } = await startNode(newSpace(), { store: { localCache: { maxBytes } } });
   for (let i = 0; i < 30; i++) await store.set(`s${i}`, sessionOf({ text: "x".repeat(500) }));
   expect(store.cacheStats.bytes).toBeLessThanOrEqual(maxBytes);
   expect(store.cacheStats.size).toBeGreaterThan(3);
-  await store.set("huge", sessionOf({ text: "x".repeat(maxBytes) }));
+  const { size } = store.cacheStats;
+  await store.set("huge", sessionOf({ text: "x".repeat(maxBytes / 16) }));
   expect(store.localCache.peek("huge")).toBeUndefined();
-  expect(valuesOf(await store.get("huge"))?.["text"]).toHaveLength(maxBytes);
+  expect(valuesOf(await store.get("huge"))?.["text"]).toHaveLength(maxBytes / 16);
+  expect(store.localCache.peek("huge")).toBeUndefined();
+  // It has evicted none of the others.
+  expect(store.cacheStats.size).toBe(size);
 });
 
 test("messages that cannot be understood are counted and dropped, and nothing else happens", async () => {
@@ -47,6 +51,12 @@ test("messages that cannot be understood are counted and dropped, and nothing el
     JSON.stringify({ ...message, version: 1, sids: "s" }),
     JSON.stringify({ ...message, version: 1, sids: [1] }),
     JSON.stringify({ ...message, version: 1, type: "Surprise" }),
+    encodeMessage({ ...message, sids: Array.from({ length: 1_001 }, () => "s") }),
+    encodeMessage({ ...message, sids: [""] }),
+    encodeMessage({ ...message, sids: ["s".repeat(1_025)] }),
+    encodeMessage({ ...message, nodeId: "a\nforged line" }),
+    encodeMessage({ ...message, nodeId: "n".repeat(257) }),
+    JSON.stringify({ ...message, version: 1, type: "SessionDeleted", reason: "because" }),
     `${encodeMessage(message)}x`,
     "x".repeat(2 * 1024 * 1024),
   ];
@@ -81,6 +91,10 @@ test("a session id that no message could carry is refused before anything is wri
   await expect(store.set("x".repeat(1025), sessionOf())).rejects.toThrow(
     /^sid: expected a string of 1 to 1024/,
   );
+  for (const sid of ["a\ud800", "\udc00", "\udc00\ud800"]) {
+    await expect(store.set(sid, sessionOf())).rejects.toThrow(TypeError);
+    await expect(store.destroy(sid)).rejects.toThrow(/got a string with a lone surrogate$/);
+  }
   const longest = "\u0001".repeat(1024);
   await store.set(longest, sessionOf({ v: 1 }));
   expect(valuesOf(await store.get(longest))).toEqual({ v: 1 });
@@ -92,4 +106,30 @@ test("the message of the largest batch can be read", async () => {
   const reason = "destroyAllOf";
   const message = { type: "SessionDeleted", ...base, prefix: "\u0001".repeat(1024), sids, reason } as const;
   expect(decodeMessage(encodeMessage(message))).toEqual(message);
+});
+
+test("sessions deleted by the thousand are named in messages of at most a thousand, and all are invalidated", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const a = await startNode(space, { store: { scanCount: 10_000 } });
+  const b = await startNode(space);
+  const sids = Array.from({ length: 2_100 }, (_, i) => `s${i}`);
+  const text = JSON.stringify(sessionOf());
+  await direct.mSet(sids.map((sid): [string, string] => [space.prefix + sid, text]));
+  // Keys whose names are no session ids.
+  await direct.mSet(
+    [space.prefix, `${space.prefix}${"x".repeat(1_025)}`].map((key): [string, string] => [key, text]),
+  );
+  for (const sid of ["s0", "s2099"]) await b.store.get(sid);
+  expect(await a.store.destroyWhere(() => true)).toBe(2_102);
+  await eventually(() => b.store.localCache.size === 0);
+  expect(b.store.clusterStats.messagesIgnored).toBe(0);
+});
+
+test("a cached session keeps no Cookie header alive", async () => {
+  const { store } = await startNode(newSpace());
+  const header = `${"x".repeat(10_000)}; connect.sid=s:${"a".repeat(32)}`;
+  const sid = header.slice(-32);
+  await store.set(sid, sessionOf());
+  expect([...store.localCache.entries()].map(([key]) => key)).toEqual([sid]);
 });

@@ -10,6 +10,11 @@ function message(instanceId: string, sequence: number): ClusterMessage {
   return { type: "SessionInvalidated", sids: ["a"], ...base };
 }
 
+/** Where a message comes from whose text is determined by its sender and number. */
+function originOf(filter: MessageFilter, instanceId: string, sequence: number, hasCopies: boolean) {
+  return filter.originOf(message(instanceId, sequence), `${instanceId} ${sequence}`, hasCopies);
+}
+
 test("sequence numbers begin at 1 and are never given twice", () => {
   const filter = new MessageFilter(OWN);
   expect([
@@ -23,55 +28,78 @@ describe("own messages", () => {
   test("are those with the store's id, while the write is under way and after it has succeeded", () => {
     const filter = new MessageFilter(OWN);
     const sequence = filter.begin({ passed: false });
-    expect(filter.originOf(message(OWN, sequence), false)).toBe("own");
-    expect(filter.originOf(message(OWN, sequence), false)).toBe("own");
+    expect(originOf(filter, OWN, sequence, false)).toBe("own");
+    expect(originOf(filter, OWN, sequence, false)).toBe("own");
   });
 
   test("of a write with an unknown outcome are news", () => {
     const filter = new MessageFilter(OWN);
     const [first, second] = [filter.begin({ passed: false }), filter.begin({ passed: false })];
     filter.end(first, false);
-    expect(filter.originOf(message(OWN, first), false)).toBe("new");
-    expect(filter.originOf(message(OWN, second), false)).toBe("own");
+    expect(originOf(filter, OWN, first, false)).toBe("new");
+    expect(originOf(filter, OWN, second, false)).toBe("own");
   });
 
   test("of a write whose caller has got its timeout are news, until it turns out to have succeeded", () => {
     const filter = new MessageFilter(OWN);
     const deadline = { passed: false };
     const sequence = filter.begin(deadline);
-    expect(filter.originOf(message(OWN, sequence), false)).toBe("own");
+    expect(originOf(filter, OWN, sequence, false)).toBe("own");
     deadline.passed = true;
-    expect(filter.originOf(message(OWN, sequence), false)).toBe("new");
+    expect(originOf(filter, OWN, sequence, false)).toBe("new");
     filter.end(sequence, true);
-    expect(filter.originOf(message(OWN, sequence), false)).toBe("own");
+    expect(originOf(filter, OWN, sequence, false)).toBe("own");
   });
 
   test("are not told by the label", () => {
     const filter = new MessageFilter(OWN);
     const sequence = filter.begin({ passed: false });
-    expect(filter.originOf(message(OTHER, sequence), false)).toBe("new");
+    expect(originOf(filter, OTHER, sequence, false)).toBe("new");
   });
 
   test("of failed writes are remembered up to a bound, the newest first", () => {
     const filter = new MessageFilter(OWN);
     const sequences = Array.from({ length: 1_001 }, () => filter.begin({ passed: false }));
     for (const sequence of sequences) filter.end(sequence, false);
-    expect(filter.originOf(message(OWN, 1), false)).toBe("own");
-    expect(filter.originOf(message(OWN, 2), false)).toBe("new");
-    expect(filter.originOf(message(OWN, 1_001), false)).toBe("new");
+    expect(originOf(filter, OWN, 1, false)).toBe("own");
+    expect(originOf(filter, OWN, 2, false)).toBe("new");
+    expect(originOf(filter, OWN, 1_001, false)).toBe("new");
+  });
+});
+
+describe("a forged message with the numbers of a real one", () => {
+  test("is news while the write is under way, and the real one is still recognized", () => {
+    const filter = new MessageFilter(OWN);
+    const sequence = filter.begin({ passed: false });
+    filter.expect(sequence, "the real text");
+    expect(filter.originOf(message(OWN, sequence), "another text", false)).toBe("new");
+    expect(filter.originOf(message(OWN, sequence), "the real text", false)).toBe("own");
+  });
+
+  test("is no own message if this store has not come to that number", () => {
+    const filter = new MessageFilter(OWN);
+    filter.begin({ passed: false });
+    for (const sequence of [2, 1e9, 0, -1]) expect(originOf(filter, OWN, sequence, false)).toBe("new");
+  });
+
+  test("does not make the real one a copy", () => {
+    const filter = new MessageFilter(OWN);
+    expect(filter.originOf(message(OTHER, 1), "forged", true)).toBe("new");
+    expect(filter.originOf(message(OTHER, 1), "real", true)).toBe("new");
+    expect(filter.originOf(message(OTHER, 1), "real", true)).toBe("copy");
   });
 });
 
 describe("copies", () => {
   test("are recognized where several primaries deliver messages", () => {
     const filter = new MessageFilter(OWN);
-    const origins = [1, 2, 1, 2, 1].map((sequence) => filter.originOf(message(OTHER, sequence), true));
+    const origins = [1, 2, 1, 2, 1].map((sequence) => originOf(filter, OTHER, sequence, true));
     expect(origins).toEqual(["new", "new", "copy", "copy", "copy"]);
   });
 
   test("do not exist where one primary delivers them", () => {
     const filter = new MessageFilter(OWN);
-    const origins = [1, 1].map((sequence) => filter.originOf(message(OTHER, sequence), false));
+    const origins = [1, 1].map((sequence) => originOf(filter, OTHER, sequence, false));
     expect(origins).toEqual(["new", "new"]);
   });
 
@@ -79,21 +107,21 @@ describe("copies", () => {
     const filter = new MessageFilter(OWN);
     const sequence = filter.begin({ passed: false });
     filter.end(sequence, false);
-    const origins = [1, 2].map(() => filter.originOf(message(OWN, sequence), true));
+    const origins = [1, 2].map(() => originOf(filter, OWN, sequence, true));
     expect(origins).toEqual(["new", "copy"]);
   });
 
   test("are told by sender and number together", () => {
     const filter = new MessageFilter(OWN);
-    filter.originOf(message(OTHER, 1), true);
-    expect(filter.originOf(message(`${OTHER} `, 1), true)).toBe("new");
-    expect(filter.originOf(message(OTHER, 11), true)).toBe("new");
+    originOf(filter, OTHER, 1, true);
+    expect(originOf(filter, `${OTHER} `, 1, true)).toBe("new");
+    expect(originOf(filter, OTHER, 11, true)).toBe("new");
   });
 
   test("are remembered up to a bound: one of an older message counts as new", () => {
     const filter = new MessageFilter(OWN);
-    for (let sequence = 1; sequence <= 1_001; sequence++) filter.originOf(message(OTHER, sequence), true);
-    expect(filter.originOf(message(OTHER, 1_001), true)).toBe("copy");
-    expect(filter.originOf(message(OTHER, 1), true)).toBe("new");
+    for (let sequence = 1; sequence <= 1_001; sequence++) originOf(filter, OTHER, sequence, true);
+    expect(originOf(filter, OTHER, 1_001, true)).toBe("copy");
+    expect(originOf(filter, OTHER, 1, true)).toBe("new");
   });
 });

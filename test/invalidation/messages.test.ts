@@ -7,6 +7,7 @@ import {
   MAX_MESSAGE_LENGTH,
   splitAtSids,
 } from "../../lib/invalidation/messages.ts";
+import { isPrintable } from "../../lib/reporting/text.ts";
 
 const base = { instanceId: "i-1", sequence: 7, nodeId: "web-1", prefix: "sess:", sentAt: 1_700_000_000_000 };
 const invalidated: ClusterMessage = { type: "SessionInvalidated", ...base, sids: ["a", "b"] };
@@ -14,18 +15,23 @@ const invalidated: ClusterMessage = { type: "SessionInvalidated", ...base, sids:
 /** What `encodeMessage` makes of `invalidated`, to be spoilt. */
 const wire = { version: 1, ...invalidated };
 
+const label = fc.string({ unit: "grapheme", maxLength: 20 }).filter(isPrintable);
 const baseOf = {
-  instanceId: fc.string(),
+  instanceId: label,
   sequence: fc.maxSafeInteger(),
-  nodeId: fc.string({ unit: "binary" }),
+  nodeId: label,
   prefix: fc.string({ unit: "binary" }),
   sentAt: fc.maxSafeNat(),
 };
-const withSids = { ...baseOf, sids: fc.array(fc.string({ unit: "binary" })) };
+const withSids = { ...baseOf, sids: fc.array(fc.string({ unit: "binary", minLength: 1 })) };
 const message: fc.Arbitrary<ClusterMessage> = fc.oneof(
   fc.record({ type: fc.constant("SessionInvalidated" as const), ...withSids }, { noNullPrototype: true }),
   fc.record(
-    { type: fc.constant("SessionDeleted" as const), ...withSids, reason: fc.string() },
+    {
+      type: fc.constant("SessionDeleted" as const),
+      ...withSids,
+      reason: fc.constantFrom("destroy", "destroyWhere", "destroyAllOf", "clear"),
+    } as const,
     { noNullPrototype: true },
   ),
   fc.record({ type: fc.constant("CacheClear" as const), ...baseOf }, { noNullPrototype: true }),
@@ -56,7 +62,11 @@ test("every message comes back from its text as it was", () => {
 test("ids that are inserted into the text of a message without ids arrive", () => {
   const { sids, ...rest } = withSids;
   const deleted = fc.record(
-    { type: fc.constant("SessionDeleted" as const), ...rest, reason: fc.string() },
+    {
+      type: fc.constant("SessionDeleted" as const),
+      ...rest,
+      reason: fc.constantFrom("destroyWhere" as const, "destroyAllOf" as const),
+    },
     { noNullPrototype: true },
   );
   const tricky = {
@@ -64,7 +74,7 @@ test("ids that are inserted into the text of a message without ids arrive", () =
     ...base,
     nodeId: '"sids":[],',
     prefix: "sids",
-    reason: "x",
+    reason: "destroyWhere",
   } as const;
   fc.assert(
     fc.property(deleted, sids, (value, ids) => {
@@ -103,12 +113,29 @@ test.each([
   ["nodeId", [1, null, {}, true]],
   ["prefix", [1, null, {}, true]],
   ["sentAt", ["1700000000000", null, {}, true]],
+  ["instanceId", ["x".repeat(257), "a\nb", "\u001b[2J", "\ud800"]],
+  ["nodeId", ["x".repeat(257), "a\nb", "\u001b[2J", "a\u2028b", "\ud800"]],
+  ["sids", [Array.from({ length: 1_001 }, () => "a"), [""], ["x".repeat(1_025)], ["a\ud800"]]],
   ["sids", ["a", null, {}, { length: 1, 0: "a" }, 1, ["a", 1], [null], [["a"]]]],
 ] satisfies [string, unknown[]][])("a message with a wrong %s is none", (field, values) => {
   for (const value of values) {
     const text = JSON.stringify({ ...wire, [field]: value });
     expect(decodeMessage(text), text).toBeUndefined();
   }
+});
+
+test.each(["", "expired", "toString", "destroy ", 1, null])(
+  "a deletion for the reason %j is none",
+  (reason) => {
+    const deleted = { ...wire, type: "SessionDeleted", reason };
+    expect(decodeMessage(JSON.stringify(deleted))).toBeUndefined();
+  },
+);
+
+test("a thousand ids of the greatest length are read, and labels of the greatest length", () => {
+  const sids = Array.from({ length: 1_000 }, () => "x".repeat(1_024));
+  const longest = { ...invalidated, nodeId: "n".repeat(256), sids } as ClusterMessage;
+  expect(decodeMessage(encodeMessage(longest))).toEqual(longest);
 });
 
 test("fields that this version does not know are left out", () => {

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { SessionData } from "express-session";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Serializer } from "../../lib/options/types.ts";
@@ -42,28 +43,24 @@ const serializers: [string, () => Serializer][] = [
 ];
 
 function storedWith(serializer: Serializer, text = TEXT, expiresAt: number | undefined = END): StoredSession {
-  return new StoredSession(
-    serializer,
-    "sess:abc",
-    text,
-    expiresAt === undefined ? expiresAt : monotonic(expiresAt),
-  );
+  const format = { serializer, prefix: "sess:" };
+  return new StoredSession(format, text, expiresAt === undefined ? expiresAt : monotonic(expiresAt));
 }
 
 afterEach(() => void vi.restoreAllMocks());
 
 describe.each(serializers)("copies with %s", (_, serializer) => {
   test("are what stands in Redis", async () => {
-    expect(await storedWith(serializer()).copy()).toMatchObject({ cart: { items: [1] } });
+    expect(await storedWith(serializer()).copy("abc")).toMatchObject({ cart: { items: [1] } });
   });
 
   test("share nothing with each other", async () => {
     const stored = storedWith(serializer());
-    await stored.parse();
-    const first = (await stored.copy()) as Cart;
+    await stored.parse("abc");
+    const first = (await stored.copy("abc")) as Cart;
     first.cart.items.push(2);
     first.cookie.path = "/changed";
-    const second = (await stored.copy()) as Cart;
+    const second = (await stored.copy("abc")) as Cart;
     expect(second).not.toBe(first);
     expect(second.cart.items).toEqual([1]);
     expect(second.cookie.path).toBeUndefined();
@@ -71,8 +68,8 @@ describe.each(serializers)("copies with %s", (_, serializer) => {
 
   test("asked for at the same moment are each one's own", async () => {
     const stored = storedWith(serializer());
-    await stored.parse();
-    const copies = await Promise.all([stored.copy(), stored.copy(), stored.copy()]);
+    await stored.parse("abc");
+    const copies = await Promise.all([stored.copy("abc"), stored.copy("abc"), stored.copy("abc")]);
     expect(new Set(copies).size).toBe(3);
     for (const copy of copies) expect(copy).toMatchObject({ cart: { items: [1] } });
   });
@@ -80,86 +77,115 @@ describe.each(serializers)("copies with %s", (_, serializer) => {
   test("have the end of the key as their cookie's expires", async () => {
     const stored = storedWith(serializer());
     for (let i = 0; i < 2; i++) {
-      expect((await stored.copy())?.cookie.expires).toBe(new Date(END).toISOString());
+      expect((await stored.copy("abc"))?.cookie.expires).toBe(new Date(END).toISOString());
     }
   });
 
   test("have the later end once the key is given one", async () => {
     const stored = storedWith(serializer());
-    await stored.parse();
+    await stored.parse("abc");
     stored.expiresAt = monotonic(END + 1_000);
     for (let i = 0; i < 2; i++) {
-      expect((await stored.copy())?.cookie.expires).toBe(new Date(END + 1_000).toISOString());
+      expect((await stored.copy("abc"))?.cookie.expires).toBe(new Date(END + 1_000).toISOString());
     }
     expect(stored.expiresAt).toBe(monotonic(END + 1_000));
   });
 
   test("keep their cookie's expires when the key never expires", async () => {
-    const stored = new StoredSession(serializer(), "sess:abc", TEXT, undefined);
-    expect((await stored.copy())?.cookie.expires).toBe("2020-01-01T00:00:00.000Z");
+    const stored = new StoredSession({ serializer: serializer(), prefix: "sess:" }, TEXT, undefined);
+    expect((await stored.copy("abc"))?.cookie.expires).toBe("2020-01-01T00:00:00.000Z");
   });
 
   test("keep the type of expires", async () => {
-    const copy = await storedWith(serializer(), '{"cookie":{"expires":1}}').copy();
+    const copy = await storedWith(serializer(), '{"cookie":{"expires":1}}').copy("abc");
     expect(copy?.cookie.expires).toBe(END);
   });
 
-  test("are null when that is what stands in Redis", async () => {
-    expect(await storedWith(serializer(), "null").copy()).toBeNull();
-  });
-
-  test("are had of any JSON, a session or not", async () => {
-    for (const text of ["5", '"text"', "[]", "{}", '{"cookie":null}']) {
-      expect(await storedWith(serializer(), text).copy()).toEqual(JSON.parse(text));
+  test("are had of any object, with or without a cookie", async () => {
+    for (const text of ["{}", '{"cookie":null}', '{"cookie":5}', '{"user":"ann"}']) {
+      expect(await storedWith(serializer(), text).copy("abc")).toEqual(JSON.parse(text));
     }
   });
 
-  test("of a text that cannot be parsed fail, naming the key and the cause", async () => {
-    const stored = storedWith(serializer(), "{torn");
-    for (const attempt of [() => stored.parse(), () => stored.copy(), () => stored.copy()]) {
-      const failure = await (async () => attempt())().then(
-        () => undefined,
-        (error: unknown) => error,
-      );
+  test.each(["null", "5", '"secret"', "[]", "true"])("of %s fail: it is no session", async (text) => {
+    const failure = await failureOf(() => storedWith(serializer(), text).copy("abc"));
+    expect(failure).toMatchObject({ code: "ERR_SESSION_CORRUPT", key: "sess:abc" });
+    expect(inspect(failure)).toMatch(/^SessionStoreError: The value of session [0-9a-f]{16} in Redis/);
+    expect(inspect(failure)).not.toMatch(/abc|secret/);
+  });
+
+  test("of a text that cannot be parsed fail, and show neither the id nor the text", async () => {
+    const stored = storedWith(serializer(), '{"secret":torn');
+    for (const attempt of [() => stored.parse("abc"), () => stored.copy("abc"), () => stored.copy("abc")]) {
+      const failure = await failureOf(attempt);
       expect(failure).toBeInstanceOf(SessionStoreError);
-      expect(failure).toMatchObject({ code: "ERR_SESSION_CORRUPT", cause: expect.any(SyntaxError) });
-      expect((failure as Error).message).toMatch(/^The value of "sess:abc" in Redis is not a session: ./);
+      expect(failure).toMatchObject({
+        code: "ERR_SESSION_CORRUPT",
+        key: "sess:abc",
+        serializerError: expect.any(SyntaxError),
+      });
+      expect((failure as Error).message).toMatch(
+        /^The value of session [0-9a-f]{16} in Redis is not a session: invalid JSON( at position \d+)?$/,
+      );
+      expect(inspect(failure)).not.toMatch(/sess:abc|secret|torn/);
+      expect(Object.keys(failure as object)).toEqual(["name", "code"]);
     }
-    expect(stored.text).toBe("{torn");
+    expect(stored.text).toBe('{"secret":torn');
   });
+});
+
+async function failureOf(attempt: () => unknown): Promise<unknown> {
+  try {
+    await attempt();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
+test.each([
+  ["arrays", (depth: number) => `{"a":${"[".repeat(depth)}${"]".repeat(depth)}}`],
+  ["objects", (depth: number) => `${'{"a":'.repeat(depth)}{}${"}".repeat(depth)}`],
+])("%s nested too deeply to copy are no session", (_, nest) => {
+  expect(storedWith(JSON, nest(999)).copy("abc")).toEqual(JSON.parse(nest(999)));
+  for (const depth of [1_000, 100_000]) {
+    expect(() => storedWith(JSON, nest(depth)).copy("abc")).toThrow(
+      expect.objectContaining({ code: "ERR_SESSION_CORRUPT", key: "sess:abc" }),
+    );
+  }
 });
 
 describe("parsing", () => {
   test("JSON is parsed once for all copies", () => {
     const parse = vi.spyOn(JSON, "parse");
     const stored = storedWith(JSON);
-    stored.parse();
-    stored.copy();
-    stored.copy();
+    stored.parse("abc");
+    stored.copy("abc");
+    stored.copy("abc");
     expect(parse).toHaveBeenCalledTimes(1);
   });
 
   test("another serializer parses for each copy, and what was parsed already is the first", () => {
     const serializer = customized();
     const stored = storedWith(serializer);
-    stored.parse();
-    stored.copy();
+    stored.parse("abc");
+    stored.copy("abc");
     expect(serializer.parsed).toBe(1);
-    stored.copy();
-    stored.copy();
+    stored.copy("abc");
+    stored.copy("abc");
     expect(serializer.parsed).toBe(3);
   });
 
   test("a synchronous serializer gives its copies at once", () => {
     for (const serializer of [JSON, customized()]) {
-      expect(storedWith(serializer).parse()).toBeUndefined();
-      expect(storedWith(serializer).copy()).not.toBeInstanceOf(Promise);
+      expect(storedWith(serializer).parse("abc")).toBeUndefined();
+      expect(storedWith(serializer).copy("abc")).not.toBeInstanceOf(Promise);
     }
   });
 
   test("an asynchronous serializer is waited for", async () => {
     const stored = storedWith(asynchronous());
-    const [parsing, copy] = [stored.parse(), stored.copy()];
+    const [parsing, copy] = [stored.parse("abc"), stored.copy("abc")];
     expect([parsing, copy]).toEqual([expect.any(Promise), expect.any(Promise)]);
     await parsing;
     expect(await copy).toMatchObject({ cart: { items: [1] } });
@@ -172,22 +198,39 @@ describe("parsing", () => {
       return { then: promise.then.bind(promise) } as unknown as Promise<SessionData>;
     };
     const parse = (text: string) => thenable(JSON.parse(text) as SessionData);
-    expect(await storedWith({ parse, stringify: JSON.stringify }).copy()).toMatchObject({
+    expect(await storedWith({ parse, stringify: JSON.stringify }).copy("abc")).toMatchObject({
       cart: { items: [1] },
     });
   });
 
-  test("what a serializer throws that is no error is told in words", () => {
-    const parse = () => {
-      throw "no key to decrypt with";
-    };
-    const stored = storedWith({ parse, stringify: JSON.stringify });
-    expect(() => stored.copy()).toThrow(
-      'The value of "sess:abc" in Redis is not a session: no key to decrypt with',
-    );
+  test("of what a serializer throws only the kind is shown", () => {
+    for (const [thrown, shown] of [
+      ["the secret", "the serializer threw a string"],
+      [
+        Object.assign(new RangeError("the secret"), { code: "ENOKEY" }),
+        "the serializer threw RangeError ENOKEY",
+      ],
+    ] as const) {
+      const parse = () => {
+        throw thrown;
+      };
+      const stored = storedWith({ parse, stringify: JSON.stringify });
+      expect(() => stored.copy("abc")).toThrow(
+        expect.objectContaining({ message: expect.stringContaining(shown), serializerError: thrown }),
+      );
+    }
   });
 });
 
-test("it counts two bytes for each character of its key and text", () => {
-  expect(new StoredSession(JSON, "key", "text", undefined).bytes).toBe(2 * 7);
+test("it counts its text, and with JSON what was parsed, once a copy was made", () => {
+  const stored = storedWith(JSON);
+  const before = stored.bytes;
+  stored.copy("abc");
+  const after = stored.bytes;
+  expect(after).toBeGreaterThan(before);
+  stored.copy("abc");
+  expect(stored.bytes).toBe(after);
+  const another = storedWith(customized());
+  another.parse("abc");
+  expect(another.bytes).toBe(before);
 });

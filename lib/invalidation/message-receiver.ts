@@ -1,0 +1,75 @@
+import type { Counters } from "../reporting/counters.ts";
+import type { MessageFilter } from "./message-filter.ts";
+import { type ClusterMessage, decodeMessage } from "./messages.ts";
+import type { CoordinatorHandlers } from "./types.ts";
+
+export interface MessageReceiverOptions extends CoordinatorHandlers {
+  /** What precedes the session ids in Redis. */
+  readonly prefix: string;
+  readonly filter: MessageFilter;
+  readonly counters: Counters;
+  /** Another process has deleted all sessions. */
+  readonly onClear: () => void;
+}
+
+/** Applies received messages: first to the cache, then as events. */
+export class MessageReceiver {
+  readonly #options: MessageReceiverOptions;
+
+  constructor(options: MessageReceiverOptions) {
+    this.#options = options;
+  }
+
+  /** @param hasCopies whether more than one primary delivers messages */
+  onMessage(text: string, hasCopies: boolean): void {
+    const { prefix, filter, counters, cache, emit, onClear } = this.#options;
+    counters.messagesReceived++;
+    const message = decodeMessage(text);
+    const sids = message && sidsUnder(prefix, message);
+    if (message === undefined || sids === undefined) {
+      counters.messagesIgnored++;
+      return;
+    }
+    const origin = filter.originOf(message, text, hasCopies);
+    if (origin === "own") {
+      if (message.type === "CacheClear") return;
+      for (const sid of sids) cache.onOwnMessage(sid, message.sequence);
+      return;
+    }
+    if (origin === "new") counters.invalidations++;
+    if (message.type === "CacheClear") {
+      onClear();
+      return;
+    }
+    // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
+    for (const sid of sids) cache.invalidate(sid);
+    // Of a clear, `flush` reports.
+    if (origin === "copy" || (message.type === "SessionDeleted" && message.reason === "clear")) return;
+    for (const sid of sids) emit("invalidate", sid, message.nodeId);
+    if (message.type === "SessionInvalidated") return;
+    for (const sid of sids) emit("destroyed", sid, message.nodeId, message.reason);
+  }
+
+  /** Redis has removed an expired key. */
+  onExpired(key: string): void {
+    const { prefix, cache, emit } = this.#options;
+    if (!key.startsWith(prefix)) return;
+    const sid = key.slice(prefix.length);
+    cache.invalidate(sid);
+    emit("expired", sid);
+  }
+}
+
+/**
+ * The sessions of a message, by their ids under `prefix`; none for `CacheClear`. A store whose prefix begins with another's
+ * shares its sessions with that one, under shorter ids.
+ * @returns undefined if the message concerns none of them
+ */
+function sidsUnder(prefix: string, message: ClusterMessage): readonly string[] | undefined {
+  if (!prefix.startsWith(message.prefix)) return undefined;
+  if (message.type === "CacheClear") return [];
+  const rest = prefix.slice(message.prefix.length);
+  if (rest === "") return message.sids;
+  const sids = message.sids.flatMap((sid) => (sid.startsWith(rest) ? [sid.slice(rest.length)] : []));
+  return sids.length === 0 ? undefined : sids;
+}

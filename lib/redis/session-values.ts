@@ -1,0 +1,79 @@
+import type { IndexChange } from "./index-commands.ts";
+
+/** The value of a key. */
+export interface StoredValue {
+  readonly text: string;
+  /** When the key expires, by performance.now(), rather too early than too late; undefined for never. */
+  readonly expiresAt: number | undefined;
+}
+
+/** How a touch has moved a session's expiry; "none" if there is no such session. */
+export type ExpiryChange = "later" | "earlier" | "none";
+
+/** A write to one session. */
+export interface SessionWrite {
+  readonly sid: string;
+  /** How long the key lives from now on, in milliseconds; undefined for forever. */
+  readonly ttlMs: number | undefined;
+  /** How the write changes the index; undefined without an index. */
+  readonly index: IndexChange | undefined;
+}
+
+/** What `write` writes. */
+export interface SessionSave extends SessionWrite {
+  readonly text: string;
+  /** Whether nothing is written if the session does not exist. */
+  readonly mustExist: boolean;
+}
+
+/** What `touch` changes. */
+export interface SessionTouch {
+  readonly sid: string;
+  /** How long the key lives from now on, in milliseconds. */
+  readonly ttlMs: number;
+  /** Whether other processes could not expect it: it gives the session another lifetime than it had. */
+  readonly isNews: boolean;
+}
+
+/** What `touchUnchanged` changes, and for which value. */
+export interface UnchangedTouch extends SessionTouch {
+  readonly index: IndexChange;
+  /** The SHA-1 of the value that `index` is right for; undefined if the value is unknown. */
+  readonly expectedSha1: string | undefined;
+}
+
+/** The value of a key that is not what was expected. */
+export interface ChangedValue {
+  readonly text: string;
+  /** Of the bytes in Redis; of the text it differs if they are not valid UTF-8. */
+  readonly sha1: string;
+}
+
+/** What `replace` writes, and over which value. */
+export interface SessionReplacement extends SessionWrite {
+  readonly text: string;
+  readonly expected: string;
+}
+
+/** The result of `replace`; `current` is the value in Redis, null for none. */
+export type ReplaceResult =
+  | { readonly written: true }
+  | { readonly written: false; readonly current: string | null };
+
+/** A session, and the value by which it was decided to delete it. */
+export interface ExaminedSession {
+  readonly sid: string;
+  /** The SHA-1 of the value. */
+  readonly sha1: string;
+}
+
+/** What became of a session that was to be deleted: `missing` if there was none, its present value if it has changed. */
+export type UnchangedDeletion = "deleted" | "missing" | (StoredValue & ChangedValue);
+
+/** Sessions to be deleted by one script. */
+export interface SessionDeletion {
+  /** One of the groups that `batches` returns. */
+  readonly sids: readonly string[];
+  /** The index value of all these sessions, if it is known. */
+  readonly indexValue: string | undefined;
+}

@@ -1,0 +1,62 @@
+import type { EventEmitter } from "node:events";
+import { runInBackground } from "./invalidation/background.ts";
+import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
+import type { ResolvedOptions } from "./options/options.ts";
+import { type Counters, createCounters } from "./reporting/counters.ts";
+import { publishEvent } from "./reporting/diagnostics.ts";
+import type { EmitEvent } from "./reporting/types.ts";
+import { warnNotLive } from "./reporting/warnings.ts";
+import { SecondaryIndex } from "./sessions/secondary-index.ts";
+import { SessionOperations } from "./sessions/session-operations.ts";
+import { SessionScan } from "./sessions/session-scan.ts";
+import { SessionTracker } from "./sessions/session-tracker.ts";
+
+/** What a store consists of. */
+export interface StoreParts {
+  readonly options: ResolvedOptions;
+  readonly counters: Counters;
+  readonly emit: EmitEvent;
+  readonly operations: SessionOperations;
+  readonly tracker: SessionTracker;
+  readonly scan: SessionScan;
+}
+
+/** @param emitter whose listeners get the events */
+export function createParts(emitter: EventEmitter, options: ResolvedOptions): StoreParts {
+  const counters = createCounters();
+  const nodeId = options.cluster?.nodeId ?? "";
+  // A listener that throws is the application's fault, and must reach it as an uncaught exception.
+  const emit: EmitEvent = (event, ...args) => {
+    try {
+      publishEvent(event, args, nodeId);
+      emitter.emit(event, ...args);
+    } catch (error) {
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+  };
+  const operations = new SessionOperations(options, counters, emit);
+  const tracker = new SessionTracker(options, operations, counters, emit);
+  return { options, counters, emit, operations, tracker, scan: new SessionScan(operations, counters, emit) };
+}
+
+/** Without a cache and without a listener for failures, nothing else would show that the store is not as fast as it can be. */
+export function scheduleWarning(
+  store: EventEmitter & { readonly coordinator: ClusterCoordinator | undefined },
+  { cluster }: ResolvedOptions,
+): void {
+  if (cluster === undefined) return;
+  const { subscribeTimeoutMs } = cluster;
+  const warn = () => {
+    const { coordinator } = store;
+    if (coordinator?.state !== "syncing" || store.listenerCount("clusterError") > 0) return;
+    warnNotLive(coordinator.instanceId, subscribeTimeoutMs, coordinator.lastError);
+  };
+  runInBackground(() => setTimeout(warn, subscribeTimeoutMs).unref());
+}
+
+/** @throws TypeError without `indexBy` */
+export function indexOf({ operations, scan, options, emit }: StoreParts): SecondaryIndex {
+  return new SecondaryIndex(operations, scan, options.indexBy, emit);
+}

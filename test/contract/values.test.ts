@@ -1,0 +1,124 @@
+import type { Request } from "express";
+import type { SessionData } from "express-session";
+import { describe, expect, test } from "vitest";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
+import { directClient, loadAsRequest, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+import { catchProcessEvents } from "../support/process-events.ts";
+
+/** Whatever may stand under a session's key. */
+
+const CORRUPT = ["null", "5", '"text"', "[]", "true", "{torn"];
+
+const COOKIES = [
+  undefined,
+  null,
+  5,
+  "text",
+  [],
+  { maxAge: "x" },
+  { originalMaxAge: "x" },
+  { expires: "never" },
+  { serialize: 1 },
+  JSON.parse('{"__proto__":{}}'),
+];
+
+async function withValue(value: string) {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  await direct.set(`${space.prefix}s`, value, { expiration: { type: "EX", value: 60 } });
+  return { store, direct, key: `${space.prefix}s` };
+}
+
+/** `store.load`, as Socket.IO applications call it. */
+function load(store: ClusteredRedisStore): Promise<[error: unknown, session: SessionData | undefined]> {
+  return new Promise((resolve) => store.load("s", (...outcome) => resolve(outcome as never)));
+}
+
+describe.each(CORRUPT)("the value %s", (value) => {
+  test("is an error for get and load, never an exception", async () => {
+    const { store, direct, key } = await withValue(value);
+    const exceptions = catchProcessEvents("uncaughtException");
+    await expect(store.get("s")).rejects.toMatchObject({ code: "ERR_SESSION_CORRUPT" });
+    expect(await load(store)).toMatchObject([{ code: "ERR_SESSION_CORRUPT" }]);
+    expect(await direct.get(key)).toBe(value);
+    expect(exceptions).toEqual([]);
+  });
+
+  test("blocks neither a save nor a logout", async () => {
+    const { store, direct, key } = await withValue(value);
+    await store.set("s", sessionOf({ v: 1 }));
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+    await direct.set(key, value);
+    await store.destroy("s");
+    expect(await direct.exists(key)).toBe(0);
+  });
+});
+
+describe.each(COOKIES.map((cookie) => [JSON.stringify(cookie), cookie]))("the cookie %s", (_, cookie) => {
+  test("is returned by get, and load and reload give the session a cookie that works", async () => {
+    const value = JSON.stringify({ cookie, user: "ann" });
+    const { store } = await withValue(value);
+    const exceptions = catchProcessEvents("uncaughtException");
+    expect(valuesOf(await store.get("s"))).toEqual({ user: "ann" });
+    const [error, session] = await load(store);
+    expect(error).toBeFalsy();
+    expect(session).toMatchObject({ user: "ann", cookie: { path: "/", httpOnly: true } });
+    const request = { sessionID: "s", sessionStore: store } as unknown as Request;
+    const loaded = store.createSession(request, (await store.get("s")) as SessionData);
+    await new Promise<void>((resolve, reject) =>
+      loaded.reload((failure: unknown) => (failure ? reject(failure) : resolve())),
+    );
+    loaded.touch();
+    const cookieOf = loaded.cookie as unknown as { serialize(name: string, value: string): string };
+    expect(cookieOf.serialize("connect.sid", "value")).toContain("Path=/");
+    await store.set("s", loaded);
+    expect(valuesOf(await store.get("s"))).toEqual({ user: "ann" });
+    expect(exceptions).toEqual([]);
+  });
+});
+
+test.each([null, undefined, 5, "text"])("createSession does not throw for %s", async (data) => {
+  const { store } = await startNode(newSpace());
+  const request = { sessionID: "s" } as Request;
+  expect(store.createSession(request, data as unknown as SessionData).cookie.path).toBe("/");
+});
+
+test.each([
+  {},
+  { indexBy: (session: SessionData) => String(session["user"]) },
+  { onConflict: "merge" } as const,
+])(
+  "a value nested too deeply to copy is corrupt, and blocks neither a save nor a logout (%j)",
+  async (options) => {
+    const space = newSpace();
+    const direct = await directClient();
+    const { store } = await startNode(space, { store: options });
+    const key = `${space.prefix}s`;
+    const deep = `{"cookie":{},"a":${"[".repeat(50_000)}${"]".repeat(50_000)}}`;
+    await store.set("s", sessionOf({ user: "ann" }));
+    const request = await loadAsRequest(store, "s");
+    await direct.set(key, deep, { expiration: { type: "EX", value: 60 } });
+    store.evictFromCache("s");
+    await expect(store.get("s")).rejects.toMatchObject({ code: "ERR_SESSION_CORRUPT" });
+    await store.set("s", Object.assign(request, { v: 1 }));
+    expect(valuesOf(await store.get("s"))).toMatchObject({ v: 1 });
+    await direct.set(key, deep);
+    store.evictFromCache("s");
+    await expect(store.get("s")).rejects.toMatchObject({ code: "ERR_SESSION_CORRUPT" });
+    await store.destroy("s");
+    expect(await direct.exists(key)).toBe(0);
+  },
+);
+
+test.each([
+  ["an empty string", ""],
+  ["a lone surrogate", "{\ud800}"],
+])("a serializer that returns %s is an error, and nothing is written", async (_, text) => {
+  const space = newSpace();
+  const direct = await directClient();
+  const serializer = { parse: () => sessionOf(), stringify: () => text };
+  const { store } = await startNode(space, { store: { serializer } });
+  await expect(store.set("s", sessionOf())).rejects.toMatchObject({ code: "ERR_SESSION_SERIALIZE" });
+  expect(await direct.exists(`${space.prefix}s`)).toBe(0);
+});
