@@ -128,8 +128,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/scripts.ts",
-        from: 'local isPublished = isEarlier or ARGV[6] == "1"',
-        to: 'local isPublished = not isEarlier and ARGV[6] == "1"',
+        from: "local isPublished = isEarlier or isNews",
+        to: "local isPublished = not isEarlier and isNews",
       },
     ],
   },
@@ -337,7 +337,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/scripts.ts",
-        from: 'local isPublished = isEarlier or ARGV[6] == "1"',
+        from: "local isPublished = isEarlier or isNews",
         to: "local isPublished = isEarlier",
       },
     ],
@@ -368,5 +368,38 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
   {
     name: "a heartbeat proves something even if a replica has delivered it",
     edits: [{ file: "redis/scripts.ts", from: "\nif absentKey then\n", to: "\nif false then\n" }],
+  },
+  {
+    name: "a ban deletes sessions that have changed since it examined them",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "elseif currentSha1 ~= examinedSha1 then",
+        to: "elseif false then",
+      },
+    ],
+  },
+  {
+    name: "a touch extends the index entry of the owner that the request had loaded",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "if currentSha1 ~= expectedSha1 then return",
+        to: "if false then return",
+      },
+    ],
+  },
+  {
+    name: "a login removes its session from the index of its new owner",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "for i = isAdded and 4 or 2, #KEYS do",
+        to: "for i = 2, #KEYS do",
+      },
+    ],
   },
 ];
