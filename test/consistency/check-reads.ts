@@ -1,7 +1,7 @@
 import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
 import type { OperationRecord } from "./protocol.ts";
 import { isShort } from "./schedule.ts";
-import type { SessionHistory, State } from "./session-history.ts";
+import type { KeyEnd, SessionHistory, State } from "./session-history.ts";
 import type { Report } from "./violation.ts";
 
 export interface ReadLimits {
@@ -58,7 +58,7 @@ export function checkReads(
       continue;
     }
     checkStaleness(history, operation, index, limits, staleness, report);
-    checkExpiry(history, operation, index, report);
+    checkExpiry(history, operation, index, limits, report);
     if (index < floor) {
       const text =
         `node-${node} read state ${index} (${shown(result)}) from ${invokedAt.toFixed(1)} to ` +
@@ -132,18 +132,36 @@ function checkExpiry(
   history: SessionHistory,
   { invokedAt, answeredAt = 0, node, result }: OperationRecord,
   index: number,
+  { boundMs }: ReadLimits,
   report: Report,
 ): void {
   const { sid } = history;
   const { by, at } = history.states[index] as State;
   const lifeMs = isShort(sid) ? by?.lifeMs : undefined;
   const endsAt =
-    history.endOf(index) ?? (lifeMs === undefined ? undefined : (acknowledgedAt(by) ?? at) + lifeMs);
+    latestEnd(history.endsOf(index), node, invokedAt - boundMs, invokedAt) ??
+    (lifeMs === undefined ? undefined : (acknowledgedAt(by) ?? at) + lifeMs);
   if (endsAt === undefined) return;
   const late = invokedAt - endsAt;
   if (late <= EXPIRY_ALLOWANCE_MS) return;
   const text = `node-${node} read ${shown(result)} ${late.toFixed(1)} ms after the end of its key`;
   report({ guarantee: "expiry", text, sid, from: at - 100, to: answeredAt });
+}
+
+/**
+ * The latest end that a node may believe in: it may not know yet that another has moved the end, for as long as a message
+ * may be missing. What it has moved itself it knows.
+ */
+function latestEnd(
+  ends: readonly KeyEnd[] | undefined,
+  node: number,
+  from: number,
+  to: number,
+): number | undefined {
+  if (ends === undefined) return undefined;
+  const isKnown = (end: KeyEnd) => end.at <= from || (end.node === node && end.at <= to);
+  const first = Math.max(0, ends.findLastIndex(isKnown));
+  return Math.max(...ends.slice(first).map(({ endsAt }) => endsAt));
 }
 
 /** Redis reads its clock once for each round of its loop. */

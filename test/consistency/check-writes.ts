@@ -68,7 +68,7 @@ function checkRevert(
 ): void {
   if (isExcused(history, revert, histories)) return;
   const { invokedAt, answeredAt = 0, version, revertOf, node } = revert;
-  const undone = operations.find((operation) => operation.version === revertOf && operation.kind === "save");
+  const undone = operations.find(({ version, stamp }) => version === revertOf && stamp === undefined);
   const index = undone && histories.indexOf.get(undone);
   if (undone === undefined || index === undefined) return;
   const [from, to] = [invokedAt - CLOCK_SLACK_MS, answeredAt + CLOCK_SLACK_MS];

@@ -3,7 +3,7 @@ export interface Mutation {
   readonly name: string;
   readonly edits: readonly { readonly file: string; readonly from: string; readonly to: string }[];
   /** What a run needs to show it, besides the seed. */
-  readonly flags?: readonly ("--merge" | "--pool" | "--index")[];
+  readonly flags?: readonly string[];
   /** Where to begin, for one that few schedules show: those of the checker's first findings. @default 100 */
   readonly seed?: number;
 }
@@ -128,8 +128,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/scripts.ts",
-        from: 'local isPublished = isEarlier or ARGV[6] == "1"',
-        to: 'local isPublished = not isEarlier and ARGV[6] == "1"',
+        from: "local isPublished = isEarlier or isNews",
+        to: "local isPublished = not isEarlier and isNews",
       },
     ],
   },
@@ -254,7 +254,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the arrival of an own message does not mark its write's position",
-    flags: ["--pool"],
+    flags: ["--pool", "--no-faults"],
     edits: [
       {
         file: "invalidation/coordinator.ts",
@@ -265,7 +265,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a write is cached although another's message arrived after its own",
-    flags: ["--pool"],
+    flags: ["--pool", "--no-faults"],
     edits: [
       {
         file: "cache/near-cache.ts",
@@ -276,7 +276,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a write is cached although a read was answered meanwhile",
-    flags: ["--pool"],
+    flags: ["--pool", "--no-faults", "--rate", "600"],
     edits: [
       {
         file: "cache/near-cache.ts",
@@ -287,7 +287,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a reply that is not cached leaves what is cached",
-    flags: ["--pool"],
+    flags: ["--pool", "--no-faults", "--rate", "600"],
     edits: [
       {
         file: "cache/near-cache.ts",
@@ -318,8 +318,13 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: "a touch to an earlier expiry keeps the cached copy until its reply",
+    name: "a touch to an earlier expiry keeps the cached copy until its reply, and its own message is ignored",
     edits: [
+      {
+        file: "invalidation/coordinator.ts",
+        from: "for (const sid of sids) cache.onOwnMessage(sid, message.sequence);",
+        to: "",
+      },
       {
         file: "cache/near-cache.ts",
         from: "if (cached === undefined || cached.expiresAt === undefined || cached.expiresAt > expiresAt)",
@@ -332,7 +337,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/scripts.ts",
-        from: 'local isPublished = isEarlier or ARGV[6] == "1"',
+        from: "local isPublished = isEarlier or isNews",
         to: "local isPublished = isEarlier",
       },
     ],
@@ -363,5 +368,38 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
   {
     name: "a heartbeat proves something even if a replica has delivered it",
     edits: [{ file: "redis/scripts.ts", from: "\nif absentKey then\n", to: "\nif false then\n" }],
+  },
+  {
+    name: "a ban deletes sessions that have changed since it examined them",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "elseif currentSha1 ~= examinedSha1 then",
+        to: "elseif false then",
+      },
+    ],
+  },
+  {
+    name: "a touch extends the index entry of the owner that the request had loaded",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "if currentSha1 ~= expectedSha1 then return",
+        to: "if false then return",
+      },
+    ],
+  },
+  {
+    name: "a login removes its session from the index of its new owner",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "for i = isAdded and 4 or 2, #KEYS do",
+        to: "for i = 2, #KEYS do",
+      },
+    ],
   },
 ];

@@ -42,6 +42,14 @@ const USAGE = `npm run check:consistency -- [options]
   --fail-fast        end at the first violation
   --json             the report as JSON`;
 
+/** Without faults, within so many milliseconds a message has arrived, delays of connections included. */
+const MESSAGE_MS = 100;
+
+/** The most that a read may be behind an acknowledged write, in milliseconds: the lease, or without faults what a message takes. */
+export function stalenessBoundMs({ faults, allowanceMs }: Options, leaseMs: number): number {
+  return (faults ? leaseMs : MESSAGE_MS) + allowanceMs;
+}
+
 /** @throws Error that says how it is used */
 export function parseOptions(args: readonly string[]): Options {
   const { values } = parseArgs({

@@ -1,5 +1,5 @@
 import type { FaultSpan } from "./faults.ts";
-import type { Options } from "./options.ts";
+import { type Options, stalenessBoundMs } from "./options.ts";
 import type { Rest } from "./protocol.ts";
 import type { RoundResult } from "./round.ts";
 import { GUARANTEES, type Guarantee } from "./violation.ts";
@@ -57,7 +57,7 @@ export class Reporter {
 
   constructor(options: Options, leaseMs: number) {
     this.#options = options;
-    this.#boundMs = leaseMs + options.allowanceMs;
+    this.#boundMs = stalenessBoundMs(options, leaseMs);
   }
 
   add(round: RoundResult): void {

@@ -5,7 +5,7 @@ import { checkRecord, checkRest, readAll } from "./check-rest.ts";
 import { checkWrites } from "./check-writes.ts";
 import { type FaultSpan, makeFaults } from "./faults.ts";
 import { buildHistories, type Histories } from "./histories.ts";
-import type { Options } from "./options.ts";
+import { type Options, stalenessBoundMs } from "./options.ts";
 import { printHistory } from "./print-history.ts";
 import { type EventRecord, LEASE, type OperationRecord, type Rest } from "./protocol.ts";
 import type { Rig } from "./rig.ts";
@@ -90,7 +90,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
       violations.push({ ...violation, history: printHistory(violation, history, shown, events) });
     }
   };
-  const boundMs = leaseMs + options.allowanceMs;
+  const boundMs = stalenessBoundMs(options, leaseMs);
   const limits = { boundMs, silentBoundMs: options.cacheTtlMs + boundMs };
   for (const history of histories.sessions.values()) {
     checkReads(history, histories, limits, staleness, report);

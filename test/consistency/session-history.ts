@@ -32,8 +32,8 @@ export class SessionHistory {
   readonly #indexes = new Map<number, number[]>();
   /** Empty where ends are not recorded. */
   readonly ends: KeyEnd[] = [];
-  /** The end of each state's key, if it is recorded. */
-  readonly #endOf = new Map<number, number>();
+  /** The ends of each state's key, if they are recorded. */
+  readonly #endsOf = new Map<number, KeyEnd[]>();
 
   readonly sid: string;
 
@@ -66,12 +66,14 @@ export class SessionHistory {
   /** The key of the last state has got an end. */
   expires(end: KeyEnd): void {
     this.ends.push(end);
-    this.#endOf.set(this.last.index, end.endsAt);
+    const ends = this.#endsOf.get(this.last.index);
+    if (ends === undefined) this.#endsOf.set(this.last.index, [end]);
+    else ends.push(end);
   }
 
-  /** When the key ended that was in that state, as it stood in the end; undefined if that is not recorded. */
-  endOf(index: number): number | undefined {
-    return this.#endOf.get(index);
+  /** The ends that the key had while it was in that state; undefined if they are not recorded. */
+  endsOf(index: number): readonly KeyEnd[] | undefined {
+    return this.#endsOf.get(index);
   }
 
   /** The states that there were at some time between the two. */

@@ -133,8 +133,10 @@ export class Operations {
 
   /** Saves a change, and then saves the session again: as it was, or changed further. */
   #saveTwice({ again, ...planned }: PlannedOperation, session: Loaded): void {
-    const { version, lifeMs, sid } = planned;
+    const { version, sid } = planned;
     const values = session as unknown as Values;
+    // Otherwise the age of the cookie would be a change.
+    const lifeMs = session.cookie.originalMaxAge ?? planned.lifeMs;
     const base = values["v"] as number;
     const before = {
       ...valuesFor(base, values["w"] as number),
