@@ -177,7 +177,13 @@ for (const [name, create] of Object.entries(versions)) {
     await eventually(async () => {
       const now = await own.primary();
       const [, subscribers] = (await own.run(now, "PUBSUB", "NUMSUB", space.channel)) as [string, number];
-      return now !== before && Number(subscribers) === 1 && store.clusterStats.state === "live";
+      const { state } = store.clusterStats;
+      expect({ isAnother: now !== before, subscribers: Number(subscribers), state }).toEqual({
+        isAnother: true,
+        subscribers: 1,
+        state: "live",
+      });
+      return true;
     }, PATIENT);
     await store.set("s", sessionOf({ v: 1 }));
     expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
