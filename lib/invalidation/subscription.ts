@@ -80,7 +80,10 @@ export class Subscription {
       };
       this.#connection
         .connect()
-        .then(() => this.#connection.subscribe(channels, listen))
+        .then(() => {
+          // A Sentinel client subscribes even after destroy(): on a new connection, which nothing would close.
+          return this.#state === "ended" ? undefined : this.#connection.subscribe(channels, listen);
+        })
         .then(() => {
           if (!accepts(this.#connection))
             throw subscriptionError("The subscriber follows another primary than the client");
