@@ -11,7 +11,7 @@ const UNIT = ["test/*.test.ts", ...folders.map(({ name }) => `test/${name}/**/*.
 const FIRST = ["consistency", "topologies", "demo", "package", "docs", "contract"];
 
 // Faults are real (paused servers, cut connections): a test waits for the event, not for a clock.
-const PATIENT = { testTimeout: 120_000, hookTimeout: 120_000 };
+const PATIENT = { testTimeout: 240_000, hookTimeout: 240_000 };
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

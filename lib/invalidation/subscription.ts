@@ -72,10 +72,13 @@ export class Subscription {
       };
       this.#connection
         .connect()
-        .then(() => this.#connection.subscribe(channels, listener))
+        .then(() => {
+          // A Sentinel client subscribes even after destroy(): on a new connection, which nothing would close.
+          return this.#state === "ended" ? undefined : this.#connection.subscribe(channels, listener);
+        })
         .then(() => {
           // Redis refuses a SUBSCRIBE as a whole, so this one stands alone.
-          if (optionalChannel === undefined) return undefined;
+          if (optionalChannel === undefined || this.#state === "ended") return undefined;
           return this.#connection.subscribe([optionalChannel], listener).catch((error: unknown) => {
             if (!isDenied(errorMessage(error))) throw error;
             onOptionalChannelDenied(error);

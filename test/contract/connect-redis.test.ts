@@ -135,20 +135,23 @@ test("disableTTL stores for ever, and disableTouch leaves the end where it is", 
   expect(await direct.pTTL(`${space.prefix}t`)).toBeLessThanOrEqual(60_000);
 });
 
+/** In minutes, so that what a slow machine takes for a test does not count. */
+const MINUTE = 60_000;
+
 test("touchAfterMs: a touch is left out until it would add as much, judged by the key's real end", async () => {
   const space = newSpace();
   const direct = await directClient();
-  const a = await startNode(space, { store: { touchAfterMs: 10_000 } });
-  const b = await startNode(space, { store: { touchAfterMs: 10_000 } });
-  await a.store.set("s", sessionOf({}, 60_000));
+  const a = await startNode(space, { store: { touchAfterMs: 10 * MINUTE } });
+  const b = await startNode(space, { store: { touchAfterMs: 10 * MINUTE } });
+  await a.store.set("s", sessionOf({}, 60 * MINUTE));
   const commands = await watchCommands(space);
   // Node b has only just read the session.
   await b.store.get("s");
-  await b.store.touch("s", sessionOf({}, 65_000));
-  await a.store.touch("s", sessionOf({}, 69_000));
-  expect(await direct.pTTL(`${space.prefix}s`)).toBeLessThanOrEqual(60_000);
-  await b.store.touch("s", sessionOf({}, 75_000));
-  expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(65_000);
+  await b.store.touch("s", sessionOf({}, 65 * MINUTE));
+  await a.store.touch("s", sessionOf({}, 69 * MINUTE));
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeLessThanOrEqual(60 * MINUTE);
+  await b.store.touch("s", sessionOf({}, 75 * MINUTE));
+  expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(65 * MINUTE);
   await eventually(() => commands.includes("PEXPIRE"));
   expect(commands.filter((command) => command === "PEXPIRE")).toHaveLength(1);
 });
@@ -156,17 +159,17 @@ test("touchAfterMs: a touch is left out until it would add as much, judged by th
 test("whatever is touched where, no session ends earlier than asked by more than the window", async () => {
   const space = newSpace();
   const direct = await directClient();
-  const windowMs = 5_000;
+  const windowMs = 5 * MINUTE;
   const nodes = [
     await startNode(space, { store: { touchAfterMs: windowMs } }),
     await startNode(space, { store: { touchAfterMs: windowMs } }),
   ];
   const { store } = nodes[0] as Node;
-  await store.set("s", sessionOf({}, 60_000));
+  await store.set("s", sessionOf({}, 60 * MINUTE));
   const commands = await watchCommands(space);
   for (let i = 0; i < 60; i++) {
     const node = nodes[i % 2] as Node;
-    const asked = 60_000 + i * 700;
+    const asked = (60 + i * 0.7) * MINUTE;
     await node.store.get("s");
     const before = performance.now();
     await node.store.touch("s", sessionOf({}, asked));
@@ -199,16 +202,16 @@ for (const [name, serializer] of Object.entries({
     const space = newSpace();
     const direct = await directClient();
     const { store } = await startNode(space, { store: { serializer } });
-    await store.set("s", sessionOf({ v: 1 }));
+    await store.set("s", sessionOf({ v: 1 }, 60 * MINUTE));
     const commands = await watchCommands(space);
     const request = await loadAsRequest(store, "s");
     // As express-session does at the end of each request.
-    request.cookie.maxAge = 60_000;
+    request.cookie.maxAge = 60 * MINUTE;
     await store.set("s", request);
-    await direct.pExpire(`${space.prefix}s`, 30_000);
+    await direct.pExpire(`${space.prefix}s`, 30 * MINUTE);
     store.evictFromCache("s");
     const later = await loadAsRequest(store, "s");
-    later.cookie.maxAge = 60_000;
+    later.cookie.maxAge = 60 * MINUTE;
     await store.set("s", later);
     request["v"] = 2;
     await store.set("s", request);

@@ -97,7 +97,7 @@ async function run({ env, file }: Story["starts"][number], cwd: string, redisUrl
       if (child.exitCode !== null) throw new Error(`${file} ended: ${output}`);
       return canConnectTo(port);
     },
-    { what: `${file} listens`, timeoutMs: 50_000 },
+    { what: `${file} listens` },
   );
   return { child, port, ended };
 }

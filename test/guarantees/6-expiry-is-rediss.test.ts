@@ -6,9 +6,9 @@ test("no hit outlives the key: when Redis has it no more, neither has the cache"
   const space = newSpace();
   const direct = await directClient();
   const { store } = await startNode(space);
-  await store.set("written", sessionOf({}, 300));
+  await store.set("written", sessionOf({}, 1_500));
   await direct.set(`${space.prefix}read`, JSON.stringify(sessionOf()), {
-    expiration: { type: "PX", value: 300 },
+    expiration: { type: "PX", value: 1_500 },
   });
   await store.get("read");
   expect(store.localCache.size).toBe(2);
@@ -105,7 +105,7 @@ test("a read after the key's end does not share the reply of one before, however
   const direct = await directClient();
   const { store, data } = await startNode(space);
   await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ v: 1 })), {
-    expiration: { type: "PX", value: 500 },
+    expiration: { type: "PX", value: 1_500 },
   });
   data.hold("toClient");
   const replied = data.seen("toClient", '"v":1');

@@ -14,8 +14,8 @@ export async function openPage(browser: Browser, at: string, options: BrowserCon
     await context.close();
     expect(complaints).toEqual([]);
   });
+  context.setDefaultTimeout(PATIENCE.timeout);
   const page = await context.newPage();
-  page.setDefaultTimeout(PATIENCE.timeout);
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("console", (message) => {
     // That a request of ours failed is for the page to show, so Chromium's own note is left out.

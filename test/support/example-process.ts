@@ -40,7 +40,7 @@ export async function startExample(
       if (child.exitCode !== null) throw new Error(`it ended: ${output()}`);
       return /listening on (http\S+)/.exec(output())?.[1] ?? "";
     },
-    { what: `${file} listens`, timeoutMs: 50_000 },
+    { what: `${file} listens` },
   );
   return { ...starting, url };
 }

@@ -162,6 +162,24 @@ test("a subscriber that node-redis connects again by itself has missed something
   }
 });
 
+test("attempts to subscribe that take too long leave no subscription behind", async () => {
+  const space = newSpace();
+  const client = versions["node-redis 6"]();
+  client.on("error", () => {});
+  await client.connect();
+  const { prefix, channel } = space;
+  const store = new ClusteredRedisStore({ client, prefix, cluster: { channel, subscribeTimeoutMs: 1 } });
+  const events = recordEvents(store, ["clusterError"]);
+  await eventually(() => events.length >= 3);
+  await store.close();
+  await client.destroy();
+  await eventually(async () => {
+    const primary = await redis.primary();
+    const [, subscribers] = (await redis.run(primary, "PUBSUB", "NUMSUB", channel)) as [string, number];
+    return Number(subscribers) === 0;
+  });
+});
+
 const PATIENT = { timeoutMs: 60_000 };
 
 for (const [name, create] of Object.entries(versions)) {
@@ -177,7 +195,13 @@ for (const [name, create] of Object.entries(versions)) {
     await eventually(async () => {
       const now = await own.primary();
       const [, subscribers] = (await own.run(now, "PUBSUB", "NUMSUB", space.channel)) as [string, number];
-      return now !== before && Number(subscribers) === 1 && store.clusterStats.state === "live";
+      const { state } = store.clusterStats;
+      expect({ isAnother: now !== before, subscribers: Number(subscribers), state }).toEqual({
+        isAnother: true,
+        subscribers: 1,
+        state: "live",
+      });
+      return true;
     }, PATIENT);
     await store.set("s", sessionOf({ v: 1 }));
     expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
@@ -205,6 +229,7 @@ for (const [name, create] of Object.entries(versions)) {
       return (await own.primary()) !== primary;
     }, PATIENT);
     store.evictFromCache("s");
-    expect(valuesOf(await store.get("s"))).toEqual({ v: "in time" });
+    const found = await eventually(() => store.get("s"));
+    expect(valuesOf(found)).toEqual({ v: "in time" });
   });
 }

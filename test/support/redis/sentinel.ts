@@ -105,10 +105,13 @@ class StartedSentinels implements SentinelSet {
   async failOver(): Promise<void> {
     const [sentinel] = this.sentinels as [RedisServer];
     const before = await this.primary();
+    const isDone = async () => (await this.primary()) !== before;
+    // Sentinels abort a failover that takes longer than failover-timeout, and do not repeat it.
     await eventually(async () => {
+      // Asked once more after it is done, they would fail over back.
+      if (await isDone()) return true;
       await this.run(sentinel, "SENTINEL", "FAILOVER", NAME);
-      // Sentinels abort a failover that takes longer than failover-timeout, and do not repeat it.
-      return eventually(async () => (await this.primary()) !== before, { timeoutMs: ABORTED_MS });
+      return eventually(isDone, { timeoutMs: ABORTED_MS });
     }, GENEROUS);
   }
 
