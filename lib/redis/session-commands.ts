@@ -25,8 +25,8 @@ import {
 } from "./scripts.ts";
 import type {
   ChangedValue,
-  ExaminedSession,
   ExpiryChange,
+  NamedSession,
   ReplaceResult,
   SessionDeletion,
   SessionReplacement,
@@ -183,7 +183,7 @@ export class SessionCommands {
    */
   async deleteUnchanged(
     deadline: Deadline,
-    sessions: readonly ExaminedSession[],
+    sessions: readonly NamedSession[],
     indexValue: string | undefined,
     announcement: OpenAnnouncement | undefined,
   ): Promise<UnchangedDeletion[]> {
@@ -193,7 +193,10 @@ export class SessionCommands {
     const call = {
       script: DELETE_UNCHANGED,
       keys: [...sessions.map(({ sid }) => this.#topology.prefix + sid), ...sets],
-      args: [tail, ...sessions.flatMap(({ sid, sha1 }) => [sid, JSON.stringify(sid), sha1])],
+      args: [
+        tail,
+        ...sessions.flatMap(({ sid, sha1, isNamed }) => [sid, isNamed ? JSON.stringify(sid) : "", sha1]),
+      ],
     };
     const sentAt = performance.now();
     const reply = await this.#executor.runScript(deadline, call, { channel, message: head });

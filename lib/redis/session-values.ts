@@ -67,6 +67,12 @@ export interface ExaminedSession {
   readonly sha1: string;
 }
 
+/** One that is to be deleted. */
+export interface NamedSession extends ExaminedSession {
+  /** Whether the message may name it: what SCAN returns need not be a valid id, and receivers ignore a message with another. */
+  readonly isNamed: boolean;
+}
+
 /** What became of a session that was to be deleted: `missing` if there was none, its present value if it has changed. */
 export type UnchangedDeletion = "deleted" | "missing" | (StoredValue & ChangedValue);
 

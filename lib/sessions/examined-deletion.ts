@@ -1,5 +1,5 @@
 import type { PendingWrite } from "../cache/near-cache.ts";
-import { splitAtSids } from "../invalidation/messages.ts";
+import { isSid, splitAtSids } from "../invalidation/messages.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { ExaminedSession, UnchangedDeletion } from "../redis/session-values.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
@@ -95,7 +95,8 @@ export class ExaminedDeletion {
     const open = announcement && { channel: announcement.channel, ...splitAtSids(announcement.message) };
     let isPublished = false;
     try {
-      const results = await commands.deleteUnchanged(deadline, sessions, indexValue, open);
+      const named = sessions.map((session) => ({ ...session, isNamed: isSid(session.sid) }));
+      const results = await commands.deleteUnchanged(deadline, named, indexValue, open);
       const outcomes = sessions.map(({ sid }, i) => [sid, results[i] as UnchangedDeletion] as const);
       const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
       isPublished = deleted.length > 0;

@@ -22,14 +22,14 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the token is looked at before an asynchronous parse",
     edits: [
-      { file: "sessions/session-operations.ts", from: "        await stored.parse();\n", to: "" },
+      { file: "sessions/session-operations.ts", from: "        await stored.parse(sid);\n", to: "" },
       {
         file: "cache/near-cache.ts",
         from: "    const write = this.#writes.get(sid);\n    if (write !== undefined) write.isOvertaken = true;\n",
         to: `    const write = this.#writes.get(sid);
     if (write !== undefined) write.isOvertaken = true;
     if (token !== undefined && this.#fence.isValid(token)) {
-      await (session as { parse?(): unknown } | undefined)?.parse?.();
+      await (session as { parse?(sid: string): unknown } | undefined)?.parse?.(sid);
       if (session !== undefined) this.#fill(sid, session);
       return session;
     }
@@ -72,9 +72,14 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "own messages are told by the label",
     edits: [
       {
+        file: "invalidation/message-receiver.ts",
+        from: "const origin = filter.originOf(message, text, hasCopies);",
+        to: 'const origin = message.nodeId === (globalThis as { label?: string }).label ? "own" : "new";',
+      },
+      {
         file: "invalidation/coordinator.ts",
-        from: "const origin = this.#filter.originOf(message, this.#listeners.length > 1);",
-        to: 'const origin = message.nodeId === this.nodeId ? "own" : "new";',
+        from: "    this.nodeId = options.nodeId;\n",
+        to: "    this.nodeId = options.nodeId;\n    Object.assign(globalThis, { label: options.nodeId });\n",
       },
     ],
   },
@@ -83,8 +88,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-filter.ts",
-        from: "this.#failed.has(sequence) || this.#pending.get(sequence)?.passed === true;",
-        to: "false as boolean;",
+        from: 'if (instanceId === this.#instanceId && this.#isOwn(sequence, text)) return "own";',
+        to: 'if (instanceId === this.#instanceId) return "own";',
       },
     ],
   },
@@ -93,8 +98,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "this.#cache.set(sid, session, session.bytes, leftMs, now)",
-        to: "this.#cache.set(sid, session, session.bytes, undefined, now)",
+        from: "session.bytes + sid.length, leftMs, now);",
+        to: "session.bytes + sid.length, undefined, now);",
       },
     ],
   },
@@ -103,8 +108,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/stored-session.ts",
-        from: "return cloneJson(this.#parsed?.session ?? null);",
-        to: "return this.#parsed?.session ?? null;",
+        from: "return cloneJson(this.#parsed as SessionData);",
+        to: "return this.#parsed as SessionData;",
       },
     ],
   },
@@ -185,8 +190,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "clustered-redis-store.ts",
-        from: "asCallback(this.#tracker.save(sid, session), callback)",
-        to: "asCallback(this.#tracker.save(sid, session).catch(() => {}), callback)",
+        from: "asCallback(callback, () => this.parts.tracker.save(sid, session))",
+        to: "asCallback(callback, () => this.parts.tracker.save(sid, session).catch(() => {}))",
       },
     ],
   },
@@ -195,8 +200,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "callback.ts",
-        from: "(result) => process.nextTick(callback, null, result),",
-        to: "(result) => [1, 2].forEach(() => process.nextTick(callback, null, result)),",
+        from: "(result) => process.nextTick(call, null, result),",
+        to: "(result) => [1, 2].forEach(() => process.nextTick(call, null, result)),",
       },
     ],
   },
@@ -257,7 +262,7 @@ export const MUTATIONS: readonly Mutation[] = [
     flags: ["--pool", "--no-faults"],
     edits: [
       {
-        file: "invalidation/coordinator.ts",
+        file: "invalidation/message-receiver.ts",
         from: "for (const sid of sids) cache.onOwnMessage(sid, message.sequence);",
         to: "",
       },
@@ -321,7 +326,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a touch to an earlier expiry keeps the cached copy until its reply, and its own message is ignored",
     edits: [
       {
-        file: "invalidation/coordinator.ts",
+        file: "invalidation/message-receiver.ts",
         from: "for (const sid of sids) cache.onOwnMessage(sid, message.sequence);",
         to: "",
       },
@@ -352,8 +357,8 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: "cache/near-cache.ts",
-        from: "this.#cache.set(sid, session, session.bytes, leftMs, now);",
-        to: "this.#cache.set(sid, session, session.bytes, leftMs, wallNow());",
+        from: "session.bytes + sid.length, leftMs, now);",
+        to: "session.bytes + sid.length, leftMs, wallNow());",
       },
       {
         file: "cache/near-cache.ts",

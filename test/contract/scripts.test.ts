@@ -83,7 +83,7 @@ const writes: Record<string, { write: string; run: (commands: SessionCommands) =
     write: "del",
     run: (commands) =>
       deadlines.run("delete", (deadline) => {
-        const sessions = [{ sid: "s", sha1: scripts.sha1Of("old") }];
+        const sessions = [{ sid: "s", isNamed: true, sha1: scripts.sha1Of("old") }];
         const open = { channel: CHANNEL, head: announcement.message, tail: "" };
         return commands.deleteUnchanged(deadline, sessions, "bob", open);
       }),

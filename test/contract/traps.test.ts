@@ -170,7 +170,7 @@ describe("a client that is not connected", () => {
     const store = storeOn(create(address.href), subscriberFor(name, address.href));
     store.on("clusterError", () => {});
     const reading = store.get("s");
-    await expect(reading).rejects.toThrow(/^GET: The client is closed: connect\(\) was not called/);
+    await expect(reading).rejects.toThrow(/^GETRANGE: The client is closed: connect\(\) was not called/);
     await expect(reading).rejects.toMatchObject({ code: "ERR_SESSION_REDIS" });
   });
 
@@ -189,7 +189,7 @@ describe("a client that is not connected", () => {
     await store.ready();
     client.destroy();
     await expect(store.get("s")).rejects.toThrow(
-      /^GET: The client is closed: the application closed it before the store$/,
+      /^GETRANGE: The client is closed: the application closed it before the store$/,
     );
   });
 
@@ -246,7 +246,7 @@ describe("what an application does with the store's client, and Redis's settings
     store.on("clusterError", () => {});
     await client.subscribe("news", () => {});
     await expect(store.get("s")).rejects.toThrow(
-      /^GET: ERR Can't execute 'get': .* \(the application subscribes on the store's client: use client\.duplicate\(\) for that\)$/,
+      /^GETRANGE: ERR Can't execute .getrange.: .* \(the application subscribes on the store's client: use client\.duplicate\(\) for that\)$/,
     );
   });
 
@@ -299,7 +299,9 @@ describe("what an application does with the store's client, and Redis's settings
     const failures = (await Promise.allSettled(reads)).filter(({ status }) => status === "rejected");
     expect(failures.length).toBeGreaterThan(0);
     for (const { reason } of failures as PromiseRejectedResult[]) {
-      expect(reason.message).toMatch(/^GET: MOVED .* \(this Redis is a Cluster: .* createCluster\(\)\)$/);
+      expect(reason.message).toMatch(
+        /^GETRANGE: MOVED .* \(this Redis is a Cluster: .* createCluster\(\)\)$/,
+      );
     }
   });
 });

@@ -1,6 +1,6 @@
 import { createClient, createClientPool } from "redis";
 import * as v5 from "redis-v5";
-import { afterAll, beforeAll, expect, inject, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { directClient, newSpace, sessionOf, valuesOf } from "../support/node.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -54,10 +54,9 @@ for (const [name, create] of Object.entries(pools)) {
 test.each(["3", "0"])("a pool: expired events come from its database, here %s", async (database) => {
   for (const createPool of [createClientPool, v5.createClientPool as unknown as typeof createClientPool]) {
     const space = newSpace();
-    const direct = await directClient({ database: Number(database) });
+    const direct = await directClient({ url: redis.url, database: Number(database) });
     await direct.configSet("notify-keyspace-events", "Ex");
-    const create = () =>
-      createPool({ url: inject("redisUrl"), database: Number(database) }) as unknown as AnyClient;
+    const create = () => createPool({ url: redis.url, database: Number(database) }) as unknown as AnyClient;
     const { store } = await openStore(create, space, { cluster: { ...cluster, expiredEvents: true } });
     const expired = nextEvent(store, "expired");
     await store.set("s", sessionOf({}, 300));
