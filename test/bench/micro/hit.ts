@@ -4,7 +4,7 @@ import type { SessionData } from "express-session";
 import { createClient } from "redis";
 import { report } from "../support/child.ts";
 import { sessionOf, sidOf } from "../support/sessions.ts";
-import { nsPerCall } from "./timing.ts";
+import { nsPerAsyncCall } from "./timing.ts";
 
 const SESSIONS = 1000;
 
@@ -25,25 +25,25 @@ for (const sid of sids) await store.get(sid);
 store.resetCacheStats();
 
 let turn = 0;
-let got: SessionData | null | undefined;
-const keep = (_error: unknown, session?: SessionData | null) => {
-  got = session;
-};
-const get = () => {
-  store.get(sids[turn++ % SESSIONS] as string, keep);
-  return got;
-};
 /** What express-session does with what it got: an object with methods, and a cookie with methods. */
-const getAndCreate = () => {
-  const sid = sids[turn++ % SESSIONS] as string;
-  store.get(sid, keep);
+const create = (sid: string, session: SessionData) => {
   const request = { sessionID: sid, sessionStore: store };
-  return store.createSession(
-    request as unknown as Parameters<typeof store.createSession>[0],
-    got as SessionData,
-  );
+  store.createSession(request as unknown as Parameters<typeof store.createSession>[0], session);
 };
-const ns = nsPerCall(what === "get" ? get : getAndCreate);
+const run = (times: number) =>
+  new Promise<void>((resolve, reject) => {
+    const next = (left: number) => {
+      if (left === 0) return resolve();
+      const sid = sids[turn++ % SESSIONS] as string;
+      store.get(sid, (error: unknown, session?: SessionData | null) => {
+        if (error || !session) return reject(error ?? new Error("There was no session"));
+        if (what !== "get") create(sid, session);
+        next(left - 1);
+      });
+    };
+    next(times);
+  });
+const ns = await nsPerAsyncCall(run);
 const { misses } = store.cacheStats;
 await store.clear();
 await store.close();

@@ -21,3 +21,19 @@ export function nsPerCall(work: () => unknown): number {
   if (kept === undefined) throw new Error("The work gave nothing");
   return lowerQuartile(took);
 }
+
+/** The same for work that calls back later. @param run does the work `times` times, one after another */
+export async function nsPerAsyncCall(run: (times: number) => Promise<void>): Promise<number> {
+  let calls = 0;
+  const warm = performance.now() + WARM_UP_MS;
+  for (; performance.now() < warm; calls += 100) await run(100);
+  const perBatch = Math.max(100, Math.round((calls * BATCH_MS) / WARM_UP_MS));
+  const took: number[] = [];
+  for (let batch = 0; batch < BATCHES; batch++) {
+    const start = process.cpuUsage();
+    await run(perBatch);
+    const { user, system } = process.cpuUsage(start);
+    took.push((1000 * (user + system)) / perBatch);
+  }
+  return lowerQuartile(took);
+}
