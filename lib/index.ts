@@ -14,6 +14,7 @@ export { ClusterCoordinator } from "./invalidation/coordinator.ts";
 export type {
   CacheClear,
   ClusterMessage,
+  DestroyReason,
   MessageContent,
   SessionDeleted,
   SessionInvalidated,

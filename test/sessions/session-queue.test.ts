@@ -14,13 +14,16 @@ function operation() {
   return { work, resolve, reject };
 }
 
+/** For operations whose outcome a test does not look at. */
+const ignore = () => {};
+
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 describe("the operations of one session", () => {
   test("begin at once if nothing is under way", () => {
     const queue = new SessionQueue(new Deadlines(1_000));
     const { work } = operation();
-    void queue.run(["a"], "set", work);
+    queue.run(["a"], "set", work).catch(ignore);
     expect(work).toHaveBeenCalledOnce();
     expect(queue.isBusy("a")).toBe(true);
   });
@@ -46,19 +49,19 @@ describe("the operations of one session", () => {
 
   test("do not wait for those of another", () => {
     const queue = new SessionQueue(new Deadlines(60_000));
-    void queue.run(["a"], "set", operation().work);
+    queue.run(["a"], "set", operation().work).catch(ignore);
     const { work } = operation();
-    void queue.run(["b"], "set", work);
+    queue.run(["b"], "set", work).catch(ignore);
     expect(work).toHaveBeenCalledOnce();
   });
 
   test("wait for one on several sessions, and that one waits for all of them", async () => {
     const queue = new SessionQueue(new Deadlines(60_000));
     const [a, b, both, after] = [operation(), operation(), operation(), operation()];
-    void queue.run(["a"], "set", a.work);
-    void queue.run(["b"], "set", b.work);
-    void queue.run(["a", "b"], "destroy", both.work);
-    void queue.run(["b"], "set", after.work);
+    queue.run(["a"], "set", a.work).catch(ignore);
+    queue.run(["b"], "set", b.work).catch(ignore);
+    queue.run(["a", "b"], "destroy", both.work).catch(ignore);
+    queue.run(["b"], "set", after.work).catch(ignore);
     a.resolve("");
     await turn();
     expect(both.work).not.toHaveBeenCalled();
@@ -77,7 +80,7 @@ describe("the operations of one session", () => {
     });
     await expect(failed).rejects.toThrow("at once");
     const { work } = operation();
-    void queue.run(["a"], "set", work);
+    queue.run(["a"], "set", work).catch(ignore);
     await turn();
     expect(work).toHaveBeenCalledOnce();
   });
@@ -125,8 +128,8 @@ describe("an operation that takes too long", () => {
 test("it can be asked when everything called so far has settled", async () => {
   const queue = new SessionQueue(new Deadlines(60_000));
   const [a, b] = [operation(), operation()];
-  void queue.run(["a"], "set", a.work);
-  void queue.run(["b"], "set", b.work).catch(() => {});
+  queue.run(["a"], "set", a.work).catch(ignore);
+  queue.run(["b"], "set", b.work).catch(ignore);
   const settled = vi.fn();
   void queue.settled().then(settled);
   a.resolve("");

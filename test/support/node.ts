@@ -129,9 +129,16 @@ export async function watchCommands(space: Space, url = inject("redisUrl")): Pro
   await monitor.monitor((line) => {
     const text = String(line);
     const [, command] = /"([^"]+)"/.exec(text) ?? [];
-    if (command !== undefined && text.includes(space.prefix)) commands.push(command.toUpperCase());
+    if (command === undefined || !text.includes(space.prefix) || isHeartbeat(text, space)) return;
+    commands.push(command.toUpperCase());
   });
   return commands;
+}
+
+/** A heartbeat publishes on a channel of its own, and deletes a key that never exists: a random id under the prefix. */
+function isHeartbeat(command: string, { prefix, channel }: Space): boolean {
+  const [, name = ""] = command.split(prefix);
+  return command.includes(`${channel}:`) || /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}"/.test(name);
 }
 
 /** Whether it is one of the commands by which a store destroys a session. */
