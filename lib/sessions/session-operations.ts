@@ -319,6 +319,6 @@ function expiryAfter(ttlMs: number | undefined): number | undefined {
   return ttlMs === undefined ? undefined : performance.now() + ttlMs;
 }
 
-export function isFound(result: unknown): boolean {
+function isFound(result: unknown): boolean {
   return result !== undefined;
 }
