@@ -1,6 +1,6 @@
 import { type Session, type SessionData, Store } from "express-session";
 import type { LocalCache, LocalCacheStats } from "./cache/local-cache.ts";
-import { asCallback, type Callback, callbackFrom } from "./callback.ts";
+import { asCallback, type Callback } from "./callback.ts";
 import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options/options.ts";
 import type { Serializer, SessionTtl } from "./options/types.ts";
@@ -135,20 +135,12 @@ export class ClusteredRedisStore extends Store {
   override touch(sid: string, session: SessionData): Promise<void>;
   override touch(sid: string, session: SessionData, callback: Callback | undefined): void;
   override touch(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
-    const call = callbackFrom(callback);
-    let touching: Promise<void> | undefined;
-    try {
-      touching = this.parts.tracker.touch(sid, session);
-    } catch (error) {
-      return asCallback(call, () => Promise.reject<void>(error));
-    }
-    // At once: the response, whose last byte waits for this, then leaves in one write.
-    if (call !== undefined && touching === undefined) return call(null);
-    const reported = touching?.catch((error: Error) => {
-      this.parts.counters.failedTouches++;
-      this.parts.emit("clusterError", error);
-    });
-    return asCallback(call, () => reported);
+    return asCallback(callback, () =>
+      this.parts.tracker.touch(sid, session)?.catch((error: Error) => {
+        this.parts.counters.failedTouches++;
+        this.parts.emit("clusterError", error);
+      }),
+    );
   }
 
   /** Deletes a session in all processes. */
