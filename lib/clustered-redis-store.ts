@@ -14,7 +14,7 @@ import type {
 } from "./reporting/types.ts";
 import type { ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
 import type { StoredSession } from "./sessions/stored-session.ts";
-import { withValidCookie } from "./sessions/valid-cookie.ts";
+import { hasInvalidExpiry, withNewCookie, withValidCookie } from "./sessions/valid-cookie.ts";
 import { createParts, indexOf, type StoreParts, scheduleWarning } from "./store-parts.ts";
 
 /** Called with the arguments of an event of the store. */
@@ -244,7 +244,8 @@ export class ClusteredRedisStore extends Store {
    */
   override createSession(...[req, data]: Parameters<Store["createSession"]>): Session & SessionData {
     const former = req.session as SessionData | undefined;
-    const session = super.createSession(req, withValidCookie(data));
+    let session = super.createSession(req, withValidCookie(data));
+    if (hasInvalidExpiry(session)) session = super.createSession(req, withNewCookie(data));
     return this.parts.tracker.adopt(data, session, former);
   }
 

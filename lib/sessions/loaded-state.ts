@@ -1,3 +1,5 @@
+import type { SessionData } from "express-session";
+
 /** A text that this process wrote or tried to write. */
 export interface Version {
   /** What the holder of the object had when it was written. */
@@ -22,4 +24,45 @@ export interface LoadedState extends Version {
 /** Past that the oldest attempt is dropped; the next merge then takes it for another writer's. */
 export const MAX_ATTEMPTS = 8;
 
-export const NO_ATTEMPTS: readonly Version[] = [];
+const NO_ATTEMPTS: readonly Version[] = [];
+
+/** What is known of a copy of `stored`. */
+export function newState(
+  sid: string,
+  session: SessionData,
+  { text, expiresAt }: { readonly text: string; readonly expiresAt: number | undefined },
+): LoadedState {
+  const maxAge = session.cookie?.originalMaxAge;
+  return { sid, expiresAt, maxAge, isStored: false, base: text, current: text, attempts: NO_ATTEMPTS };
+}
+
+/** What is known of each session object. An entry goes when its object goes. */
+export class LoadedStates {
+  readonly #states = new WeakMap<object, LoadedState>();
+  /** The newest copy, outside the WeakMap: `createSession` adopts most copies at once, and an entry each costs a hit 2 %. */
+  #copy: object | undefined;
+  #copyState: LoadedState | undefined;
+
+  get(session: object): LoadedState | undefined {
+    return session === this.#copy ? this.#copyState : this.#states.get(session);
+  }
+
+  set(session: object, state: LoadedState): void {
+    if (session === this.#copy) this.#copy = undefined;
+    this.#states.set(session, state);
+  }
+
+  /** A private copy has been made. */
+  setCopy(copy: object, state: LoadedState): void {
+    if (this.#copy !== undefined) this.#states.set(this.#copy, this.#copyState as LoadedState);
+    this.#copy = copy;
+    this.#copyState = state;
+  }
+
+  /** `session`, a request's Session, has been made of `data`, which nobody uses any more. */
+  adopt(data: object, session: object): void {
+    const state = this.get(data);
+    if (data === this.#copy) this.#copy = undefined;
+    if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
+  }
+}

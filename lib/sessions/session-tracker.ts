@@ -7,7 +7,7 @@ import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import { type LoadedState, MAX_ATTEMPTS, NO_ATTEMPTS } from "./loaded-state.ts";
+import { type LoadedState, LoadedStates, MAX_ATTEMPTS, newState } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
 import type { SessionOperations } from "./session-operations.ts";
@@ -47,7 +47,7 @@ export class SessionTracker {
   readonly #operations: SessionOperations;
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
-  readonly #states = new WeakMap<object, LoadedState>();
+  readonly #states = new LoadedStates();
   readonly #replaced: ReplacedSessions;
   /** The newest deletion under way of each session: whether the session existed. */
   readonly #deletions = new Map<string, Promise<boolean>>();
@@ -83,21 +83,19 @@ export class SessionTracker {
   /** A copy of `stored` that is about to be returned. */
   #copy(sid: string, stored: StoredSession): SessionData | Promise<SessionData> {
     const copy = this.#operations.copy(sid, stored);
-    const note = (session: SessionData) => this.#note(sid, session, stored);
-    return copy instanceof Promise ? copy.then(note) : note(copy);
+    return copy instanceof Promise
+      ? copy.then((session) => this.#note(sid, session, stored))
+      : this.#note(sid, copy, stored);
   }
 
-  #note(sid: string, session: SessionData, { text, expiresAt }: StoredSession): SessionData {
-    const maxAge = session.cookie?.originalMaxAge;
-    const texts = { base: text, current: text, attempts: NO_ATTEMPTS };
-    this.#states.set(session, { sid, expiresAt, maxAge, isStored: false, ...texts });
+  #note(sid: string, session: SessionData, stored: StoredSession): SessionData {
+    this.#states.setCopy(session, newState(sid, session, stored));
     return session;
   }
 
   /** express-session has made `session` of the copy `data`. @param former the request's object before, if it reloads */
   adopt<T extends SessionData>(data: SessionData, session: T, former: SessionData | undefined): T {
-    const state = this.#states.get(data);
-    if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
+    this.#states.adopt(data, session);
     if (former !== undefined) this.#replaced.inherit(session, former);
     return session;
   }
@@ -180,18 +178,8 @@ export class SessionTracker {
       }
       if (stored === undefined) this.#refuse(sid);
       else {
-        const { expiresAt, text: current } = stored;
         const isStored = isRequestSession(session);
-        const maxAge = session.cookie?.originalMaxAge;
-        this.#states.set(session, {
-          sid,
-          expiresAt,
-          maxAge,
-          isStored,
-          base: text,
-          current,
-          attempts: NO_ATTEMPTS,
-        });
+        this.#states.set(session, { ...newState(sid, session, stored), base: text, isStored });
       }
       return stored !== undefined;
     } catch (error) {

@@ -3,9 +3,19 @@ import type { SessionData } from "express-session";
 /**
  * A session with a cookie that express-session can work with: its own, or else one that says nothing, so that the defaults
  * hold. express-session throws for a session without a cookie, and later for ages that are no numbers.
+ *
+ * A text in `expires` is not parsed here but by express-session: see `hasInvalidExpiry`.
  */
 export function withValidCookie(data: SessionData): SessionData {
-  if (isValidCookie((data as SessionData | null | undefined)?.cookie)) return data;
+  return isValidCookie((data as SessionData | null | undefined)?.cookie) ? data : withNewCookie(data);
+}
+
+/** Whether the text in `expires`, of which express-session has made a Date, was no date. */
+export function hasInvalidExpiry({ cookie: { expires } }: SessionData): boolean {
+  return expires instanceof Date && Number.isNaN(expires.getTime());
+}
+
+export function withNewCookie(data: SessionData): SessionData {
   return { ...data, cookie: { originalMaxAge: null } };
 }
 
@@ -16,7 +26,12 @@ function isValidCookie(cookie: unknown): boolean {
     isAge(originalMaxAge) &&
     isAge(maxAge) &&
     isExpiry(expires) &&
-    !METHODS.some((name) => Object.hasOwn(cookie, name))
+    // express-session copies all keys of the cookie, over its methods and its prototype, too.
+    !(
+      Object.hasOwn(cookie, "serialize") ||
+      Object.hasOwn(cookie, "toJSON") ||
+      Object.hasOwn(cookie, "__proto__")
+    )
   );
 }
 
@@ -25,9 +40,6 @@ function isAge(value: unknown): boolean {
 }
 
 function isExpiry(value: unknown): boolean {
-  if (!value) return true;
-  return !Number.isNaN(new Date(value as string | number | Date).getTime());
+  if (!value || typeof value === "string") return true;
+  return !Number.isNaN(new Date(value as number | Date).getTime());
 }
-
-/** express-session copies all keys of the cookie, over its methods and its prototype, too. */
-const METHODS = ["serialize", "toJSON", "__proto__"];
