@@ -1,7 +1,7 @@
 import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
 import type { OperationRecord } from "./protocol.ts";
 import { isShort } from "./schedule.ts";
-import type { KeyEnd, SessionHistory, State } from "./session-history.ts";
+import type { KeyEnd, OutdatedAnswer, SessionHistory, State } from "./session-history.ts";
 import type { Report } from "./violation.ts";
 
 export interface ReadLimits {
@@ -57,7 +57,9 @@ export function checkReads(
       }
       continue;
     }
-    checkStaleness(history, operation, index, limits, staleness, report);
+    if (!isOutdatedAnswer(history, operation)) {
+      checkStaleness(history, operation, index, limits, staleness, report);
+    }
     checkExpiry(history, operation, index, limits, report);
     if (index < floor) {
       const text =
@@ -99,6 +101,20 @@ class Floors {
     }
     return 0;
   }
+}
+
+/**
+ * Whether it is what a replaced primary answered this very read. Its client does not know the new primary yet, and Redis has
+ * no means to tell it. What is served from memory is no answer.
+ */
+function isOutdatedAnswer(
+  { outdated }: SessionHistory,
+  { node, result, isHit, invokedAt, answeredAt = 0 }: OperationRecord,
+): boolean {
+  const [from, to] = [invokedAt - CLOCK_SLACK_MS, answeredAt + CLOCK_SLACK_MS];
+  const isThis = (answer: OutdatedAnswer) =>
+    answer.node === node && answer.value === result && answer.at >= from && answer.at <= to;
+  return !isHit && outdated.some(isThis);
 }
 
 function checkStaleness(

@@ -23,10 +23,13 @@ export function checkWrites(
     if (acknowledgedAt(operation) === undefined) continue;
     if (operation.kind === "touch") checkTouch(history, operation, histories, boundMs, report);
     else if (operation.version === undefined) continue;
-    else if (operation.stamp === undefined) checkCarriedOut(history, operation, histories, report);
+    else if (!operation.isRestore) checkCarriedOut(history, operation, histories, report);
     else checkRevert(history, operation, operations, histories, report);
   }
   checkOrder(history, operations, histories, report);
+  for (const state of histories.repeats) {
+    if (history.states[state.index] === state) checkRepeat(state, history, report);
+  }
   for (const state of history.states) {
     if (state.by?.kind !== "save" || state.cause === "failover") continue;
     const before = history.states[state.index - 1] as State;
@@ -68,7 +71,7 @@ function checkRevert(
 ): void {
   if (isExcused(history, revert, histories)) return;
   const { invokedAt, answeredAt = 0, version, revertOf, node } = revert;
-  const undone = operations.find(({ version, stamp }) => version === revertOf && stamp === undefined);
+  const undone = operations.find(({ version, isRestore }) => version === revertOf && !isRestore);
   const index = undone && histories.indexOf.get(undone);
   if (undone === undefined || index === undefined) return;
   const [from, to] = [invokedAt - CLOCK_SLACK_MS, answeredAt + CLOCK_SLACK_MS];
@@ -113,6 +116,12 @@ function checkOrder(
       });
     } else if (acknowledgedAt(write) !== undefined) last.set(write.node, write);
   }
+}
+
+/** One that failed may be carried out late, but no more than once: nobody could tell what comes before it. */
+function checkRepeat({ index, value, by, at }: State, { sid }: SessionHistory, report: Report): void {
+  const text = `node-${by?.node}'s ${by?.kind} of version ${value} was carried out again, as state ${index}`;
+  report({ guarantee: "once", text, sid, from: (by?.invokedAt ?? at) - 100, to: at });
 }
 
 /** A touch may be skipped if the node believes that the key ends about then, and what it believes may be a lease old. */

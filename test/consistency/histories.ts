@@ -12,6 +12,8 @@ export interface Histories {
   readonly operations: ReadonlyMap<string, readonly OperationRecord[]>;
   /** The state that each acknowledged write of a node brought about, or that a destroy left. */
   readonly indexOf: ReadonlyMap<OperationRecord, number>;
+  /** The states that were brought about by writes that had been carried out before. */
+  readonly repeats: readonly State[];
   readonly restarts: readonly number[];
 }
 
@@ -23,19 +25,18 @@ export function buildHistories(
 ): Histories {
   const sessions = new Map(sids.map((sid) => [sid, new SessionHistory(sid)]));
   const bySid = new Map<string, OperationRecord[]>([...sids, ""].map((sid) => [sid, []]));
-  const byVersion = new Map<number, OperationRecord>();
-  const reverts = new Map<string, OperationRecord>();
+  const writers = new Writers();
   const bans: OperationRecord[] = [];
   const clears: OperationRecord[] = [];
   for (const operation of operations) {
     bySid.get(operation.sid)?.push(operation);
-    const { version, stamp, kind } = operation;
-    if (stamp !== undefined) reverts.set(`${version} ${stamp}`, operation);
-    else if (version !== undefined) byVersion.set(version, operation);
+    const { kind } = operation;
+    writers.add(operation);
     if (kind === "clear") clears.push(operation);
     if (kind === "ban") bans.push(operation);
   }
   const indexOf = new Map<OperationRecord, number>();
+  const repeats: State[] = [];
   const restarts: number[] = [];
 
   for (const event of events) {
@@ -53,19 +54,22 @@ export function buildHistories(
     const history = sessions.get(event.sid);
     if (history === undefined) continue;
     if (event.kind === "failover") {
-      const value = event.text === undefined ? null : versionIn(event.text);
-      const by = value === null ? undefined : byVersion.get(value);
-      const knownAt = event.seenAt ?? event.at;
+      const written = event.text === undefined ? undefined : writtenIn(event.text);
       history.push({
-        value,
+        value: written?.v ?? null,
         text: event.text,
         at: event.at,
-        knownAt,
-        by,
+        knownAt: event.seenAt ?? event.at,
+        by: written && writers.of(written, undefined),
         cause: "failover",
         isSilent: false,
-        owner: event.text === undefined ? undefined : ownerIn(event.text),
+        owner: written?.u,
       });
+      continue;
+    }
+    if (event.kind === "outdated") {
+      const value = event.text === undefined ? null : writtenIn(event.text).v;
+      history.outdated.push({ node: event.node, value, at: event.at });
       continue;
     }
     if (event.kind === "expire") {
@@ -74,15 +78,16 @@ export function buildHistories(
     }
     if (event.kind === "set") {
       if (event.mustExist && history.last.value === null) continue;
-      const { v: value, cookie, u: owner } = JSON.parse(event.text as string) as Written;
-      const by = reverts.get(`${value} ${cookie.expires}`) ?? byVersion.get(value);
+      const written = writtenIn(event.text as string);
+      const by = writers.of(written, event.node);
       history.push({
-        ...stateOf(event, value, by),
+        ...stateOf(event, written.v, by),
         isSilent: by === undefined && event.node === undefined,
-        owner,
+        owner: written.u,
       });
       if (event.ttlMs !== undefined) history.expires(endOf(event));
-      if (by !== undefined) indexOf.set(by, history.last.index);
+      if (by !== undefined && !indexOf.has(by)) indexOf.set(by, history.last.index);
+      else if (by !== undefined && event.node !== undefined) repeats.push(history.last);
       continue;
     }
     const by = deleterOf(event, history.last.owner, bySid.get(event.sid) ?? [], bans, clears);
@@ -92,7 +97,34 @@ export function buildHistories(
     }
     if (by !== undefined && by.kind === "destroy") indexOf.set(by, history.last.index);
   }
-  return { sessions, operations: bySid, indexOf, restarts };
+  return { sessions, operations: bySid, indexOf, repeats, restarts };
+}
+
+/** Finds whose write a value is. */
+class Writers {
+  readonly #writes = new Map<string, OperationRecord[]>();
+
+  add(operation: OperationRecord): void {
+    const { version, stamp } = operation;
+    if (version === undefined) return;
+    const key = keyOf(version, stamp);
+    const writes = this.#writes.get(key);
+    if (writes === undefined) this.#writes.set(key, [operation]);
+    else writes.push(operation);
+  }
+
+  /**
+   * Undefined for a write of a process that was killed before it could report it.
+   * @param node whose connection the value came by, if that is known
+   */
+  of({ v, cookie }: Written, node: number | undefined): OperationRecord | undefined {
+    const writes = this.#writes.get(keyOf(v, cookie.expires)) ?? this.#writes.get(keyOf(v, undefined));
+    return writes?.find((write) => node === undefined || write.node === node);
+  }
+}
+
+function keyOf(version: number, stamp: string | undefined): string {
+  return `${version} ${stamp}`;
 }
 
 export function acknowledgedAt(operation: OperationRecord | undefined): number | undefined {
@@ -113,11 +145,11 @@ interface Written {
 
 /** The owner in a value. */
 export function ownerIn(text: string): string | undefined {
-  return (JSON.parse(text) as Written).u;
+  return writtenIn(text).u;
 }
 
-function versionIn(text: string): number {
-  return (JSON.parse(text) as Written).v;
+function writtenIn(text: string): Written {
+  return JSON.parse(text) as Written;
 }
 
 function endOf({ at, node, ttlMs = Number.NaN }: RedisEvent): KeyEnd {

@@ -57,8 +57,14 @@ export interface OperationRecord {
   readonly base?: number;
   /** Of a save that removes what an earlier one has added: that one's version. */
   readonly revertOf?: number;
-  /** Of a save that restores a version: the cookie's `expires`, which alone tells the two apart. */
+  /**
+   * Of a write: the cookie's `expires`, which no two writes of a node have in common. It tells a save that restores a version
+   * from the write of that version, also if the save's own record is lost with its process. Undefined under merge, where the
+   * cookie may be another writer's, and where no version is restored.
+   */
   readonly stamp?: string;
+  /** Of a save: it restores the version that was loaded. */
+  readonly isRestore?: boolean;
   /** Of a list and a ban. */
   readonly owner?: string;
   /** Of a list: the sessions. */

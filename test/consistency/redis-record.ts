@@ -7,8 +7,9 @@ export interface RedisEvent {
   /**
    * "failover": another server took over, and this is what it holds, which is less than its predecessor held.
    * "killed": a server was, and its last words may not have been heard.
+   * "outdated": a primary that another had replaced answered a read with this.
    */
-  readonly kind: "set" | "del" | "expire" | "flush" | "restart" | "failover" | "killed";
+  readonly kind: "set" | "del" | "expire" | "flush" | "restart" | "failover" | "killed" | "outdated";
   /** Empty when it concerns all. */
   readonly sid: string;
   /** Of a set: the value, and whether it needed the key to exist. */

@@ -23,6 +23,8 @@ export interface Summary {
   readonly faults: Record<string, number>;
   readonly staleness: { readonly calm: Percentiles; readonly faults: Percentiles };
   readonly boundMs: number;
+  /** Reads that were answered by a primary that another had replaced. */
+  readonly outdatedAnswers: number;
   readonly resurrectionsRefused: number;
   readonly fencedFills: number;
   readonly conflicts: number;
@@ -46,6 +48,7 @@ export class Reporter {
   readonly #calm: number[] = [];
   readonly #faulty: number[] = [];
   #hits = 0;
+  #outdatedAnswers = 0;
   #resurrections = 0;
   #fencedFills = 0;
   #conflicts = 0;
@@ -71,6 +74,7 @@ export class Reporter {
     }
     for (const { kind } of round.faults) this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
     for (const history of round.histories.sessions.values()) {
+      this.#outdatedAnswers += history.outdated.length;
       for (const state of history.states) {
         if (state.index === 0 || state.isSilent) continue;
         const list = isNear(round.faults, state.at) ? this.#faulty : this.#calm;
@@ -97,6 +101,7 @@ export class Reporter {
       faults: this.#faults,
       staleness: { calm: percentiles(this.#calm), faults: percentiles(this.#faulty) },
       boundMs: this.#boundMs,
+      outdatedAnswers: this.#outdatedAnswers,
       resurrectionsRefused: this.#resurrections,
       fencedFills: this.#fencedFills,
       conflicts: this.#conflicts,
@@ -130,6 +135,9 @@ export function printSummary(summary: Summary, options: Options): string {
     `for how long some node still read something older than a write, in ms after its acknowledgement (bound ${summary.boundMs}):`,
     row("calm", staleness.calm),
     row("under faults", staleness.faults),
+    ...(summary.outdatedAnswers === 0
+      ? []
+      : [`reads that a replaced primary answered, which may be behind by more: ${summary.outdatedAnswers}`]),
     `memory at rest: ${summary.heapMiB.join(", ")} MiB`,
     ...kept,
   ].join("\n");

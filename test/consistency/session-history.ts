@@ -26,12 +26,20 @@ export interface KeyEnd {
   readonly node: number | undefined;
 }
 
+/** What a primary that another had replaced answered a read. */
+export interface OutdatedAnswer {
+  readonly node: number | undefined;
+  readonly value: number | null;
+  readonly at: number;
+}
+
 /** A session's states in the order in which Redis went through them. */
 export class SessionHistory {
   readonly states: State[] = [];
   readonly #indexes = new Map<number, number[]>();
   /** Empty where ends are not recorded. */
   readonly ends: KeyEnd[] = [];
+  readonly outdated: OutdatedAnswer[] = [];
   /** The ends of each state's key, if they are recorded. */
   readonly #endsOf = new Map<number, KeyEnd[]>();
 

@@ -4,6 +4,7 @@ export const GUARANTEES = {
   monotonic: "reads of a node never go back, and it reads its own writes at once",
   lost: "an acknowledged write was carried out, and what is read was written",
   order: "writes of a node to one session are carried out in the order of their calls",
+  once: "no write is carried out twice",
   lifetime: "an acknowledged touch has set the key's end, within touchAfterMs",
   resurrection: "a destroyed session never comes back by a save",
   expiry: "no session is served after its key's end",

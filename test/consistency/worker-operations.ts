@@ -16,6 +16,8 @@ export class Operations {
   readonly #ended: (record: OperationRecord) => void;
   readonly #complain: (text: string) => void;
   #pending = 0;
+  /** The ends of all cookies that were written. */
+  readonly #ends = new Set<number>();
 
   constructor(
     store: ClusteredRedisStore,
@@ -52,7 +54,11 @@ export class Operations {
     else if (kind === "ban") {
       const ban = (done: Done<number>) => settle(this.#store.destroyAllOf(owner as string), done);
       this.#run(this.#record(kind, "", { owner: owner as string }), ban);
-    } else this.#set(planned, { ...cookieFor(planned.lifeMs), ...this.#valuesFor(planned) });
+    } else
+      this.#set(planned, {
+        ...cookieFor(planned.lifeMs, this.#endIn(planned.lifeMs)),
+        ...this.#valuesFor(planned),
+      });
   }
 
   list(owner: string): void {
@@ -64,7 +70,8 @@ export class Operations {
   }
 
   #set({ kind, sid, version, lifeMs }: PlannedOperation, session: Values): void {
-    const record = this.#record(kind === "copy" ? "set" : kind, sid, { version, lifeMs });
+    const stamp = this.#stampOf(session);
+    const record = this.#record(kind === "copy" ? "set" : kind, sid, { version, lifeMs, ...stamp });
     this.#run(record, (done) => this.#store.set(sid, session as unknown as SessionData, done));
     // The request goes on with its session; what is written is what it was when set was called.
     scribble(session);
@@ -118,15 +125,30 @@ export class Operations {
     const values = session as unknown as Values;
     Object.assign(values, this.#valuesFor(planned));
     values[`k${planned.version}`] = 1;
-    session.cookie.expires = new Date(Date.now() + planned.lifeMs);
+    session.cookie.expires = this.#endIn(planned.lifeMs);
     return values;
+  }
+
+  /** An end for the cookie of a session that is written. No two are the same. */
+  #endIn(lifeMs: number): Date {
+    let end = Date.now() + lifeMs;
+    while (this.#ends.has(end)) end++;
+    this.#ends.add(end);
+    return new Date(end);
+  }
+
+  /** See `OperationRecord.stamp`. */
+  #stampOf(session: Values): { stamp?: string } {
+    const { expires } = session["cookie"] as { expires: Date };
+    return this.#settings.merge ? {} : { stamp: expires.toISOString() };
   }
 
   #save(planned: PlannedOperation, session: Loaded, more: Partial<Open> = {}, answered?: () => void): void {
     const { sid, version, lifeMs } = planned;
     const base = (session as unknown as Values)["v"] as number;
     const values = this.#changed(planned, session);
-    const record = this.#record("save", sid, { version, base, lifeMs, ...more });
+    const stamp = this.#stampOf(values);
+    const record = this.#record("save", sid, { version, base, lifeMs, ...stamp, ...more });
     this.#run(record, (done) => this.#store.set(sid, session, done), undefined, answered);
     if (planned.again === undefined) scribble(values);
   }
@@ -150,9 +172,9 @@ export class Operations {
         return;
       }
       Object.assign(values, before);
-      const expires = new Date(Date.now() + lifeMs);
-      session.cookie.expires = expires;
-      const record = { version: base, base, stamp: expires.toISOString(), lifeMs, ...revertOf };
+      session.cookie.expires = this.#endIn(lifeMs);
+      const stamp = this.#stampOf(values);
+      const record = { version: base, base, isRestore: true, lifeMs, ...stamp, ...revertOf };
       this.#run(this.#record("save", sid, record), (done) => this.#store.set(sid, session, done));
       scribble(values);
     };
@@ -228,8 +250,7 @@ function settle<T>(work: Promise<T>, done: Done<T>): void {
   );
 }
 
-function cookieFor(lifeMs: number): Values {
-  const expires = new Date(Date.now() + lifeMs);
+function cookieFor(lifeMs: number, expires = new Date(Date.now() + lifeMs)): Values {
   return { cookie: { originalMaxAge: lifeMs, expires, httpOnly: true, path: "/" } };
 }
 

@@ -13,6 +13,8 @@ const LOOK_MS = 100;
 /** A session as far as it has been followed. */
 interface Followed {
   readonly events: RedisEvent[];
+  /** What superseded primaries have answered. */
+  readonly answers: RedisEvent[];
   /** The value that counts; null for no session. */
   text: string | null;
   /** The server that carried out the last change. */
@@ -30,6 +32,8 @@ interface Followed {
  *    writes, acknowledged ones perhaps: Redis replicates asynchronously. That is a state of its own in the history, and whoever
  *    still shows what was undone is behind it.
  * 4. Writes that an old primary still carries out after that are lost, too; they come before the failover, not after it.
+ * 5. A client that does not know its successor yet still reads from it. No client and no store could tell, so what it answers
+ *    is noted, and is not held against the store.
  *
  * The clocks of all servers are the same machine's, and a session's primary changes only after the old one's last word, so
  * the order of times is the order of what happened.
@@ -43,7 +47,7 @@ export class Lineage {
   /** @returns for each session, in the order of what happened; what is about all first */
   replay(records: readonly Recorded[], sids: readonly string[]): RedisEvent[] {
     const sessions = new Map<string, Followed>(
-      sids.map((sid) => [sid, { events: [], text: null, home: undefined }]),
+      sids.map((sid) => [sid, { events: [], answers: [], text: null, home: undefined }]),
     );
     const held = new Map<number, Map<string, string | null>>();
     const heldBy = (port: number) => {
@@ -66,6 +70,8 @@ export class Lineage {
           if (session.home === port && this.#primaryOf.get(port) === undefined)
             found(session, record, record.answer.text);
         }
+      } else if (kind === "read") {
+        if (this.#superseded.has(port)) outdated(session, record, heldBy(port));
       } else if (kind === "left") heldBy(port).set(sid, null);
       else if (kind === "arrived") {
         heldBy(port).set(sid, session.text);
@@ -75,11 +81,11 @@ export class Lineage {
         // Only a primary carries out what a client asks for.
         if (this.#primaryOf.get(port) !== undefined)
           this.#tookOver(port, at, at - LOOK_MS, sessions, heldBy(port));
-        if (this.#superseded.has(port)) undone(session, record);
+        if (this.#superseded.has(port)) undone(session, record, heldBy(port));
         else carriedOut(session, record, heldBy(port));
       }
     }
-    return [...general, ...[...sessions.values()].flatMap(({ events }) => events)];
+    return [...general, ...[...sessions.values()].flatMap(({ events, answers }) => [...events, ...answers])];
   }
 
   #roleSeen(
@@ -153,11 +159,20 @@ function found(session: Followed, record: Recorded, text: string | null): void {
 }
 
 /** Carried out by a primary that had been superseded already. */
-function undone(session: Followed, record: Recorded): void {
+function undone(session: Followed, record: Recorded, held: Map<string, string | null>): void {
+  if (!record.mustExist || held.get(record.sid) != null) {
+    held.set(record.sid, record.kind === "set" ? (record.text ?? null) : null);
+  }
   if (session.failover === undefined) return;
   tell(session);
   session.events.splice(session.failover.index, 0, eventOf(record));
   session.failover = { ...session.failover, index: session.failover.index + 1 };
+}
+
+/** A superseded primary has answered a read. It is an event of its own kind, apart from the order of the others. */
+function outdated(session: Followed, { sid, node, at }: Recorded, held: Map<string, string | null>): void {
+  const text = held.get(sid) ?? undefined;
+  session.answers.push({ kind: "outdated", sid, ...(text !== undefined && { text }), node, at });
 }
 
 function eventOf({ kind, sid, text, node, at }: Recorded): RedisEvent {

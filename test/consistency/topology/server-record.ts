@@ -10,9 +10,10 @@ export interface ServerEvent {
    * - `arrived`, `left`: its slot moves, and it with it.
    * - `held`: what the server was found to hold of it.
    * - `role`: it is a primary, or a replica, from now on at the latest.
+   * - `read`: a node read it.
    * - `killed`: it was, or nobody listened to it for a moment: some of its words may be missing.
    */
-  readonly kind: "set" | "del" | "arrived" | "left" | "held" | "role" | "killed";
+  readonly kind: "set" | "del" | "arrived" | "left" | "held" | "role" | "read" | "killed";
   readonly sid: string;
   readonly at: number;
   /** Of a set: the value. */
@@ -30,7 +31,7 @@ export interface ServerEvent {
 
 const LINE = /^(\d+\.\d+) \[\d+ ([^\]]+)\] "([A-Za-z-]+)"/;
 const WANTED = new Set([
-  ...["SET", "DEL", "UNLINK", "GET", "MIGRATE", "RESTORE", "RESTORE-ASKING"],
+  ...["SET", "DEL", "UNLINK", "GET", "GETRANGE", "MIGRATE", "RESTORE", "RESTORE-ASKING"],
   ...["HELLO", "CLIENT", "ECHO", "EVAL", "EVALSHA"],
 ]);
 
@@ -152,6 +153,8 @@ export class ServerRecord {
     else if (name === "GET") {
       const answer = this.#asked.get(sid)?.shift();
       if (answer !== undefined) this.add({ kind: "held", sid, answer, ...origin });
+    } else if (name === "GETRANGE") {
+      if (this.#sids.has(sid)) this.add({ kind: "read", sid, ...origin });
     } else if (name === "SET") {
       this.#change({ kind: "set", sid, text, mustExist: rest.includes("XX"), ...origin });
     } else if (name === "DEL" || name === "UNLINK") {
