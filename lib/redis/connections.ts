@@ -68,11 +68,12 @@ export class Connections {
    * Something that starts batches like `owner`, a pool or a Sentinel client, and watches the connections that these take. The
    * owner itself does not expose them.
    * @param method of the owner, called by its batches with a function of the connection as the last argument
+   * @param onUse starts the batch by `run`; called for each attempt
    */
   startingOn(
     owner: RedisStoreClient,
     method: "execute" | "_execute",
-    onUse: (used: Connection) => void,
+    onUse: (used: Connection, run: () => unknown) => unknown,
   ): RedisStoreClient {
     const execute = (owner as unknown as Record<string, (...args: unknown[]) => unknown>)[method];
     if (execute === undefined) return owner;
@@ -80,8 +81,7 @@ export class Connections {
       const run = args.pop() as (connection: Connection) => unknown;
       const runWatched = (connection: Connection) => {
         this.watch(connection);
-        onUse(connection);
-        return run(connection);
+        return onUse(connection, () => run(connection));
       };
       return execute.call(owner, ...args, runWatched);
     };

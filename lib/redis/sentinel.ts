@@ -1,4 +1,4 @@
-import { SessionStoreError } from "../reporting/errors.ts";
+import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import {
   batchOn,
   type CommandBatch,
@@ -75,16 +75,32 @@ export class Sentinel implements Topology {
     this.#connections.watchOwner(client, "client-error");
   }
 
+  /**
+   * When a connection breaks, node-redis sends the pending commands again, to the next primary perhaps. A write that has been
+   * executed must not be: others may have written since. Redis has refused it if the error is READONLY.
+   */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const isConnected = () => addressOf(this.#client) !== undefined;
     if (!isConnected()) await this.#readiness.whenConnected(deadline, this.#client, isConnected);
     await this.#turnToStart();
     let used: Connection | undefined;
-    const client = this.#connections.startingOn(this.#client, "_execute", (connection) => {
+    let writes = false;
+    let lost: unknown;
+    const client = this.#connections.startingOn(this.#client, "_execute", async (connection, run) => {
+      if (lost !== undefined) throw lost;
       used = connection;
       this.#database = connection.options?.database ?? 0;
+      try {
+        return await run();
+      } catch (error) {
+        if (writes && !errorMessage(error).startsWith("READONLY")) lost = error;
+        throw error;
+      }
     });
-    const commands = batch.build(primaryBatchOn(client, deadline));
+    const onWrite = () => {
+      writes = true;
+    };
+    const commands = batch.build(primaryBatchOn(client, deadline, onWrite));
     const replies = await (batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline());
     return requireInStep(batch, replies, () => used && this.#connections.replace(used));
   }
@@ -157,11 +173,13 @@ interface SentinelBatch {
  *
  * When a connection breaks, node-redis sends the pending commands again to the next primary, however long that takes. So the
  * name of each command throws when it is read after the deadline.
+ * @param onWrite called when a command is added that node-redis would not send to replicas
  */
-function primaryBatchOn(client: RedisStoreClient, deadline: Deadline): CommandBatch {
+function primaryBatchOn(client: RedisStoreClient, deadline: Deadline, onWrite: () => void): CommandBatch {
   const batch = batchOn(client) as unknown as SentinelBatch;
   const { addCommand } = batch;
-  batch.addCommand = (_isReadonly, args, ...rest) => {
+  batch.addCommand = (isReadonly, args, ...rest) => {
+    if (!isReadonly) onWrite();
     const [name] = args;
     const nameInTime = () => {
       if (deadline.passed) throw new Error("It took too long to find the primary");

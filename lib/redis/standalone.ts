@@ -60,8 +60,9 @@ export class Standalone implements Topology, Primary {
     if (!isConnected()) await this.#readiness.whenConnected(deadline, this.#client, isConnected);
     let used = this.#client as Connection;
     const client = this.#isPool
-      ? this.#connections.startingOn(this.#client, "execute", (connection) => {
+      ? this.#connections.startingOn(this.#client, "execute", (connection, run) => {
           used = connection;
+          return run();
         })
       : this.#client;
     const commands = batch.build(batchOn(client));

@@ -10,6 +10,12 @@ export interface Mutation {
 
 export const MUTATIONS: readonly Mutation[] = [
   {
+    name: "a write is sent again when its connection breaks",
+    edits: [{ file: "redis/sentinel.ts", from: "      if (lost !== undefined) throw lost;\n", to: "" }],
+    flags: ["--topology", "sentinel"],
+    seed: 61_000,
+  },
+  {
     name: "a reply is cached without looking at its token",
     edits: [
       {

@@ -3,6 +3,7 @@ import * as v5 from "redis-v5";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore, type ClusterOptions } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
+import { startProxy } from "../support/fault-proxy.ts";
 import { newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
 import { type SentinelSet, startSentinels } from "../support/redis/sentinel.ts";
 import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
@@ -181,6 +182,68 @@ test("attempts to subscribe that take too long leave no subscription behind", as
 });
 
 const PATIENT = { timeoutMs: 60_000 };
+
+const creators = {
+  "node-redis 6": createSentinel,
+  "node-redis 5": v5.createSentinel as unknown as typeof createSentinel,
+};
+
+for (const [name, createSentinel] of Object.entries(creators)) {
+  test(`${name}: what is executed, but not answered before its connection breaks, is not executed again`, async () => {
+    const primary = await redis.primary();
+    const proxy = await startProxy(primary.url);
+    const [sentinel] = redis.sentinels as [(typeof redis.sentinels)[0]];
+    // One of the Sentinels names the proxy as the primary of another set, and does not mind its faults.
+    const proxied = name.replace(/\W/g, "-");
+    const { hostname, port } = new URL(sentinel.url);
+    const sentinelRootNodes = [{ host: hostname, port: Number(port) }];
+    await redis.run(sentinel, "SENTINEL", "MONITOR", proxied, "127.0.0.1", String(proxy.port), "1");
+    await redis.run(sentinel, "SENTINEL", "SET", proxied, "down-after-milliseconds", "600000");
+    onTestFinished(async () => {
+      await redis.run(sentinel, "SENTINEL", "REMOVE", proxied);
+      await proxy.close();
+    });
+    const create = () => createSentinel({ name: proxied, sentinelRootNodes }) as AnyClient;
+    const space = newSpace();
+    const key = `${space.prefix}s`;
+    const subscriber = name.includes("5") ? { subscriber: create } : {};
+    const { store } = await openStore(create, space, { cluster: { leaseMs: 60_000, ...subscriber } });
+    const held = () => redis.run(primary, "GET", key) as Promise<string | null>;
+    const ofAnother = JSON.stringify(sessionOf({ v: "another's" }));
+    const breakConnection = () => {
+      proxy.cut();
+      proxy.pass();
+    };
+
+    const writes: [call: () => Promise<unknown>, isDone: (text: string | null) => boolean][] = [
+      [() => store.set("s", sessionOf({ v: 1 })), (text) => text?.includes('"v":1') ?? false],
+      [() => store.destroy("s"), (text) => text === null],
+    ];
+    for (const [call, isDone] of writes) {
+      // Redis then knows the script.
+      await eventually(() => store.destroy("before").then(() => true), PATIENT);
+      proxy.hold("toClient");
+      const outcome = call().then(
+        () => "done",
+        (error: { code: string }) => error.code,
+      );
+      await eventually(async () => isDone(await held()));
+      await redis.run(primary, "SET", key, ofAnother);
+      breakConnection();
+      expect(await outcome).toBe("ERR_SESSION_REDIS");
+      expect(await held()).toBe(ofAnother);
+    }
+
+    await eventually(() => store.destroy("before").then(() => true), PATIENT);
+    proxy.hold("toClient");
+    const isSent = proxy.seen("toServer", key);
+    const reading = store.get("s");
+    await isSent;
+    breakConnection();
+    // A read is sent again.
+    expect(valuesOf(await reading)).toEqual({ v: "another's" });
+  });
+}
 
 for (const [name, create] of Object.entries(versions)) {
   test(`${name}: SENTINEL FAILOVER, without any reading or writing: flush, and live on the new primary`, async () => {
