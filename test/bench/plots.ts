@@ -1,4 +1,4 @@
-import { CONTENDER_NAMES } from "./contender/stores.ts";
+import { CONTENDER_NAMES, type ContenderName, labelOf } from "./contender/stores.ts";
 import { MIX_NAMES, nameOf, type Scene } from "./plan.ts";
 import { type Sample, type Samples, whereOf } from "./samples.ts";
 import { type BarGroup, drawBars } from "./support/bar-chart.ts";
@@ -7,11 +7,12 @@ function groupsOf(
   samples: Samples<Sample>,
   scene: Scene,
   figure: (sample: Sample) => number,
+  names: readonly ContenderName[] = CONTENDER_NAMES,
 ): readonly BarGroup[] {
   return MIX_NAMES.map((mix) => ({
     title: mix,
-    bars: CONTENDER_NAMES.map((name) => ({
-      label: name,
+    bars: names.map((name) => ({
+      label: labelOf(name),
       value: samples.spread(name, whereOf(scene, mix), figure),
       kind: name === "ours" ? "ours" : "other",
     })),
@@ -44,5 +45,17 @@ export function drawPlots(samples: Samples<Sample>, scenes: readonly Scene[]): v
       "µs",
       groupsOf(samples, scene, ({ redisCpuUs }) => redisCpuUs),
     );
+    drawSavings(samples, scene);
   }
+}
+
+/** The README's picture: what changing the store saves. */
+export function drawSavings(samples: Samples<Sample>, scene: Scene): void {
+  drawBars(
+    "saved-cpu",
+    "Redis's CPU per request",
+    "requests of 1 KB sessions, by reads/writes; median and quartiles; shorter is better",
+    "µs",
+    groupsOf(samples, scene, ({ redisCpuUs }) => redisCpuUs, ["connect-redis", "ours"]),
+  );
 }

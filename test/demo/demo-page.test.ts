@@ -72,7 +72,7 @@ async function logIn(page: Page, number: NodeNumber): Promise<string> {
   return (await last(page, number).locator("b").innerText()).split(": ")[1] as string;
 }
 
-/** The README's. */
+/** The picture in docs/examples/README.md. */
 async function takePicture(page: Page): Promise<void> {
   await logIn(page, 1);
   await expect.poll(() => figure(page, "#saved"), PATIENCE).toBeGreaterThan(400);

@@ -49,7 +49,9 @@ const events = membersOf("StoreEvents").map(({ name }) => name);
 // The last three have no metric that is just their value, and so no row.
 const stats = [...Object.keys(CACHE_STATS), ...Object.keys(CLUSTER_STATS), "hitRate", "nodeId", "state"];
 
-test.each(["README.md", "docs/guides/troubleshooting.md"])("%s names every event and every stat", (page) => {
+const REFERENCE = "docs/guides/reference.md";
+
+test.each([REFERENCE, "docs/guides/troubleshooting.md"])("%s names every event and every stat", (page) => {
   expect(events).toContain("suspect");
   expect(stats).toEqual(expect.arrayContaining(["hits", "fencedFills"]));
   const text = textOf(page);
@@ -57,13 +59,13 @@ test.each(["README.md", "docs/guides/troubleshooting.md"])("%s names every event
   expect(named).toEqual([...events, ...stats]);
 });
 
-/** The options' rows in README.md: name and default. */
-const rows = new Map(
-  [...textOf("README.md").matchAll(/^\| `([^`]+)` +\|([^|]*)\|/gm)].map(([, name, byDefault = ""]) => [
-    name,
-    byDefault.trim(),
-  ]),
-);
+/** The rows of a page about options: name and default. */
+function rowsOf(page: string): Map<string, string> {
+  const rows = textOf(page).matchAll(/^\| `([^`]+)` +\|([^|]*)\|/gm);
+  return new Map([...rows].map(([, name = "", byDefault = ""]) => [name, byDefault.trim()]));
+}
+
+const rows = rowsOf(REFERENCE);
 
 describe.each(TABLES)("options: %s…", (path, type, table: OptionTable) => {
   const members = membersOf(type);
@@ -73,13 +75,13 @@ describe.each(TABLES)("options: %s…", (path, type, table: OptionTable) => {
     expect(names.sort()).toEqual(Object.keys(table).sort());
   });
 
-  test.each(members)("$name has hover text, and a row in README.md", ({ name, hover }) => {
+  test.each(members)("$name has hover text, and a row in the reference", ({ name, hover }) => {
     expect(hover).not.toBe("");
     expect([...rows.keys()]).toContain(path + name);
   });
 
   test.each(members.filter(({ byDefault = "" }) => /^(true|false|"|\d[\d_]*($| \())/.test(byDefault)))(
-    "the default of $name is $byDefault in the code, too, and in README.md",
+    "the default of $name is $byDefault in the code, too, and in the reference",
     ({ name, byDefault = "" }) => {
       const [literal = ""] = byDefault.split(" (");
       const value: unknown = JSON.parse(literal.replaceAll("_", ""));
@@ -89,6 +91,18 @@ describe.each(TABLES)("options: %s…", (path, type, table: OptionTable) => {
       expect(rows.get(path + name)).toBe(`\`${literal}\``);
     },
   );
+});
+
+test("README.md has at most 1,100 words, and its options are those of the reference", () => {
+  const text = textOf("README.md");
+  expect(text.split(/\s+/).filter(Boolean).length).toBeLessThanOrEqual(1_100);
+  const inBrief = [...rowsOf("README.md")].filter(([name]) => rows.has(name));
+  expect(inBrief.length).toBe(8);
+  // "required" and "random" are the README's words for what has no value to show.
+  const differing = inBrief.filter(
+    ([name, byDefault]) => /\d|"/.test(byDefault) && byDefault !== rows.get(name),
+  );
+  expect(differing).toEqual([]);
 });
 
 test.each(["ClusterStats", "LocalCacheStats"])("every member of %s has hover text", (type) => {

@@ -24,6 +24,11 @@ test.each(stories)("%s goes as it says, with the programs of the page", async (_
   const story = readStory(block.code);
   expect(story.starts.length).toBeGreaterThan(0);
   expect(story.visits.length).toBeGreaterThan(2);
+  // A reader who has copied all of it is left with no background job.
+  expect(story.stops).toBe(story.starts.length);
+  // Instead of `sleep`, the first call of each process waits until it listens.
+  const first = new Map(story.visits.toReversed().map((visit) => [visit.url.port, visit]));
+  expect([...first.values()].map(({ waits }) => waits)).not.toContain(false);
   const running = await begin(story, folderOf(page), redis.url);
   // From the beginning if need be: what another process has written is seen when its message is heard, and no earlier.
   await eventually(() => play(story, running));

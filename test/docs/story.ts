@@ -37,16 +37,25 @@ export interface Story {
     readonly env: NodeJS.ProcessEnv;
     readonly file: string;
   }[];
+  /** `kill %1 %2`: how many of the started programs it ends. */
+  readonly stops: number;
   /** `curl …`, and what the comment behind it says that comes back. */
-  readonly visits: readonly { readonly method: string; readonly url: URL; readonly answer: string }[];
+  readonly visits: readonly {
+    readonly method: string;
+    readonly url: URL;
+    readonly answer: string;
+    /** Whether curl tries again while nobody listens. */
+    readonly waits: boolean;
+  }[];
 }
 
-const IGNORED = /^(npm install |export SESSION_SECRET=|sleep |$)/;
+const IGNORED = /^(npm install |export SESSION_SECRET=|$)/;
 
 /** @throws for a line that it does not understand, which would otherwise go unnoticed */
 export function readStory(code: string): Story {
   const starts: Story["starts"][number][] = [];
   const visits: Story["visits"][number][] = [];
+  let stops = 0;
   for (const line of code.split("\n")) {
     const [command = "", comment = ""] = line.split(/\s+# /);
     const start = /^((?:\w+=\S+ )+)node (\S+) &$/.exec(command);
@@ -60,10 +69,13 @@ export function readStory(code: string): Story {
       starts.push({ port: env.PORT, env, file: start[2] as string });
     } else if (command.startsWith("curl ")) {
       const method = /-X (\w+)/.exec(command)?.[1] ?? "GET";
-      visits.push({ method, url: new URL(`http://${command.split(" ").at(-1)}`), answer: comment });
+      const waits = / --retry \d+ --retry-connrefused /.test(command);
+      visits.push({ method, url: new URL(`http://${command.split(" ").at(-1)}`), answer: comment, waits });
+    } else if (/^kill( %\d+)+$/.test(command)) {
+      stops += command.split("%").length - 1;
     } else if (!IGNORED.test(command)) throw new Error(`What is to be made of this? ${line}`);
   }
-  return { starts, visits };
+  return { starts, stops, visits };
 }
 
 /** Starts the processes of a story on free ports, and waits until they listen. @returns them, by the ports of the page */

@@ -1,4 +1,4 @@
-import { setImmediate as otherWork } from "node:timers/promises";
+import { setImmediate as otherWork, setTimeout as pause } from "node:timers/promises";
 import type { RequestHandler } from "express";
 
 declare module "express-session" {
@@ -120,6 +120,30 @@ export async function inProcess(
   const wallUs = 1000 * (performance.now() - start);
   const { user, system } = process.cpuUsage(cpu);
   return { requests, wallUs, cpuUs: user + system };
+}
+
+export interface IntervalOptions {
+  readonly everyMs: number;
+  readonly forMs: number;
+}
+
+/** Read-only requests at fixed times, however long the earlier ones take. @returns how long each took, in ms */
+export async function atIntervals(
+  middleware: RequestHandler,
+  cookies: readonly string[],
+  { everyMs, forMs }: IntervalOptions,
+): Promise<number[]> {
+  const start = performance.now();
+  const pending: Promise<number>[] = [];
+  for (let at = 0; at < forMs; at += everyMs) {
+    const due = start + at;
+    const early = due - performance.now();
+    if (early > 0) await pause(early);
+    const cookie = cookies[Math.floor(Math.random() * cookies.length)] as string;
+    const begun = performance.now();
+    pending.push(request(middleware, cookie, false).then(() => performance.now() - begun));
+  }
+  return Promise.all(pending);
 }
 
 /** Every session once, so that what can be cached is. */

@@ -5,7 +5,14 @@ import { serve } from "../support/rpc.ts";
 import { sessionOf, sidOf } from "../support/sessions.ts";
 import { quantile } from "../support/statistics.ts";
 import { Application } from "./application.ts";
-import { type InProcessOptions, type InProcessResult, inProcess, readEach } from "./in-process.ts";
+import {
+  atIntervals,
+  type InProcessOptions,
+  type InProcessResult,
+  type IntervalOptions,
+  inProcess,
+  readEach,
+} from "./in-process.ts";
 import { CONTENDERS, type Contender, type ContenderName } from "./stores.ts";
 
 /** What the requests meet. */
@@ -77,6 +84,9 @@ export const handlers = {
 
   inProcess: (options: InProcessOptions): Promise<InProcessResult> =>
     inProcess(there(middleware), cookies, options),
+
+  atIntervals: (options: IntervalOptions): Promise<number[]> =>
+    atIntervals(there(middleware), cookies, options),
 
   published: (): number => there(contender).published(),
 

@@ -121,3 +121,6 @@ export const CONTENDERS = {
 export type ContenderName = keyof typeof CONTENDERS;
 
 export const CONTENDER_NAMES: readonly ContenderName[] = Object.keys(CONTENDERS) as ContenderName[];
+
+/** The name that readers of a table or a picture see. */
+export const labelOf = (name: ContenderName): string => name.replace(/^ours/, "clustered-redis-store");
