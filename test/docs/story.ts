@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
@@ -78,6 +79,9 @@ export function readStory(code: string): Story {
   return { starts, stops, visits };
 }
 
+/** What pages let their readers make: `crypto.randomUUID()`. */
+const SECRET = randomUUID();
+
 /** Starts the processes of a story on free ports, and waits until they listen. @returns them, by the ports of the page */
 export async function begin(story: Story, folder: string, redisUrl: string): Promise<Map<string, Running>> {
   const running = await Promise.all(
@@ -90,7 +94,7 @@ async function run({ env, file }: Story["starts"][number], cwd: string, redisUrl
   const port = await freePort();
   const child = spawn(process.execPath, [file], {
     cwd,
-    env: { ...process.env, ...env, PORT: String(port), REDIS_URL: redisUrl, SESSION_SECRET: "secret" },
+    env: { ...process.env, ...env, PORT: String(port), REDIS_URL: redisUrl, SESSION_SECRET: SECRET },
     stdio: ["ignore", "pipe", "pipe"],
   });
   let output = "";
@@ -122,14 +126,18 @@ function canConnectTo(port: number): Promise<boolean> {
   });
 }
 
-/** Plays the visits, with one cookie, and compares the answers. */
+/** Plays the visits of one browser, and compares the answers. */
 export async function play({ visits }: Story, running: ReadonlyMap<string, Running>): Promise<true> {
-  let cookie = "";
+  const jar = new Map<string, string>();
   const answers: string[] = [];
   for (const { method, url } of visits) {
     const address = `http://127.0.0.1:${running.get(url.port)?.port}${url.pathname}`;
+    const cookie = [...jar].map(([name, value]) => `${name}=${value}`).join("; ");
     const response = await fetch(address, { method, headers: cookie === "" ? {} : { cookie } });
-    cookie = response.headers.getSetCookie()[0]?.split(";")[0] ?? cookie;
+    for (const line of response.headers.getSetCookie()) {
+      const [, name = "", value = ""] = /^([^=]+)=([^;]*)/.exec(line) ?? [];
+      jar.set(name, value);
+    }
     answers.push((await response.text()).trim());
   }
   // A comment may go on behind the answer.
