@@ -7,7 +7,7 @@ const redis = await startRedis();
 console.log("store                          keys kept of ten   a logged-out session came back");
 for (const store of STORES) {
   const { keysKept, cameBack } = await play(store, redis.url);
-  const name = store === "connect-redis" ? store : `ours, onConflict: "${store}"`;
+  const name = store === "connect-redis" ? store : `this store, onConflict: "${store}"`;
   console.log(`${name.padEnd(31)}${String(keysKept).padEnd(19)}${cameBack ? "yes" : "no"}`);
 }
 await redis.stop();
