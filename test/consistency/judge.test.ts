@@ -63,6 +63,16 @@ test("two saves of a node that restore the same version are two writes", () => {
   expect(judge(operations, [set(11, 1, "a"), set(21, 1, "b"), set(31, 1, "c")])).toEqual([]);
 });
 
+test("what a server was found to hold, when nobody had listened to it, is no second execution, and moves no write", () => {
+  const operations = [
+    call("set", [10, 12], { version: 1, stamp: "a" }),
+    call("set", [20, 22], { version: 2, stamp: "b", node: 1 }),
+    call("get", [30, 31], { result: 2 }),
+  ];
+  const found = { ...set(50, 1, "a"), node: undefined };
+  expect(judge(operations, [set(11, 1, "a"), set(21, 2, "b", 1), found])).toEqual([]);
+});
+
 const OLD = 1;
 const NEW = 2;
 
