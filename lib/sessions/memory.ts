@@ -15,10 +15,13 @@ export function memoryOfText(text: string): number {
 }
 
 /**
- * What `value`, the result of `JSON.parse(text)`, takes besides the text; undefined if it is nested too deeply.
+ * What `value`, the result of `JSON.parse(text)`, takes besides the text; undefined if it is nested too deeply, and Infinity
+ * if it should not be kept.
  *
  * Objects with the same keys in the same order share a hidden class. An object that is the first of its kind needs one of
- * its own, which is larger than the object, so that keys that hardly repeat (`{"a81f":1,"b9c0":1}`) cost ten times their text.
+ * its own, which is larger than the object, so that keys that hardly repeat (`{"a81f":1,"b9c0":1}`) cost ten times their
+ * text. Of those only so many may be kept: once 1,536 hidden classes begin with the same keys, V8 gives every further object
+ * one of its own, also to objects that are alike.
  */
 export function memoryOfJson(text: string, value: unknown): number | undefined {
   try {
@@ -59,7 +62,7 @@ function memoryOfObject(object: object, depth: number, isWide: boolean): number 
   let keyBytes = 0;
   let indices = 0;
   let lastIndex = 0;
-  let shape = rootShape();
+  let shape = root;
   let isNew = false;
   for (const key in source) {
     if (!hasOwn.call(source, key)) continue;
@@ -74,10 +77,15 @@ function memoryOfObject(object: object, depth: number, isWide: boolean): number 
       keyBytes += memoryOfString(key, isWide);
       continue;
     }
-    const next = shape.get(key);
-    if (next === undefined) isNew = true;
+    let next = shape.get(key);
+    if (next === undefined) {
+      isNew = true;
+      next = addShape(shape, key);
+      bytes += next === undefined ? Number.POSITIVE_INFINITY : SHAPE_BYTES;
+    }
     if (isNew) keyBytes += memoryOfString(key, isWide);
-    shape = next ?? addShape(shape, key);
+    // Without a shape only the depth matters any more.
+    shape = next ?? shape;
   }
   if (indices > 0) bytes += memoryOfIndices(indices, lastIndex);
   if (named > MAX_FAST_KEYS) return bytes + 24 + 60 * named + keyBytes;
@@ -117,24 +125,25 @@ function isSmallInteger(value: number): boolean {
 /** The keys that may follow those that lead here: V8's transitions between hidden classes, as far as they are known. */
 interface Shape extends Map<string, Shape> {}
 
-/** A limit on what is known, for sessions whose keys never repeat. It is then learned again. */
-const MAX_SHAPES = 4_096;
+/** V8 has at most 1,536, the application's own included. */
+const MAX_TRANSITIONS = 1_000;
 
-let shapes = 0;
-let root: Shape = new Map();
+/** A limit on what is known, keys included. */
+const MAX_KNOWN_BYTES = 2 ** 20;
 
-function rootShape(): Shape {
-  if (shapes >= MAX_SHAPES) {
-    root = new Map();
-    shapes = 0;
-  }
-  return root;
-}
+/** What is known takes memory, too. */
+const SHAPE_BYTES = 256;
 
-function addShape(shape: Shape, key: string): Shape {
+const root: Shape = new Map();
+let knownBytes = 0;
+
+/** Undefined if a limit is reached. It is for good: nothing tells when the objects have gone that needed so many. */
+function addShape(shape: Shape, key: string): Shape | undefined {
+  const bytes = SHAPE_BYTES + 2 * key.length;
+  if (shape.size >= MAX_TRANSITIONS || knownBytes + bytes > MAX_KNOWN_BYTES) return undefined;
   const next: Shape = new Map();
   shape.set(key, next);
-  shapes++;
+  knownBytes += bytes;
   return next;
 }
 

@@ -8,8 +8,8 @@ import { corruptError, describeType, reasonOf, type SessionFormat } from "./seri
  * A session as Redis holds it, of which any number of private copies can be made. It does not know its id, which methods
  * take only for errors: an id more or less makes a difference in memory.
  *
- * With JSON the text is parsed once and the result cloned for each copy. With any other serializer it is parsed for each
- * copy, because only the serializer knows how to make another of what it makes.
+ * With JSON the text is parsed once and the result cloned for each copy, unless it takes too much memory. With any other
+ * serializer the text is parsed for each copy, because only the serializer knows how to make another of what it makes.
  *
  * Applications do not construct one: `store.localCache` shows those of the store.
  */
@@ -20,8 +20,10 @@ export class StoredSession {
   readonly #text: string;
   #expiresAt: number | undefined;
   #bytes: number;
-  /** With JSON the original of all copies; otherwise a copy that nobody has taken yet. */
+  /** The original of all copies, or a copy that nobody has taken yet. */
   #parsed: SessionData | undefined;
+  /** Whether `#parsed` is the original. Undefined until the text has been parsed. */
+  #isOriginal: boolean | undefined;
 
   /**
    * For the store alone: the arguments may change in any version.
@@ -67,31 +69,33 @@ export class StoredSession {
         this.#parsed = parsed;
       });
     }
-    if (this.#format.serializer === JSON) this.#keep(sid, session);
-    else this.#parsed = session;
+    this.#isOriginal = this.#format.serializer === JSON && this.#mayKeep(sid, session);
+    this.#parsed = session;
   }
 
   /** A session that shares nothing with any other; a promise of it if the serializer is asynchronous. Fails as `parse` does. */
   copy(sid: string): SessionData | Promise<SessionData> {
-    if (this.#format.serializer === JSON) {
-      if (this.#parsed === undefined) this.parse(sid);
+    if (this.#isOriginal === undefined && this.#format.serializer === JSON) this.parse(sid);
+    const parsed = this.#parsed;
+    if (this.#isOriginal) {
       try {
-        return cloneJson(this.#parsed as SessionData);
+        return cloneJson(parsed as SessionData);
       } catch (error) {
         // The caller has left too little of the stack.
         throw corruptError(this.#format, sid, TOO_DEEP, error);
       }
     }
-    const spare = this.#parsed;
     this.#parsed = undefined;
-    return spare ?? this.#parseText(sid);
+    return parsed ?? this.#parseText(sid);
   }
 
-  #keep(sid: string, session: SessionData): void {
+  /** Whether a parsed session may be kept beside its text. If so, it counts from here on. */
+  #mayKeep(sid: string, session: SessionData): boolean {
     const bytes = memoryOfJson(this.#text, session);
     if (bytes === undefined) throw corruptError(this.#format, sid, TOO_DEEP);
-    this.#parsed = session;
+    if (bytes === Number.POSITIVE_INFINITY) return false;
     this.#bytes += bytes;
+    return true;
   }
 
   #parseText(sid: string): SessionData | Promise<SessionData> {

@@ -234,3 +234,34 @@ test("it counts its text, and with JSON what was parsed, once a copy was made", 
   another.parse("abc");
   expect(another.bytes).toBe(before);
 });
+
+describe("sessions whose keys hardly repeat", () => {
+  const manyKeys = (begin: number) =>
+    JSON.stringify({
+      cookie: {},
+      ...Object.fromEntries(Array.from({ length: 100 }, (_, i) => [`k${begin + i}`, 1])),
+    });
+
+  test("are kept as text beyond a limit, and copies share nothing", () => {
+    const sessions = Array.from({ length: 100 }, (_, i) => storedWith(JSON, manyKeys(100 * i)));
+    const texts = sessions.filter((stored) => {
+      const before = stored.bytes;
+      stored.copy("abc");
+      return stored.bytes === before;
+    });
+    expect(texts.length).toBeGreaterThan(50);
+    const [stored] = texts as [StoredSession];
+    const first = stored.copy("abc") as SessionData;
+    first.cookie.path = "/changed";
+    expect(stored.copy("abc")).toEqual(JSON.parse(stored.text));
+  });
+
+  test("may still not be nested too deeply", () => {
+    const deep = `{"a":${"[".repeat(1_000)}${"]".repeat(1_000)},${manyKeys(1_000_000).slice(1)}`;
+    for (const text of [deep, `{${manyKeys(2_000_000).slice(1, -1)},${deep.slice(1)}`]) {
+      expect(() => storedWith(JSON, text).copy("abc")).toThrow(
+        expect.objectContaining({ code: "ERR_SESSION_CORRUPT" }),
+      );
+    }
+  });
+});

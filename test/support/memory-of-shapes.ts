@@ -1,4 +1,4 @@
-// The memory of a full cache for shapes of session, counted and real: node --expose-gc --import tsx memory-of-shapes.ts
+// The memory of a cache for shapes of session, counted and real: node --expose-gc --import tsx memory-of-shapes.ts
 import { randomBytes } from "node:crypto";
 import type { SessionData } from "express-session";
 import { LocalCache } from "../../lib/cache/local-cache.ts";
@@ -14,12 +14,19 @@ export interface ShapeMemory {
   readonly real: number;
 }
 
+export interface Report {
+  readonly shapes: readonly ShapeMemory[];
+  /** What is left when all caches are gone, in bytes. */
+  readonly left: number;
+}
+
 const SESSIONS = 300;
 
 let unique = 0;
 const text = (length: number) => randomBytes(length).toString("base64url").slice(0, length);
 const times = <T>(count: number, make: (i: number) => T) => Array.from({ length: count }, (_, i) => make(i));
 const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
+const keyed = (keys: readonly string[]) => Object.fromEntries(keys.map((key) => [key, 1]));
 
 const SHAPES: Readonly<Record<string, () => Record<string, unknown>>> = {
   ordinary: () => ({
@@ -35,8 +42,19 @@ const SHAPES: Readonly<Record<string, () => Record<string, unknown>>> = {
   "numbers [1,2,…]": () => ({ list: times(1_000, () => unique++) }),
   "empty objects [{},{},…]": () => ({ list: times(2_000, () => ({})) }),
   "nested 900 deep": () => ({ nested: nested(900) }),
-  "many keys, each once": () => Object.fromEntries(times(500, () => [`key-${unique++}`, 1])),
-  "small objects, each key once": () => ({ list: times(300, () => ({ [`key-${unique++}`]: 1 })) }),
+  "two-byte characters in one place": () => ({ one: "中", text: text(5_000) }),
+  "fractions and huge numbers": () => ({ list: times(500, () => ({ a: Math.random(), b: 1e300 })) }),
+  "keys that are numbers, with gaps": () => ({ list: times(100, () => ({ 5: 1, 1000: 1 })) }),
+  "keys with a long common beginning": () => keyed(times(100, (i) => `${"x".repeat(300)}${i}`)),
+  "500 keys, always the same": () => keyed(times(500, (i) => `key-${i}`)),
+  "500 keys, each once": () => keyed(times(500, () => `key-${unique++}`)),
+  // From here on so many keys have been seen that V8 shares hidden classes no more.
+  "20 keys, each once": () => keyed(times(20, () => `key-${unique++}`)),
+  "long keys, each once": () => keyed(times(5, () => `${unique++}${"x".repeat(2_000)}`)),
+  "objects of three keys, each once": () => ({
+    list: times(100, () => keyed(times(3, () => `key-${unique++}`))),
+  }),
+  "objects of three keys, alike": () => ({ list: times(300, () => ({ first: 1, second: 2, third: 3 })) }),
 };
 
 function heldBytes(): number {
@@ -65,4 +83,8 @@ function measure(shape: string, make: () => Record<string, unknown>): ShapeMemor
   return { shape, text: (texts[0] as Buffer).length, counted, real };
 }
 
-console.log(JSON.stringify(Object.entries(SHAPES).map(([shape, make]) => measure(shape, make))));
+measure("warm-up", SHAPES["ordinary"] as () => Record<string, unknown>);
+const before = heldBytes();
+const shapes = Object.entries(SHAPES).map(([shape, make]) => measure(shape, make));
+const report: Report = { shapes, left: heldBytes() - before };
+console.log(JSON.stringify(report));
