@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -56,6 +56,23 @@ for (const redis of ["redis", "redis-v5"]) {
     }
   });
 }
+
+test("imports as older versions of connect-redis had them fail with the messages of the guide", () => {
+  const { folder } = install();
+  const guide = readFileSync(join(ROOT, "docs/guides/migrating.md"), "utf8");
+  const forms = [...guide.matchAll(/^\| [67].*? \| `(.+?)` \| `(\w+Error: .+?)` \|$/gm)];
+  expect(forms).toHaveLength(3);
+  for (const [i, [, form = "", message = ""]] of forms.entries()) {
+    const isModule = form.startsWith("import");
+    const program = form.replace("connect-redis", "clustered-redis-store");
+    const file = `form-${i}.${isModule ? "mjs" : "cjs"}`;
+    const session = isModule ? "" : 'const session = require("express-session");\n';
+    writeFileSync(join(folder, file), `${session}${program}\nnew RedisStore({});\n`);
+    const { status, stderr } = spawnSync(process.execPath, [file], { cwd: folder, encoding: "utf8" });
+    expect(status).toBe(1);
+    expect(stderr).toContain(message);
+  }
+});
 
 test("without prom-client the package works, and only its entry for Prometheus does not load", () => {
   const { folder } = install();
