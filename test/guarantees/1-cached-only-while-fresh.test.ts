@@ -3,7 +3,7 @@ import { expect, test, vi } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { directClient, newSpace, SHORT_LEASE, sessionOf, startNode, valuesOf } from "../support/node.ts";
 
-test("nothing is cached before the subscription is proven to be live", async () => {
+test("nothing is cached before a heartbeat verifies the subscription", async () => {
   const space = newSpace();
   const direct = await directClient();
   await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ v: 1 })));
@@ -19,7 +19,7 @@ test("nothing is cached before the subscription is proven to be live", async () 
   expect(store.cacheStats).toMatchObject({ size: 1, hits: 1 });
 });
 
-test("an acknowledged subscription is not enough: until a heartbeat has come back, the store is not live", async () => {
+test("an acknowledged subscription is not enough: until a heartbeat has returned, the store is not live", async () => {
   const { store, data } = await startNode(newSpace(), {
     live: false,
     first: (data) => data.hold("toServer"),
@@ -72,7 +72,7 @@ test("CLIENT KILL of the subscriber is survived: suspect, then live again on a n
 });
 
 for (const direction of ["toClient", "toServer"] as const) {
-  test(`a subscriber that is mute (${direction}) is found out by the lease, and its connection replaced`, async () => {
+  test(`a subscriber that is silent (${direction}) is detected by the lease, and its connection replaced`, async () => {
     const space = newSpace();
     const a = await startNode(space, { cluster: SHORT_LEASE });
     const b = await startNode(space);
@@ -84,7 +84,7 @@ for (const direction of ["toClient", "toServer"] as const) {
     const suspect = nextEvent(a.store, "suspect");
     if (direction === "toClient") a.bus.swallow("toClient");
     else {
-      // Heartbeats come back over the half that works, so only a new connection can be mute in this direction.
+      // Heartbeats return over the half that works, so only a new connection can be silent in this direction.
       a.bus.swallow("toServer");
       a.bus.cut();
     }
@@ -102,7 +102,7 @@ for (const direction of ["toClient", "toServer"] as const) {
   });
 }
 
-test("a lapsed lease is found out by the very hit that comes first, without a timer", async () => {
+test("a lapsed lease is detected by the first hit, without a timer", async () => {
   const space = newSpace();
   const { store } = await startNode(space, { cluster: SHORT_LEASE });
   await store.set("s", sessionOf({ v: 1 }));
@@ -127,7 +127,7 @@ test("a subscription that was only late is live again without a new connection",
   expect(bus.accepted).toBe(1);
 });
 
-test("heartbeats take the way of the data: when that is held, the lease lapses though the subscriber is well", async () => {
+test("heartbeats use the data connection: when that is held, the lease lapses though the subscriber is well", async () => {
   const { store, data, bus } = await startNode(newSpace(), { cluster: SHORT_LEASE });
   const suspect = nextEvent(store, "suspect");
   data.hold("toServer");
@@ -138,7 +138,7 @@ test("heartbeats take the way of the data: when that is held, the lease lapses t
   expect(bus.accepted).toBe(1);
 });
 
-test("a machine that stood still is found out by its wall clock", async () => {
+test("a suspended machine is detected by its wall clock", async () => {
   const { store } = await startNode(newSpace());
   const suspect = nextEvent(store, "suspect");
   vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + 600_000 });

@@ -30,7 +30,7 @@ test("a hit sends nothing to Redis", async () => {
   expect(commands.filter((command) => !isOfDestroy(command))).toEqual([]);
 });
 
-test("a failed read fails for all who shared it, and the next one is a new one", async () => {
+test("a failed read fails for all who shared it, and the next read is sent again", async () => {
   const { store, data } = await startNode(newSpace());
   await store.set("s", sessionOf({ v: 1 }));
   store.evictFromCache("s");

@@ -12,7 +12,7 @@ import {
   valuesOf,
 } from "../support/node.ts";
 
-test("processes that were given the same label hear each other all the same", async () => {
+test("processes with the same label receive each other's messages all the same", async () => {
   const space = newSpace();
   const a = await startNode(space, { cluster: { nodeId: "worker" } });
   const b = await startNode(space, { cluster: { nodeId: "worker" } });
@@ -24,7 +24,7 @@ test("processes that were given the same label hear each other all the same", as
   expect(valuesOf(await b.store.get("s"))).toEqual({ v: 2 });
 });
 
-test("one's own message does not evict what one has just written", async () => {
+test("the own message does not evict what was just written", async () => {
   const { store } = await startNode(newSpace());
   for (let v = 1; v <= 20; v++) {
     await store.set("s", sessionOf({ v }));
@@ -34,8 +34,8 @@ test("one's own message does not evict what one has just written", async () => {
   expect(store.clusterStats).toMatchObject({ invalidations: 0, fencedFills: 0, messagesPublished: 20 });
 });
 
-test("the message of a write that timed out and was carried out later evicts here, too", async () => {
-  // Redis holds back writes, and only these: the pool's other connections go on reading.
+test("the message of a write that timed out and was executed later evicts here, too", async () => {
+  // Redis holds back writes, and only these: the pool's other connections still read.
   const redis = await ownRedis();
   const space = newSpace();
   const direct = await directClient({ url: redis.url });

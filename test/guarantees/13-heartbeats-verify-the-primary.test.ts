@@ -153,7 +153,7 @@ test("with two stores on one client, closing one leaves the other verified", asy
   expect(valuesOf(await b.store.get("s"))).toEqual({ v: 1 });
 });
 
-test("MISCONF: Redis refuses writes, and reads, heartbeats and health go on", async () => {
+test("MISCONF: Redis refuses writes, and reads, heartbeats and health continue", async () => {
   const { redis, admin } = await startServer(["--dir", "/proc"]);
   const a = await startNode(newSpace(), { url: redis.url, cluster: SHORT_LEASE });
   await a.store.set("s", sessionOf({ v: 1 }));

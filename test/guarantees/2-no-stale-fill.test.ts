@@ -71,7 +71,7 @@ test("a reply is not cached when the session was evicted here while it was under
   await expectRefused(a, reading, { v: "new" });
 });
 
-test("what was heard during an asynchronous parse keeps the reply out, too", async () => {
+test("a message that arrives during an asynchronous parse keeps the reply out, too", async () => {
   const space = newSpace();
   let finishParse = () => {};
   let parseBegan = () => {};
@@ -101,11 +101,11 @@ test("what was heard during an asynchronous parse keeps the reply out, too", asy
   expect(valuesOf(await a.store.get("s"))).toEqual({ v: "new" });
 });
 
-test("a late message does not let an older write into the cache: what this node wrote is evicted by what came after", async () => {
+test("a late message does not let an older write into the cache: a later write evicts what this node wrote", async () => {
   const space = newSpace();
   const a = await startNode(space);
   const b = await startNode(space);
-  // Redis carries out a's write, then b's; a hears of b's before it hears of its own success.
+  // Redis executes a's write, then b's; a receives b's message before the reply to its own write.
   a.data.hold("toClient");
   const carriedOut = a.bus.seen("toClient", '"SessionInvalidated"');
   const writing = a.store.set("s", sessionOf({ v: "a" }));

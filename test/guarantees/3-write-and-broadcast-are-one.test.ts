@@ -37,7 +37,7 @@ test("when Redis refuses the message, nothing is written, and the error names th
   await expect(store.ready()).rejects.toThrow(/NOPERM/);
 });
 
-test("when Redis refuses the write, nothing is announced", async () => {
+test("when Redis refuses the write, nothing is published", async () => {
   const space = newSpace();
   const direct = await directClient();
   const user = `user-${randomUUID()}`;
@@ -58,7 +58,7 @@ test("when Redis refuses the write, nothing is announced", async () => {
   expect(b.store.clusterStats.messagesReceived).toBe(1);
 });
 
-test("a write without an answer in time is an error, and its session is read anew", async () => {
+test("a write without an answer in time is an error, and its session is read again", async () => {
   const space = newSpace();
   const { store, data } = await startNode(space, { store: { commandTimeoutMs: 300 } });
   await store.set("s", sessionOf({ v: 1 }));
@@ -69,7 +69,7 @@ test("a write without an answer in time is an error, and its session is read ane
   expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
 });
 
-test("a write whose connection is cut before the answer is an error, and its session is read anew", async () => {
+test("a write whose connection is cut before the answer is an error, and its session is read again", async () => {
   const space = newSpace();
   const { store, data } = await startNode(space);
   await store.set("s", sessionOf({ v: 1 }));
@@ -84,7 +84,7 @@ test("a write whose connection is cut before the answer is an error, and its ses
   expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
 });
 
-test("a destroy that fails is told: a logout cannot fail in silence", async () => {
+test("a destroy that fails is reported: a logout cannot fail silently", async () => {
   const { store, data } = await startNode(newSpace(), { store: { commandTimeoutMs: 300 } });
   await store.set("s", sessionOf());
   data.hold("toServer");

@@ -23,7 +23,7 @@ async function inRedis(prefix: string, sid: string): Promise<Record<string, unkn
 }
 
 describe.each(MODES)("%s: the saves of one request", (onConflict) => {
-  test("that overlap leave what the last one had", async () => {
+  test("that overlap end with the last one", async () => {
     const space = newSpace();
     const { store } = await startNode(space, { store: { onConflict } });
     await store.set("s", sessionOf({ kept: 1 }));
@@ -90,7 +90,7 @@ describe.each(MODES)("%s: the saves of one request", (onConflict) => {
     expect(store.clusterStats.resurrections).toBe(0);
   });
 
-  test("with a shorter life, and then a longer one, leave the longer one", async () => {
+  test("with a shorter lifetime, and then a longer one, end with the longer one", async () => {
     const space = newSpace();
     const { store } = await startNode(space, { store: { onConflict } });
     await store.set("s", sessionOf({}, 600_000));
@@ -104,7 +104,7 @@ describe.each(MODES)("%s: the saves of one request", (onConflict) => {
   });
 });
 
-test("merge: a request's own earlier save is no other writer's", async () => {
+test("merge: a request's own earlier save is no conflict", async () => {
   const space = newSpace();
   const { store } = await startNode(space, {
     store: {
@@ -175,7 +175,7 @@ test("a get that is called right after a set sees it, with a cache and without",
   }
 });
 
-test("a get that is called after a set waits for Redis to carry it out, not for the reply", async () => {
+test("a get that is called after a set waits for Redis to execute it, not for the reply", async () => {
   const { store } = await openPool();
   await store.set("s", sessionOf({ v: 1 }));
   const saving = store.set("s", sessionOf({ v: 2 }));
@@ -204,7 +204,7 @@ test("on a pool, a large save does not overtake a small one that is called after
   }
 });
 
-test("a destroy whose script Redis has forgotten does not delete the session that is set after it", async () => {
+test("a destroy whose script Redis no longer has does not delete the session that is set after it", async () => {
   const { store, prefix } = await openPool();
   const direct = await directClient();
   await store.set("s", sessionOf({ v: 1 }));
@@ -214,7 +214,7 @@ test("a destroy whose script Redis has forgotten does not delete the session tha
   expect(await inRedis(prefix, "s")).toEqual({ v: 2 });
 });
 
-test("what waits for a connection goes out before what is called once there is one", async () => {
+test("what waits for a connection is sent before what is called once there is one", async () => {
   const space = newSpace();
   const { store, data, client } = await startNode(space);
   await store.set("s", sessionOf({ v: 0 }));

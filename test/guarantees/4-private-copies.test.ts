@@ -39,7 +39,7 @@ test("those who share one read from Redis get a copy each", async () => {
   expect(other.cart.items).toEqual(["a"]);
 });
 
-test("a session that goes on changing after set is cached, and written, as it was when set was called", async () => {
+test("a session that changes after set is cached, and written, as it was when set was called", async () => {
   const { store } = await startNode(newSpace());
   const session = sessionOf({ v: 1 });
   const writing = store.set("s", session);
@@ -48,7 +48,7 @@ test("a session that goes on changing after set is cached, and written, as it wa
   expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
 });
 
-test("with a serializer of one's own, too, each gets a copy", async () => {
+test("with a custom serializer, too, each caller gets a copy", async () => {
   const serializer = { stringify: JSON.stringify, parse: (text: string) => JSON.parse(text) };
   const { store } = await startNode(newSpace(), { store: { serializer } });
   await store.set("s", sessionOf({ cart: { items: ["a"] } }));
@@ -56,7 +56,7 @@ test("with a serializer of one's own, too, each gets a copy", async () => {
   expect(store.cacheStats.hits).toBe(2);
 });
 
-test("a hit and a miss return the same: what a trip through JSON leaves", async () => {
+test("a hit and a miss return the same: what JSON.parse returns", async () => {
   const { store } = await startNode(newSpace());
   await store.set("s", sessionOf({ date: new Date(0), gone: undefined, nested: { list: [undefined] } }));
   const hit = await store.get("s");

@@ -5,7 +5,7 @@ import { eventually, nextEvent } from "../support/eventually.ts";
 import { Browser, startApp } from "../support/express-app.ts";
 import { directClient, type Node, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
 
-/** Requests that go on only when the test says so: the session is loaded, and then its logout comes first. */
+/** Requests that continue only when the test says so: the session is loaded, and then its logout comes first. */
 class Gate {
   #arrived = () => {};
   #goOn = () => {};
@@ -88,7 +88,7 @@ async function twoNodes(options: Partial<SessionOptions> = {}, store: object = {
 for (const onConflict of ["overwrite", "merge"] as const) {
   for (const path of ["/slow-change", "/slow-save-twice"]) {
     for (const where of ["the same node", "another node"]) {
-      test(`${onConflict}, ${path}: a save does not bring back what was logged out on ${where}`, async () => {
+      test(`${onConflict}, ${path}: a save does not restore what was logged out on ${where}`, async () => {
         const { space, gate, a, one, other, direct } = await twoNodes({}, { onConflict });
         const browser = new Browser();
         await browser.fetch(one, "/login");
@@ -111,7 +111,7 @@ for (const onConflict of ["overwrite", "merge"] as const) {
   }
 }
 
-test("resave: true does not bring back a session that was logged out meanwhile", async () => {
+test("resave: true does not restore a session that was logged out meanwhile", async () => {
   const { space, gate, a, one, other, direct } = await twoNodes({ resave: true }, { touchAfterMs: 0 });
   const browser = new Browser();
   await browser.fetch(one, "/login");
@@ -124,7 +124,7 @@ test("resave: true does not bring back a session that was logged out meanwhile",
   expect(await direct.keys(`${space.prefix}*`)).toEqual([]);
 });
 
-test("a touch does not bring back a session that was logged out meanwhile, and tells of it", async () => {
+test("a touch does not restore a session that was logged out meanwhile, and emits an event", async () => {
   const { space, gate, a, one, other, direct } = await twoNodes({}, { touchAfterMs: 0 });
   const browser = new Browser();
   await browser.fetch(one, "/login");
@@ -137,7 +137,7 @@ test("a touch does not bring back a session that was logged out meanwhile, and t
   expect(await direct.keys(`${space.prefix}*`)).toEqual([]);
 });
 
-test("a session that this very request made and saved is not brought back either", async () => {
+test("a session that this very request created and saved is not restored either", async () => {
   const { space, gate, a, b, one, direct } = await twoNodes();
   const browser = new Browser();
   const slow = browser.fetch(one, "/slow-login");
@@ -150,7 +150,7 @@ test("a session that this very request made and saved is not brought back either
   expect(a.store.clusterStats.resurrections).toBe(1);
 });
 
-test("clear and the session's end in Redis count as its destruction", async () => {
+test("clear and the session's expiry in Redis count as its destruction", async () => {
   const { space, gate, a, b, one, direct } = await twoNodes();
   const browser = new Browser();
   await browser.fetch(one, "/login");
@@ -177,7 +177,7 @@ test("set with a plain object writes whether or not there was one before", async
   expect(store.clusterStats.resurrections).toBe(0);
 });
 
-test("a genid that gives the same id again makes a new session of it after logout", async () => {
+test("a genid that returns the same id again creates a new session after logout", async () => {
   const { one } = await twoNodes({ genid: () => "always-the-same" });
   const browser = new Browser();
   await browser.fetch(one, "/login");
@@ -186,7 +186,7 @@ test("a genid that gives the same id again makes a new session of it after logou
   expect((await browser.fetch(one, "/me")).body).toEqual({ user: "ann" });
 });
 
-test("a refused save leaves nothing in memory, and others are told to forget", async () => {
+test("a refused save caches nothing, and others are notified", async () => {
   const { gate, a, b, one, other } = await twoNodes();
   const browser = new Browser();
   await browser.fetch(one, "/login");

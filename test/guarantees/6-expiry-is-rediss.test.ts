@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { directClient, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
 
-test("no hit outlives the key: when Redis has it no more, neither has the cache", async () => {
+test("no hit outlives the key: once Redis has dropped it, the cache does not serve it", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await startNode(space);
@@ -27,7 +27,7 @@ test("a session of 5 ms expires in Redis after 5 ms, not after a second", async 
   expect(left).toBeLessThanOrEqual(5);
 });
 
-test("an entry ends after localCache.ttlMs though its key lives on", async () => {
+test("an entry expires after localCache.ttlMs though its key lives on", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await startNode(space, { store: { localCache: { ttlMs: 200 } } });
@@ -37,7 +37,7 @@ test("an entry ends after localCache.ttlMs though its key lives on", async () =>
   await eventually(async () => valuesOf(await store.get("s"))?.["v"] === 2);
 });
 
-test("a touch that brings the end nearer is heard by those who hold a copy", async () => {
+test("a touch with an earlier expiry invalidates the copies of others", async () => {
   const space = newSpace();
   const direct = await directClient();
   const a = await startNode(space);
@@ -53,7 +53,7 @@ test("a touch that brings the end nearer is heard by those who hold a copy", asy
   expect(await b.store.get("s")).toBeNull();
 });
 
-test("a touch that brings the end nearer without knowing is heard, too", async () => {
+test("a touch that does not know that its expiry is earlier invalidates them, too", async () => {
   const space = newSpace();
   const direct = await directClient();
   const everyTouch = { store: { touchAfterMs: 0 } };
@@ -62,7 +62,7 @@ test("a touch that brings the end nearer without knowing is heard, too", async (
   const c = await startNode(space);
   await a.store.set("s", sessionOf({}, 10_000));
   await b.store.get("s");
-  // Prolonging is told to nobody, so b goes on believing in ten seconds.
+  // An extension is not published, so b still assumes ten seconds.
   await a.store.touch("s", sessionOf({}, 60_000));
   await c.store.get("s");
   const heard = nextEvent(c.store, "invalidate");
@@ -100,7 +100,7 @@ test("a touch with another lifetime is published: a process with an older copy s
   expect(await direct.pTTL(`${space.prefix}s`)).toBeLessThanOrEqual(600_000);
 });
 
-test("a read after the key's end does not share the reply of one before, however late that comes", async () => {
+test("a read after the key's expiry does not share the reply of one before, however late that arrives", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store, data } = await startNode(space);
@@ -137,7 +137,7 @@ test("cookie.expires is when the key really expires, as last touched, from Redis
   }
 });
 
-test("cookie.expires stays null for a session of the browser's", async () => {
+test("cookie.expires stays null for a browser session", async () => {
   const { store } = await startNode(newSpace());
   await store.set("s", sessionOf({}, null));
   expect((await store.get("s"))?.cookie.expires).toBeNull();

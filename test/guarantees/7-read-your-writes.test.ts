@@ -29,7 +29,7 @@ test("a read that began before a write is not shared with one that begins after 
   expect(valuesOf(await store.get("s"))).toEqual({ v: "new" });
 });
 
-test("every other node reads a write as soon as it has heard of it", async () => {
+test("every other node reads a write as soon as its message has arrived", async () => {
   const space = newSpace();
   const a = await startNode(space);
   const others = await Promise.all([startNode(space), startNode(space)]);

@@ -27,7 +27,7 @@ test("a chain of 100,000 callbacks over cached sessions does not overflow the st
   });
 });
 
-test("a chain of 100,000 callbacks of touches that have nothing to do does not overflow the stack", async () => {
+test("a chain of 100,000 callbacks of skipped touches does not overflow the stack", async () => {
   const { store } = await startNode(newSpace());
   const session = sessionOf();
   await store.set("s", session);
@@ -40,7 +40,7 @@ test("a chain of 100,000 callbacks of touches that have nothing to do does not o
   });
 });
 
-test("a chain goes on after a callback within it has thrown", async () => {
+test("a chain continues after a callback within it has thrown", async () => {
   const { store } = await startNode(newSpace());
   await store.set("s", sessionOf());
   for (let i = 0; i < 100; i++) {
@@ -55,7 +55,7 @@ test("a chain goes on after a callback within it has thrown", async () => {
   expect(calls).toBe(1);
 });
 
-test("a touch that has nothing to do calls back before it returns", async () => {
+test("a touch that is skipped calls back before it returns", async () => {
   const { store } = await startNode(newSpace());
   const session = sessionOf();
   await store.set("s", session);
@@ -112,7 +112,7 @@ for (const [name, operation] of Object.entries(operations)) {
   });
 }
 
-test("a failure that nobody waits for is no unhandled rejection", async () => {
+test("a failure without a caller is no unhandled rejection", async () => {
   const { store, client } = await startNode(newSpace());
   const rejections = catchProcessEvents("unhandledRejection");
   const told: unknown[] = [];
@@ -144,7 +144,7 @@ test("a callback runs in the asynchronous context of its caller, even if another
   expect(seen).toEqual(["one", "other"]);
 });
 
-test("an observer that throws harms no operation: it is an uncaught exception of its own", async () => {
+test("a listener that throws fails no operation: its exception is uncaught", async () => {
   const space = newSpace();
   const a = await startNode(space);
   const b = await startNode(space);

@@ -24,7 +24,7 @@ test("the cache holds no more than maxBytes", async () => {
   expect(store.cacheStats.size).toBe(size);
 });
 
-test("messages that cannot be understood are counted and dropped, and nothing else happens", async () => {
+test("invalid messages are counted and ignored, and nothing else happens", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await startNode(space);
@@ -68,7 +68,7 @@ test("messages that cannot be understood are counted and dropped, and nothing el
     state: "live",
   });
   expect(store.localCache.size).toBe(1);
-  // The very message is obeyed when it is right.
+  // The same message is obeyed when it is valid.
   await direct.publish(space.channel, encodeMessage(message));
   await eventually(() => store.clusterStats.invalidations === 1);
   expect(store.localCache.size).toBe(0);
