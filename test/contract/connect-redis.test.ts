@@ -14,7 +14,7 @@ import {
 
 /** connect-redis's surface, without its faults. */
 
-test("the class goes by connect-redis's name, too", async () => {
+test("the class has connect-redis's name, too", async () => {
   const { store } = await startNode(newSpace());
   expect(store).toBeInstanceOf(RedisStore);
 });
@@ -90,7 +90,7 @@ test("all awaits an asynchronous serializer", async () => {
   expect(await store.all()).toMatchObject([{ id: "s", v: 1 }]);
 });
 
-test("an expires that has become old does not delete the session that is saved: it gets its maxAge anew", async () => {
+test("an expires that has become old does not delete the session that is saved: it gets its maxAge again", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await startNode(space);
@@ -121,7 +121,7 @@ test("ttl as a function decides, and 0 deletes", async () => {
   expect(await store.get("s")).toBeNull();
 });
 
-test("disableTTL stores for ever, and disableTouch leaves the end where it is", async () => {
+test("disableTTL stores without expiry, and disableTouch keeps the expiry", async () => {
   const space = newSpace();
   const direct = await directClient();
   const forever = await startNode(space, { store: { disableTTL: true } });
@@ -138,7 +138,7 @@ test("disableTTL stores for ever, and disableTouch leaves the end where it is", 
 /** In minutes, so that what a slow machine takes for a test does not count. */
 const MINUTE = 60_000;
 
-test("touchAfterMs: a touch is left out until it would add as much, judged by the key's real end", async () => {
+test("touchAfterMs: a touch is skipped until it would add as much to the key's real expiry", async () => {
   const space = newSpace();
   const direct = await directClient();
   const a = await startNode(space, { store: { touchAfterMs: 10 * MINUTE } });
@@ -156,7 +156,7 @@ test("touchAfterMs: a touch is left out until it would add as much, judged by th
   expect(commands.filter((command) => command === "PEXPIRE")).toHaveLength(1);
 });
 
-test("whatever is touched where, no session ends earlier than asked by more than the window", async () => {
+test("whatever is touched where, no session expires earlier than requested by more than the window", async () => {
   const space = newSpace();
   const direct = await directClient();
   const windowMs = 5 * MINUTE;
@@ -196,9 +196,9 @@ test("touchAfterMs: 0 touches Redis every time", async () => {
 
 for (const [name, serializer] of Object.entries({
   JSON: undefined,
-  "a serializer of one's own": { stringify: JSON.stringify, parse: async (text: string) => JSON.parse(text) },
+  "a custom serializer": { stringify: JSON.stringify, parse: async (text: string) => JSON.parse(text) },
 })) {
-  test(`${name}: a save that changes nothing but the cookie's end is a touch, and left out like one`, async () => {
+  test(`${name}: a save that changes nothing but the cookie's expires is a touch, and skipped like one`, async () => {
     const space = newSpace();
     const direct = await directClient();
     const { store } = await startNode(space, { store: { serializer } });
@@ -226,7 +226,7 @@ for (const [name, serializer] of Object.entries({
   });
 }
 
-test("an unchanged save prolongs the session though disableTouch is set: it is a save", async () => {
+test("an unchanged save extends the session though disableTouch is set: it is a save", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await startNode(space, { store: { disableTouch: true } });
@@ -239,7 +239,7 @@ test("an unchanged save prolongs the session though disableTouch is set: it is a
   expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(500_000);
 });
 
-test("an unchanged save of a session that was destroyed meanwhile does not bring it back, and tells", async () => {
+test("an unchanged save of a session that was destroyed meanwhile does not restore it, and emits an event", async () => {
   const space = newSpace();
   const a = await startNode(space, { store: { touchAfterMs: 0 } });
   const b = await startNode(space);
@@ -251,7 +251,7 @@ test("an unchanged save of a session that was destroyed meanwhile does not bring
   expect(a.store.clusterStats.resurrections).toBe(1);
 });
 
-test("a touch of a session that is not there brings nothing into being", async () => {
+test("a touch of a session that does not exist creates nothing", async () => {
   const { store } = await startNode(newSpace());
   await store.touch("s", sessionOf());
   expect(await store.get("s")).toBeNull();
@@ -290,7 +290,7 @@ test("clear empties the cache of every node", async () => {
   expect(a.store.localCache.size).toBe(0);
 });
 
-test("stats can be read and reset, and evictFromCache tells whether there was something", async () => {
+test("stats can be read and reset, and evictFromCache returns whether there was something", async () => {
   const { store } = await startNode(newSpace());
   await store.set("s", sessionOf());
   await store.get("s");

@@ -24,7 +24,7 @@ interface Told {
 
 const operations = tracingChannel<unknown, object>("clustered-redis-store:operation");
 
-/** Notes what the tracing channel tells of one process. */
+/** Records what the tracing channel publishes of one process. */
 function listen(nodeId: string): Told[] {
   const told: Told[] = [];
   const note = (phase: Phase) => (message: unknown) => {
@@ -45,7 +45,7 @@ function listen(nodeId: string): Told[] {
   return told;
 }
 
-/** Notes what the channel of an event tells of one process. */
+/** Records what the channel of an event publishes of one process. */
 function listenFor(event: string, nodeId: string): StoreEventMessage[] {
   const told: StoreEventMessage[] = [];
   const note = (message: unknown) => {
@@ -60,14 +60,14 @@ function listenFor(event: string, nodeId: string): StoreEventMessage[] {
 
 const labelOf = (sid: string) => createHash("sha256").update(sid).digest("hex").slice(0, 16);
 
-/** The operations told, in the order in which they ended. */
+/** The published operations, in the order in which they ended. */
 function ended(told: Told[]) {
   return told
     .filter(({ phase }) => phase === "asyncEnd")
     .map(({ message: { operation, session, result } }) => ({ operation, session, found: result?.found }));
 }
 
-test("each operation that goes to Redis is told, and a hit is not", async () => {
+test("each operation that goes to Redis is published, and a hit is not", async () => {
   const { store } = await startNode(newSpace(), { cluster: { nodeId: "told" } });
   const told = listen("told");
   const session = labelOf("s");
@@ -111,7 +111,7 @@ test("the phases of an operation share one message, and follow each other as tho
   expect(new Set(told.map(({ message }) => message)).size).toBe(1);
 });
 
-test("reads that are joined are told once, as they are sent once", async () => {
+test("reads that are joined are published once, as they are sent once", async () => {
   const space = newSpace();
   const { store } = await startNode(space, { cluster: { nodeId: "joined" } });
   const commands = await watchCommands(space);
@@ -184,7 +184,7 @@ test("no message holds a session id, a key or anything of the session, in succes
   expect(errors[1]).toBeInstanceOf(Error);
 });
 
-test("the caller gets the store's own result and error, whoever listens", async () => {
+test("the caller gets the store's own result and error, whoever subscribes", async () => {
   const { store, client } = await startNode(newSpace(), { cluster: { nodeId: "own" } });
   listen("own");
   await store.set("s", sessionOf({ user: "ann" }));
@@ -195,7 +195,7 @@ test("the caller gets the store's own result and error, whoever listens", async 
   await expect(store.get("s")).rejects.toThrow(/"?s"?.*closed|closed/);
 });
 
-test("a subscriber that throws harms no request: it is an uncaught exception of the application's", async () => {
+test("a subscriber that throws fails no request: its exception is uncaught", async () => {
   const { store } = await startNode(newSpace(), { cluster: { nodeId: "throws" } });
   const uncaught = catchProcessEvents("uncaughtException");
   const subscriber = (message: unknown) => {

@@ -100,7 +100,7 @@ test("a value that is not valid UTF-8 is deleted like any other", async () => {
   }
 });
 
-test("destroyAllOf leaves alone who is somebody else's by then, and names only those that it deleted", async () => {
+test("destroyAllOf keeps a session that is another user's by then, and names only those that it deleted", async () => {
   const space = newSpace();
   const b = await start(space);
   let isBanned = false;

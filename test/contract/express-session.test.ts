@@ -126,7 +126,7 @@ for (const localCache of [true, false]) {
       expect(await direct.keys(`${space.prefix}*`)).toEqual([]);
     });
 
-    test("rolling, resave, saveUninitialized and a genid of one's own work", async () => {
+    test("rolling, resave, saveUninitialized and a custom genid work", async () => {
       let ids = 0;
       const { space, one, other } = await twoApps(localCache, {
         rolling: true,

@@ -36,7 +36,7 @@ test("subscriber lost: every read is answered from Redis until it is live again"
   });
 });
 
-test("Redis is full: what takes memory fails and says why; reads, touches and logouts go on", async () => {
+test("Redis is full: what takes memory fails and says why; reads, touches and logouts continue", async () => {
   const redis = await ownRedis();
   const space = newSpace();
   const [a, b] = [await startNode(space, { url: redis.url }), await startNode(space, { url: redis.url })];
@@ -44,7 +44,7 @@ test("Redis is full: what takes memory fails and says why; reads, touches and lo
   await surviveFullMemory(a.store, b.store, () => direct.configSet("maxmemory", "1"));
 });
 
-test("Redis killed: requests get errors, and after its restart the store goes on by itself", async () => {
+test("Redis killed: requests get errors, and after its restart the store recovers by itself", async () => {
   const redis = await ownRedis();
   const space = newSpace();
   const { store } = await startNode(space, {
@@ -64,14 +64,14 @@ test("Redis killed: requests get errors, and after its restart the store goes on
   const live = nextEvent(store, "live");
   await redis.restart();
   await live;
-  // It came back empty, and the session that was in memory is gone with it.
+  // It restarted empty, and the session that was in memory is gone with it.
   expect(await store.get("s")).toBeNull();
   await store.set("s", sessionOf({ v: 2 }));
   expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
   expect(await store.isHealthy()).toBe(true);
 });
 
-test("Redis stalled: errors in time, a failed touch is only an event, and afterwards all goes on", async () => {
+test("Redis stalled: errors in time, a failed touch is only an event, and afterwards all operations succeed", async () => {
   const redis = await ownRedis();
   const { store } = await startNode(newSpace(), {
     url: redis.url,
@@ -98,7 +98,7 @@ test("Redis stalled: errors in time, a failed touch is only an event, and afterw
   expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
 });
 
-test("while the client is away, nothing that was given up reaches Redis later", async () => {
+test("while the client is away, nothing that timed out reaches Redis later", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store, data, client } = await startNode(space, { store: { commandTimeoutMs: 200 } });
@@ -113,7 +113,7 @@ test("while the client is away, nothing that was given up reaches Redis later", 
   expect(JSON.parse(String(await direct.get(`${space.prefix}s`)))).toMatchObject({ v: 1 });
 });
 
-test("a short absence of the client is waited for", async () => {
+test("operations wait for a client that reconnects soon", async () => {
   const { store, data, client } = await startNode(newSpace());
   data.refuse();
   await eventually(() => !client.isReady);
@@ -131,7 +131,7 @@ test("a client that was closed is an error that says so", async () => {
   await expect(store.get("s")).rejects.toThrow(/GETRANGE: .*closed/i);
 });
 
-test("ENOENT, a missing Redis socket, is not passed on: express-session would log everybody out", async () => {
+test("ENOENT, a missing Redis socket, does not reach express-session, which would log everybody out", async () => {
   const client = createClient({
     socket: { path: join(tmpdir(), "no-redis-here.sock"), reconnectStrategy: () => 20 },
     disableOfflineQueue: true,
@@ -150,7 +150,7 @@ test("ENOENT, a missing Redis socket, is not passed on: express-session would lo
   expect(String((error as { code?: unknown }).code)).toMatch(/^ERR_SESSION_/);
 });
 
-test("an ENOENT of the serializer's is not passed on either", async () => {
+test("nor does an ENOENT of the serializer", async () => {
   const serializer = {
     stringify: JSON.stringify,
     parse: () => {
@@ -245,7 +245,7 @@ test("close ends in bounded time though Redis is stalled, and what is under way 
   await redis.resume();
 });
 
-test("after close the store answers from Redis, with nothing in memory, and listens no more", async () => {
+test("after close the store answers from Redis, with nothing in memory, and is not subscribed any more", async () => {
   const space = newSpace();
   const a = await startNode(space);
   const b = await startNode(space);
@@ -267,7 +267,7 @@ test("after close the store answers from Redis, with nothing in memory, and list
   await expect(a.store.ready()).rejects.toMatchObject({ code: "ERR_SUBSCRIPTION" });
 });
 
-test("after close a store without cluster, too, keeps nothing in memory", async () => {
+test("after close a store without cluster, too, caches nothing", async () => {
   const space = newSpace();
   const client = await directClient();
   const store = new ClusteredRedisStore({ client, prefix: space.prefix, cluster: false });
@@ -278,7 +278,7 @@ test("after close a store without cluster, too, keeps nothing in memory", async 
   expect(store.localCache.size).toBe(0);
 });
 
-test("a store can be made before Redis is there, and is live once it is", async () => {
+test("a store can be created before Redis runs, and is live once it does", async () => {
   const redis = await ownRedis();
   await redis.kill();
   const { store } = await (async () => {

@@ -57,7 +57,7 @@ for (const localCache of [true, false]) {
   });
 }
 
-test("a touch with an object of one's own extends the entry of the user that the session has", async () => {
+test("a touch with a plain object extends the entry of the user that the session has", async () => {
   const space = newSpace();
   const { store } = await start(space, { touchAfterMs: 0 });
   await store.set("s", sessionOf({ user: "ada" }));
@@ -182,7 +182,7 @@ test("a listing keeps the entry of a session that returns to its user after it w
   expect(await b.store.countOf("ada")).toBe(1);
 });
 
-test("the sets of a value expire again once its last endless entry is gone", async () => {
+test("the sets of a value expire again once its last entry without expiry is gone", async () => {
   const space = newSpace();
   const direct = await directClient();
   const endless = await start(space, { disableTTL: true, localCache: false });
@@ -197,7 +197,7 @@ test("the sets of a value expire again once its last endless entry is gone", asy
   }
 });
 
-test("a session without a valid index value hides no other from a listing or a ban, and keeps its entry", async () => {
+test("a session without a valid index value hides no other from sessionsOf or destroyAllOf, and keeps its entry", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await start(space, { localCache: false });
@@ -210,7 +210,7 @@ test("a session without a valid index value hides no other from a listing or a b
   expect(await direct.zRange(endsKey(space, "ada"), 0, -1)).toEqual(["broken"]);
 });
 
-test("reindex skips and reports what has no index value, and a ban finds all the rest", async () => {
+test("reindex skips and reports what has no index value, and destroyAllOf finds all the rest", async () => {
   const space = newSpace();
   const direct = await directClient();
   const before = await startNode(space);

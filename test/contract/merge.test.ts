@@ -133,7 +133,7 @@ test("many writers at once lose nothing", async () => {
   expect(valuesOf(await a.store.get("s"))).toEqual(Object.fromEntries(writers.map((_, i) => [`key${i}`, i])));
 });
 
-test("what keeps writing in between ends in a clear error, not for ever", async () => {
+test("a writer that never pauses leads to a clear error, not to an endless loop", async () => {
   const space = newSpace();
   const direct = await directClient();
   let writes = 0;

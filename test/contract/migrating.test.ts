@@ -41,7 +41,7 @@ describe.each([
       expect(await ours.get("s")).toBeNull();
     });
 
-    test("its writes are announced, so that caches can be switched on one after the other", async () => {
+    test("its writes are published, so that caches can be switched on one after the other", async () => {
       const space = newSpace();
       const { store: off } = await startNode(space, options);
       const { store: on } = await startNode(space, { cluster: LONG_LEASE });
@@ -96,7 +96,7 @@ describe.each([
       }
     });
 
-    test("a save from the old copy of a deleted session is left out, and the copy is forgotten", async () => {
+    test("a save from the old copy of a deleted session is skipped, and the copy is dropped", async () => {
       const { theirs, ours } = await mixed();
       const events = recordEvents(ours, ["resurrection"]);
       await theirs.destroy("s");
@@ -107,7 +107,7 @@ describe.each([
       expect(await ours.get("s")).toBeNull();
     });
 
-    test("a copy may be served after an end that connect-redis has brought forward", async () => {
+    test("a copy may be served after an expiry that connect-redis has made earlier", async () => {
       const { theirs, ours, direct, space } = await mixed();
       await theirs.touch("s", sessionOf({}, 1));
       await eventually(async () => (await direct.exists(`${space.prefix}s`)) === 0);

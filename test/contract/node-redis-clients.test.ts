@@ -19,7 +19,7 @@ type AnyClient = RedisStoreClient & {
   destroy(): void;
 };
 
-/** Every way in which a user may have made the client, as far as it could trip the store. */
+/** Every way in which a user may have made the client, as far as it could matter to the store. */
 const clients: Record<string, (url: string, space: Space) => AnyClient> = {
   "node-redis 6": (url) => createClient({ url }),
   "node-redis 6, RESP2": (url) => createClient({ url, RESP: 2 }),

@@ -51,7 +51,7 @@ function metered(): { cacheStats: MeteredStore["cacheStats"]; clusterStats: Clus
   };
 }
 
-test("every figure of the stats is a metric, in base units", async () => {
+test("every stat is a metric, in base units", async () => {
   const registry = new Registry();
   collectStoreMetrics(metered(), { register: registry });
   const { 'clustered_redis_store_state{store="default",state="live"}': live, ...rest } =
@@ -86,7 +86,7 @@ test("every figure of the stats is a metric, in base units", async () => {
   expect(names.sort()).toEqual([...metrics, "state off", "state suspect", "state syncing"].sort());
 });
 
-test("no figure of a store's stats is forgotten", async () => {
+test("every number of a store's stats is a metric", async () => {
   const { store } = await startNode(newSpace());
   // The labels of instance and job say who it is; the rate is a quotient of two counters.
   const leftOut = ["nodeId", "hitRate"];
@@ -131,7 +131,7 @@ test("the metrics are those of a real store, at the moment of the scrape", async
   expect(suspect).not.toHaveProperty([series("lease_age_seconds")]);
 });
 
-test("counters go on after resetCacheStats, and lack only what was not scraped before it", async () => {
+test("counters continue after resetCacheStats, without what was not scraped before it", async () => {
   const { store } = await startNode(newSpace());
   const registry = new Registry();
   collectStoreMetrics(store, { register: registry });
@@ -147,7 +147,7 @@ test("counters go on after resetCacheStats, and lack only what was not scraped b
   expect(await hits()).toBe(7);
 });
 
-test("several stores of one process are told apart by a label", async () => {
+test("several stores of one process are distinguished by a label", async () => {
   const registry = new Registry();
   const users = metered();
   const admins = metered();
@@ -174,7 +174,7 @@ test("several stores of one process are told apart by a label", async () => {
   expect(Object.keys(await scrape(registry))).not.toEqual([]);
 });
 
-test("without options they go into prom-client's global registry; a cleared registry can be filled anew", async () => {
+test("without options they go into prom-client's global registry; a cleared registry can be filled again", async () => {
   onTestFinished(() => register.clear());
   collectStoreMetrics(metered());
   register.clear();
@@ -182,7 +182,7 @@ test("without options they go into prom-client's global registry; a cleared regi
   expect((await scrape(register))['clustered_redis_store_cache_bytes{store="default"}']).toBe(14);
 });
 
-test("a prefix of one's own, and the OpenMetrics format", async () => {
+test("another prefix, and the OpenMetrics format", async () => {
   const registry = new Registry<(typeof Registry)["OPENMETRICS_CONTENT_TYPE"]>();
   registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
   collectStoreMetrics(metered(), { register: registry, prefix: "shop_sessions_" });
@@ -192,7 +192,7 @@ test("a prefix of one's own, and the OpenMetrics format", async () => {
   expect(text).toContain("# EOF");
 });
 
-test("what is no store, no name, or would collide is refused, and leaves nothing behind", () => {
+test("what is no store, no name, or would collide is rejected, and registers nothing", () => {
   const registry = new Registry();
   const options = { register: registry };
   expect(() => collectStoreMetrics({} as MeteredStore, options)).toThrow(

@@ -68,7 +68,7 @@ test("who logs in is found from then on, and who logs out is not", async () => {
   expect(await indexKeys(space)).toEqual([]);
 });
 
-test("sessions that were destroyed, or have expired, are not found, and nothing of them stays", async () => {
+test("sessions that were destroyed, or have expired, are not found, and nothing of them is left", async () => {
   const space = newSpace();
   const { store } = await start(space);
   await store.set("destroyed", sessionOf({ user: "ada" }));
@@ -111,7 +111,7 @@ test("without indexBy nothing of it is sent, and its methods say what they need"
   await expect(store.reindex()).rejects.toThrow(needed);
 });
 
-test("destroyAllOf ends them on every node, but for the one that is to stay", async () => {
+test("destroyAllOf deletes them on every node, but for the one that is to stay", async () => {
   const space = newSpace();
   const nodes = [await start(space), await start(space), await start(space)] as const;
   const [a, b, c] = nodes;
@@ -131,7 +131,7 @@ test("destroyAllOf ends them on every node, but for the one that is to stay", as
   expect(await b.store.destroyAllOf("whoever")).toBe(0);
 });
 
-test("a request that is running meanwhile brings none back", async () => {
+test("a request that is running meanwhile restores none", async () => {
   const space = newSpace();
   const a = await start(space);
   const b = await start(space);
@@ -159,7 +159,7 @@ test("a session that is only touched stays found as long as it lives", async () 
   expect(Number(await direct.zScore(ends, "s"))).toBeGreaterThanOrEqual(Date.now() + left - 1_000);
 });
 
-test("a session without end is found without end", async () => {
+test("a session without expiry is found without expiry", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await start(space, { disableTTL: true });
@@ -182,7 +182,7 @@ test("saves that are merged are found by what they were merged to", async () => 
   expect(found.map(({ session }) => valuesOf(session))).toEqual([{ user: "ada", views: 1 }]);
 });
 
-test("clear leaves nobody to be found", async () => {
+test("after clear nothing is found", async () => {
   const space = newSpace();
   const { store } = await start(space);
   for (let i = 0; i < 5; i++) await store.set(`s${i}`, sessionOf({ user: "ada" }));
@@ -191,7 +191,7 @@ test("clear leaves nobody to be found", async () => {
   expect(await store.length()).toBe(0);
 });
 
-test("keys of the index are no sessions: all, ids, length and destroyWhere pass them over", async () => {
+test("keys of the index are no sessions: all, ids, length and destroyWhere ignore them", async () => {
   const space = newSpace();
   const { store } = await start(space);
   await store.set("s", sessionOf({ user: "ada" }));
@@ -208,7 +208,7 @@ test("values may hold anything: braces, spaces, colons, other scripts", async ()
   }
 });
 
-test("reindex brings in what was written before, and says how far it has come", async () => {
+test("reindex adds what was written before, and reports its progress", async () => {
   const space = newSpace();
   const before = await startNode(space);
   for (let i = 0; i < 120; i++) {
@@ -227,7 +227,7 @@ test("reindex brings in what was written before, and says how far it has come", 
   expect(await store.countOf("u2")).toBe(40);
 });
 
-test("reindex goes on where it was broken off", async () => {
+test("reindex continues where it was interrupted", async () => {
   const space = newSpace();
   const before = await startNode(space);
   for (let i = 0; i < 60; i++) await before.store.set(`s${i}`, sessionOf({ user: "ada" }));
@@ -265,7 +265,7 @@ test("wrong values and cursors are named", async () => {
   expect(await store.get("s")).toBeNull();
 });
 
-test("a prefix that the index's keys begin with is refused", async () => {
+test("a prefix that the index's keys begin with is rejected", async () => {
   const client = await directClient();
   for (const prefix of ["", "idx:", "idx:{"]) {
     expect(() => new ClusteredRedisStore({ client, prefix, indexBy, cluster: false })).toThrow(
@@ -274,7 +274,7 @@ test("a prefix that the index's keys begin with is refused", async () => {
   }
 });
 
-test("a session that cannot be parsed is passed over, and told of", async () => {
+test("a session that cannot be parsed is skipped, and reported", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await start(space);
@@ -286,7 +286,7 @@ test("a session that cannot be parsed is passed over, and told of", async () => 
   await told;
 });
 
-test("whatever two nodes do, who is found is who there is", async () => {
+test("whatever two nodes do, exactly the existing sessions are found", async () => {
   const space = newSpace();
   const nodes = [await start(space, { touchAfterMs: 0 }), await start(space, { touchAfterMs: 0 })] as const;
   const users = ["ada", "bob", "cyd"];
