@@ -2,27 +2,27 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { FillFence } from "../../lib/cache/fill-fence.ts";
 
-test("a token is valid while nothing is heard", () => {
+test("a token is valid while nothing is revoked", () => {
   const fence = new FillFence();
   const token = fence.take("a");
   expect(fence.isValid(token)).toBe(true);
 });
 
-test("a token is voided with its session", () => {
+test("a token is revoked with its session", () => {
   const fence = new FillFence();
   const token = fence.take("a");
   fence.revoke("a");
   expect(fence.isValid(token)).toBe(false);
 });
 
-test("a token is voided with all sessions", () => {
+test("a token is revoked with all sessions", () => {
   const fence = new FillFence();
   const token = fence.take("a");
   fence.revokeAll();
   expect(fence.isValid(token)).toBe(false);
 });
 
-test("a token taken after the voiding is valid", () => {
+test("a token taken after the revocation is valid", () => {
   const fence = new FillFence();
   fence.revoke("a");
   fence.revokeAll();
@@ -48,7 +48,7 @@ test.each([
   expect(voided).toBeLessThan(20);
 });
 
-test("no token is ever valid after its own session was voided, and none invalid with nothing voided since", () => {
+test("no token is ever valid after its own session was revoked, and none invalid with nothing revoked since", () => {
   const sid = fc.oneof(fc.constantFrom("a", "b", ""), fc.string(), fc.uuid());
   const command = fc.record({ do: fc.constantFrom("take", "take", "void", "voidAll"), sid });
   const holds = fc.property(fc.array(command, { maxLength: 200 }), (commands) => {

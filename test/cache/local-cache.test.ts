@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { LocalCache, type LocalCacheLimits } from "../../lib/cache/local-cache.ts";
 
-/** A cache on a clock that only moves when told to. */
+/** A cache on a clock that moves only when the test moves it. */
 function cacheOf<V = string>(limits: LocalCacheLimits = {}, start = 0) {
   const time = { now: start };
   const cache = new LocalCache<V>({ ttlMs: 1_000, clock: () => time.now, ...limits });
@@ -11,22 +11,22 @@ function cacheOf<V = string>(limits: LocalCacheLimits = {}, start = 0) {
 
 const keysOf = (cache: LocalCache<unknown>) => [...cache.entries()].map(([key]) => key).sort();
 
-describe("what is held", () => {
-  test("a value is got back under its key", () => {
+describe("values", () => {
+  test("a value is returned for its key", () => {
     const { cache } = cacheOf();
     cache.set("a", "A");
     cache.set("b", "B");
     expect([cache.get("a"), cache.get("b"), cache.get("c")]).toEqual(["A", "B", undefined]);
   });
 
-  test("a second value takes the place of the first", () => {
+  test("a second value replaces the first", () => {
     const { cache } = cacheOf();
     cache.set("a", "old", 10);
     cache.set("a", "new", 4);
     expect([cache.get("a"), cache.size, cache.bytes]).toEqual(["new", 1, 4]);
   });
 
-  test("delete forgets one key and says whether it was there", () => {
+  test("delete removes one key and returns whether it was there", () => {
     const { cache } = cacheOf();
     cache.set("a", "A", 3);
     cache.set("b", "B", 4);
@@ -42,7 +42,7 @@ describe("what is held", () => {
     expect(cache.size).toBe(0);
   });
 
-  test("clear forgets everything and keeps the counters", () => {
+  test("clear removes everything and keeps the counters", () => {
     const { cache } = cacheOf({ maxSize: 2 });
     for (const key of ["a", "b", "c"]) cache.set(key, key, 5);
     cache.get("c");
@@ -77,7 +77,7 @@ describe("what is held", () => {
     for (let i = 0; i < 63; i++) expect(cache.get(`new${i}`)).toBe(i);
   });
 
-  test("keys that are names of an object's own machinery are keys like others", () => {
+  test("keys that are names of Object.prototype are keys like others", () => {
     const { cache } = cacheOf();
     for (const key of ["__proto__", "constructor", ""]) cache.set(key, `value of ${key}`);
     expect(cache.get("__proto__")).toBe("value of __proto__");
@@ -114,7 +114,7 @@ describe("what is held", () => {
 });
 
 describe("time to live", () => {
-  test("an entry is served one millisecond before its end and not at its end", () => {
+  test("an entry is served one millisecond before it expires and not when it expires", () => {
     const { cache, time } = cacheOf({ ttlMs: 30 }, 500);
     cache.set("a", "A");
     time.now = 529;
@@ -141,7 +141,7 @@ describe("time to live", () => {
     expect(cache.get("a")).toBeUndefined();
   });
 
-  test("a fraction of a millisecond ends an entry early, never late", () => {
+  test("with a fraction of a millisecond an entry expires early, never late", () => {
     const { cache, time } = cacheOf({ ttlMs: 30 }, 0.75);
     cache.set("a", "A");
     time.now = 29.75;
@@ -150,7 +150,7 @@ describe("time to live", () => {
     expect(cache.get("a")).toBeUndefined();
   });
 
-  test("writing again starts the time anew", () => {
+  test("writing again restarts the ttl", () => {
     const { cache, time } = cacheOf({ ttlMs: 30 });
     cache.set("a", "A");
     time.now = 20;
@@ -161,7 +161,7 @@ describe("time to live", () => {
     expect(cache.get("a")).toBeUndefined();
   });
 
-  test("reading does not prolong the time", () => {
+  test("reading does not extend the ttl", () => {
     const { cache, time } = cacheOf({ ttlMs: 30 });
     cache.set("a", "A");
     time.now = 29;
@@ -171,7 +171,7 @@ describe("time to live", () => {
   });
 
   test.each([0, -1, Number.NaN])(
-    "a time of %d is over: the value is not held, nor what was there",
+    "a ttl of %d has passed: the value is not stored, and what was there is removed",
     (ttlMs) => {
       const { cache } = cacheOf();
       cache.set("a", "old", 7);
@@ -180,7 +180,7 @@ describe("time to live", () => {
     },
   );
 
-  test("an expired entry is let go by the read that meets it", () => {
+  test("an expired entry is removed by the read that finds it", () => {
     const { cache, time } = cacheOf();
     cache.set("a", "A", 7);
     time.now = 1_000;
@@ -205,7 +205,7 @@ describe("time to live", () => {
     expect(cache.get("a")).toBeUndefined();
   });
 
-  test("a time that lies behind, given by the caller, ends its own entry only", () => {
+  test("a time in the past, passed by the caller, expires its own entry only", () => {
     const { cache, time } = cacheOf({ ttlMs: 30 }, 500);
     cache.set("a", "A", 0, 30, 520);
     cache.set("b", "B", 0, 30, 510);
@@ -221,7 +221,7 @@ describe("time to live", () => {
     expect(reads).toBe(before);
   });
 
-  test("without a clock of one's own, the process's is used", () => {
+  test("without a clock, the process's is used", () => {
     const cache = new LocalCache<string>();
     cache.set("a", "A");
     expect(cache.get("a")).toBe("A");
@@ -229,7 +229,7 @@ describe("time to live", () => {
   });
 });
 
-describe("who goes when it is full", () => {
+describe("evicted when it is full is", () => {
   test("the least recently written", () => {
     const { cache } = cacheOf({ maxSize: 2 });
     for (const key of ["a", "b", "c"]) cache.set(key, key);
@@ -258,7 +258,7 @@ describe("who goes when it is full", () => {
     expect(keysOf(cache)).toEqual(["a", "c"]);
   });
 
-  test("nobody, when a held key is written again", () => {
+  test("none, when an existing key is written again", () => {
     const { cache } = cacheOf({ maxSize: 2 });
     for (const key of ["a", "b", "a", "b", "a"]) cache.set(key, key);
     expect([keysOf(cache), cache.stats.evictions]).toEqual([["a", "b"], 0]);
@@ -314,21 +314,21 @@ describe("who goes when it is full", () => {
 });
 
 describe("bytes", () => {
-  test("as many entries go as it takes for the new one to fit", () => {
+  test("as many entries are evicted as the new one needs", () => {
     const { cache } = cacheOf({ maxBytes: 10 });
     for (const key of ["a", "b", "c"]) cache.set(key, key, 3);
     cache.set("d", "d", 6);
     expect([keysOf(cache), cache.bytes, cache.stats.evictions]).toEqual([["c", "d"], 9, 2]);
   });
 
-  test("nobody goes when it fits exactly", () => {
+  test("nothing is evicted when it fits exactly", () => {
     const { cache } = cacheOf({ maxBytes: 10 });
     cache.set("a", "a", 4);
     cache.set("b", "b", 6);
     expect([keysOf(cache), cache.stats.evictions]).toEqual([["a", "b"], 0]);
   });
 
-  test("expired entries go first and are not counted as evicted", () => {
+  test("expired entries are removed first and are not counted as evicted", () => {
     const { cache, time } = cacheOf({ maxBytes: 10 });
     cache.set("live", "L", 4);
     cache.set("expired", "E", 4, 10);
@@ -337,14 +337,14 @@ describe("bytes", () => {
     expect([keysOf(cache), cache.bytes, cache.stats.evictions]).toEqual([["live", "new"], 10, 0]);
   });
 
-  test("a value that grows in its place drives others out", () => {
+  test("a value that is replaced by a larger one evicts others", () => {
     const { cache } = cacheOf({ maxBytes: 10 });
     for (const key of ["a", "b"]) cache.set(key, key, 5);
     cache.set("a", "a", 6);
     expect([keysOf(cache), cache.bytes]).toEqual([["a"], 6]);
   });
 
-  test("a value that could never fit is not held, nor is what was there, and nobody else goes", () => {
+  test("a value that could never fit is not stored, what was there is removed, and no other entry", () => {
     const { cache } = cacheOf({ maxBytes: 10 });
     cache.set("a", "a", 5);
     cache.set("b", "old", 5);
@@ -394,7 +394,7 @@ describe("counters", () => {
     expect(cache.stats.evictions).toBe(0);
   });
 
-  test("resetStats starts the counters anew and leaves the entries", () => {
+  test("resetStats resets the counters and keeps the entries", () => {
     const { cache } = cacheOf({ maxSize: 1 });
     cache.set("a", "A", 2);
     cache.set("b", "B", 2);
@@ -406,7 +406,7 @@ describe("counters", () => {
   });
 });
 
-test("a cache that lives for months goes on as it began", () => {
+test("a cache that lives for months works as on its first day", () => {
   const time = { now: 0 };
   const cache = new LocalCache<string>({ ttlMs: 1_000, maxSize: 2, clock: () => time.now });
   const month = 30 * 24 * 3_600_000;

@@ -97,7 +97,7 @@ function nearCache() {
 }
 
 describe("hits", () => {
-  test("what a read brought is served from then on", async () => {
+  test("what a read returned is served from then on", async () => {
     const { near, fill } = nearCache();
     await fill("1");
     expect([near.hit("a")?.text, near.peek("a")?.text]).toEqual(["1", "1"]);
@@ -114,14 +114,14 @@ describe("hits", () => {
     expect(local.stats).toMatchObject({ hits: 1, misses: 1 });
   });
 
-  test("while the cache is not trusted nothing is served", async () => {
+  test("while the cache is not usable nothing is served", async () => {
     const { near, usable, fill } = nearCache();
     await fill("1");
     usable.is = false;
     expect([near.hit("a"), near.peek("a")]).toEqual([undefined, undefined]);
   });
 
-  test("whether the cache is trusted is asked for the present moment", async () => {
+  test("whether the cache is usable is checked at each read", async () => {
     const asked: number[] = [];
     const near = new NearCache(
       new LocalCache<StoredSession>(),
@@ -142,7 +142,7 @@ describe("hits", () => {
 });
 
 describe("reads", () => {
-  test("1. an untrusted read leaves nothing behind, even if usable comes meanwhile", async () => {
+  test("1. a read without a usable cache fills nothing, even if the cache becomes usable meanwhile", async () => {
     const { usable, read, cached } = nearCache();
     usable.is = false;
     const only = read();
@@ -152,7 +152,7 @@ describe("reads", () => {
     expect(cached()).toBeUndefined();
   });
 
-  test("1. untrusted reads of one session go each its own way", async () => {
+  test("1. reads of one session without a usable cache are not shared", async () => {
     const { usable, read } = nearCache();
     usable.is = false;
     const first = read();
@@ -162,7 +162,7 @@ describe("reads", () => {
     expect([(await first.result)?.text, (await second.result)?.text]).toEqual(["1", "2"]);
   });
 
-  test("1. an untrusted read does not join a trusted one", () => {
+  test("1. a read without a usable cache joins no other", () => {
     const { usable, read } = nearCache();
     read();
     usable.is = false;
@@ -221,7 +221,7 @@ describe("reads", () => {
     expect(read().fetch).toHaveBeenCalledOnce();
   });
 
-  test("3. a read is not joined after a local write began: one reads what one wrote", () => {
+  test("3. a read is not joined after a local write began: a process reads its writes", () => {
     const { read, write } = nearCache();
     read();
     write("2");
@@ -237,7 +237,7 @@ describe("reads", () => {
     expect(read().fetch).toHaveBeenCalledOnce();
   });
 
-  test("3. a read that began before an overtaken one was answered is not joined: it may bring something older", async () => {
+  test("3. a read that began before an overtaken one was answered is not joined: it may return something older", async () => {
     const { near, read } = nearCache();
     const old = read();
     near.invalidate("a");
@@ -251,7 +251,7 @@ describe("reads", () => {
     expect((await third.result)?.text).toBe("3");
   });
 
-  test("3. a reply that was held up until after its session's end is only for those who had asked before", async () => {
+  test("3. a reply that was delayed until after its session's expiry is only for callers from before it", async () => {
     const { read } = nearCache();
     const first = read();
     const early = read();
@@ -266,7 +266,7 @@ describe("reads", () => {
     expect(late.fetch).toHaveBeenCalledOnce();
   });
 
-  test("4. the reply is cached when it has come, not before", async () => {
+  test("4. the reply is cached when it has arrived, not before", async () => {
     const { read, cached } = nearCache();
     const only = read();
     expect(cached()).toBeUndefined();
@@ -312,7 +312,7 @@ describe("reads", () => {
     expect([cached(), counters.fencedFills]).toEqual(["1", 0]);
   });
 
-  test("4. a reply that comes when usable is lost is not cached", async () => {
+  test("4. a reply that arrives when the cache is no longer usable is not cached", async () => {
     const { usable, read, cached, counters } = nearCache();
     const only = read();
     usable.is = false;
@@ -334,17 +334,17 @@ describe("reads", () => {
   });
 });
 
-test("what is cached counts its memory and the characters of its id, and counts anew when it has grown", async () => {
+test("what is cached counts its memory and the characters of its id, and is counted again when it has grown", async () => {
   const { local, fill } = nearCache();
   await fill("12345");
   expect(local.bytes).toBe(stored("12345").bytes + "a".length);
 });
 
-describe("the end of a session", () => {
+describe("the expiry of a session", () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ["performance", "Date"] }));
   afterEach(() => void vi.useRealTimers());
 
-  test("a hit ends with the key, if that is sooner than the cache's time", async () => {
+  test("an entry expires with the key, if that is sooner than the cache's ttl", async () => {
     const { near, fill } = nearCache();
     await fill("1", "a", performance.now() + 500);
     vi.advanceTimersByTime(499);
@@ -353,7 +353,7 @@ describe("the end of a session", () => {
     expect(near.hit("a")).toBeUndefined();
   });
 
-  test("a hit ends with the cache's time, if that is sooner", async () => {
+  test("an entry expires after the cache's ttl, if that is sooner", async () => {
     const { near, fill } = nearCache();
     await fill("1", "a", performance.now() + 500_000);
     vi.advanceTimersByTime(29_999);
@@ -371,7 +371,7 @@ describe("the end of a session", () => {
     expect(local.size).toBe(0);
   });
 
-  test("a session that was written to end sooner is served no longer", async () => {
+  test("a session that was written with an earlier expiry is served no longer", async () => {
     const { near, write } = nearCache();
     const writing = write("1", { expiresAt: performance.now() + 5 });
     writing.resolve(true);
@@ -384,7 +384,7 @@ describe("the end of a session", () => {
 });
 
 describe("writes", () => {
-  test("1. what was held is not served while a write is under way", async () => {
+  test("1. what was cached is not served while a write is pending", async () => {
     const { near, fill, write } = nearCache();
     await fill("1");
     write("2");
@@ -488,7 +488,7 @@ describe("writes", () => {
     expect([cached(), counters.fencedFills]).toEqual([undefined, 1]);
   });
 
-  test("3. of two writes, the earlier one's end leaves nothing behind, and the later one's is cached", async () => {
+  test("3. of two writes, the earlier one's end caches nothing, and the later one's value is cached", async () => {
     const { write, cached } = nearCache();
     const [first, second] = [write("1"), write("2")];
     first.resolve(true);
@@ -512,7 +512,7 @@ describe("writes", () => {
     expect((await reading)?.text).toBe("1");
   });
 
-  test("3. a write that did not take place leaves nothing behind", async () => {
+  test("3. a write that was not executed caches nothing", async () => {
     const { fill, write, cached, counters } = nearCache();
     await fill("1");
     const writing = write("2");
@@ -521,7 +521,7 @@ describe("writes", () => {
     expect([cached(), counters.fencedFills]).toEqual([undefined, 0]);
   });
 
-  test("3. a write that ends while the cache is not trusted is not cached", async () => {
+  test("3. a write that ends while the cache is not usable is not cached", async () => {
     const { usable, write, cached } = nearCache();
     const writing = write("2");
     usable.is = false;
@@ -530,7 +530,7 @@ describe("writes", () => {
     expect(cached()).toBeUndefined();
   });
 
-  test("3. a write that began while the cache was not trusted is not cached: a later one may have gone unheard", async () => {
+  test("3. a write that began while the cache was not usable is not cached: a later one may have been missed", async () => {
     const { usable, write, cached } = nearCache();
     usable.is = false;
     const writing = write("2");
@@ -551,12 +551,12 @@ describe("writes", () => {
 });
 
 describe("removals", () => {
-  test("give back what was removed", async () => {
+  test("return what was removed", async () => {
     const { near } = nearCache();
     expect(await removeWith(near, ["a"], () => Promise.resolve(7))).toBe(7);
   });
 
-  test.each([[["a", "b"] as const], ["all" as const]])("of %s forget before and after", async (sids) => {
+  test.each([[["a", "b"] as const], ["all" as const]])("of %s invalidate before and after", async (sids) => {
     const { near, fill, cached } = nearCache();
     await fill("1", "a");
     await fill("1", "b");
@@ -570,7 +570,7 @@ describe("removals", () => {
     expect([cached("a"), cached("b")]).toEqual([undefined, undefined]);
   });
 
-  test("forget after a failure, too", async () => {
+  test("invalidate after a failure, too", async () => {
     const { near, fill, cached } = nearCache();
     const answer = reply<void>();
     const removing = removeWith(near, ["a"], () => answer.promise);
@@ -580,7 +580,7 @@ describe("removals", () => {
     expect(cached()).toBeUndefined();
   });
 
-  test("void the replies of reads that began during them", async () => {
+  test("revoke the replies of reads that began during them", async () => {
     const { near, read, cached } = nearCache();
     const answer = reply<void>();
     const removing = removeWith(near, ["a"], () => answer.promise);
@@ -600,8 +600,8 @@ describe("removals", () => {
   });
 });
 
-describe("giving another end", () => {
-  test("gives what is held the later end", async () => {
+describe("a change of the expiry", () => {
+  test("gives what is cached the later expiry", async () => {
     const { near, fill } = nearCache();
     await fill("1", "a", performance.now() + 10_000);
     const later = performance.now() + 20_000;
@@ -609,7 +609,7 @@ describe("giving another end", () => {
     expect(near.hit("a")?.expiresAt).toBe(later);
   });
 
-  test("goes on serving what is held meanwhile", async () => {
+  test("still serves what is cached meanwhile", async () => {
     const { near, fill } = nearCache();
     await fill("1", "a", performance.now() + 10_000);
     touchWith(near, "a", performance.now() + 20_000, () => new Promise(() => {}));
@@ -629,7 +629,7 @@ describe("giving another end", () => {
     },
   );
 
-  test("forgets a session that is found not to exist", async () => {
+  test("invalidates a session that is found not to exist", async () => {
     const { near, fill, cached } = nearCache();
     await fill("1");
     expect(await touchWith(near, "a", performance.now() + 20_000, () => Promise.resolve("none"))).toBe(
@@ -638,7 +638,7 @@ describe("giving another end", () => {
     expect(cached()).toBeUndefined();
   });
 
-  test("leaves the end alone that was read after an invalidation", async () => {
+  test("keeps the expiry that was read after an invalidation", async () => {
     const { near, fill } = nearCache();
     const answer = reply<"later">();
     const sooner = performance.now() + 10_000;
@@ -650,7 +650,7 @@ describe("giving another end", () => {
     expect(near.hit("a")?.expiresAt).toBe(sooner);
   });
 
-  test("leaves the end alone if it began while the cache was not trusted: it may have been changed unheard", async () => {
+  test("keeps the expiry if it began while the cache was not usable: a change may have been missed", async () => {
     const { near, usable, fill } = nearCache();
     const answer = reply<"later">();
     const sooner = performance.now() + 10_000;
@@ -663,7 +663,7 @@ describe("giving another end", () => {
     expect(near.hit("a")?.expiresAt).toBe(sooner);
   });
 
-  test("that turns out to be an earlier one forgets what is held", async () => {
+  test("that turns out to be an earlier one invalidates what is cached", async () => {
     const { near, fill, cached } = nearCache();
     await fill("1", "a", performance.now() + 30_000);
     await touchWith(near, "a", performance.now() + 20_000, () => Promise.resolve("earlier"));
@@ -679,7 +679,7 @@ describe("giving another end", () => {
     expect(cached()).toBeUndefined();
   });
 
-  test("that fails forgets what is held: it may have become an earlier one", async () => {
+  test("that fails invalidates what is cached: it may have become an earlier one", async () => {
     const { near, fill, cached } = nearCache();
     await fill("1", "a", performance.now() + 10_000);
     const failing = touchWith(near, "a", performance.now() + 20_000, () =>
@@ -696,8 +696,8 @@ describe("giving another end", () => {
   });
 });
 
-describe("forgetting", () => {
-  test("says whether the session was held", async () => {
+describe("invalidation", () => {
+  test("returns whether the session was cached", async () => {
     const { near, fill } = nearCache();
     await fill("1");
     expect([near.invalidate("a"), near.invalidate("a")]).toEqual([true, false]);
@@ -731,7 +731,7 @@ interface InFlight {
 }
 
 /**
- * Redis, other processes and the network between, with every delay in the test's hand: an operation is sent, carried out
+ * Redis, other processes and the network between, with every delay in the test's hand: an operation is sent, executed
  * and answered in three moments, and a change by others is announced in a fourth.
  */
 class World {
@@ -739,9 +739,9 @@ class World {
   readonly local = new LocalCache<StoredSession>();
   readonly near = new NearCache(this.local, { isLive: () => this.usable.is }, createCounters());
   inFlight: InFlight[] = [];
-  /** Local changes that were reported as failed and may still be carried out. */
+  /** Local changes that were reported as failed and may still be executed. */
   queued: (() => void)[] = [];
-  /** In the order in which Redis carried out the changes. */
+  /** In the order in which Redis executed the changes. */
   announcements: { readonly sid: string; readonly sequence?: number }[] = [];
   /** Sessions with a local change under way: the store runs them one after another. */
   readonly busy = new Set<string>();
@@ -753,7 +753,7 @@ class World {
   readonly #texts = new Map<string, string>();
   readonly #versionOfText = new Map<string, number>();
   readonly #removedAt = new Map<string, number>();
-  /** The newest version of a session that this process has been told that it wrote. */
+  /** The newest version of a session that this process knows it wrote. */
   readonly #acknowledged = new Map<string, number>();
   /** The newest version that a read of this process has returned. */
   readonly #seen = new Map<string, number>();
@@ -765,7 +765,7 @@ class World {
     return this.inFlight.length + this.queued.length + this.announcements.length === 0;
   }
 
-  /** What is held is what Redis has. */
+  /** What is cached is what Redis has. */
   expectCurrent(): void {
     for (const sid of SIDS) {
       const held = this.local.peek(sid);
@@ -860,7 +860,7 @@ class World {
     const message = this.announcements.shift();
     if (message === undefined) return;
     const { sid, sequence } = message;
-    // One of a clear that was given up is news, since nothing else tells when it was carried out.
+    // One of a clear that timed out is news, since nothing else shows when it was executed.
     if (sequence !== undefined && (sid !== "all" || !this.failed.has(sequence))) {
       if (sid !== "all") this.near.onOwnMessage(sid, sequence);
     } else if (sid === "all") this.near.invalidateAll();
@@ -1034,11 +1034,11 @@ const BY_THIS_PROCESS = {
 const BY_OTHERS = { writeElsewhere: 2, removeElsewhere: 1, clearElsewhere: 1, hear: 2 };
 
 describe("in any interleaving", () => {
-  test("what is held when all was heard is what Redis has, and nobody reads less than he wrote", async () => {
+  test("what is cached when all messages have arrived is what Redis has, and every process reads its writes", async () => {
     await fc.assert(modelTest({ ...BY_THIS_PROCESS, ...BY_OTHERS }, SIDS), { numRuns: 1_000 });
   });
 
-  test("the same with a subscription that comes and goes", async () => {
+  test("the same with a subscription that is lost and restored", async () => {
     const weights = { read: 1, write: 2, goOn: 5, writeElsewhere: 2, hear: 1, loseTrust: 1, gainTrust: 2 };
     await fc.assert(modelTest(weights, ["a"]), { numRuns: 1_000 });
   });
