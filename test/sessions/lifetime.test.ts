@@ -43,14 +43,14 @@ describe("how long a session is to live", () => {
     expect(lifetimeMs(sessionOf(new Date(NOW + 5)), 60, NOW)).toBe(5);
   });
 
-  test("is what was meant, where floating-point numbers of seconds are not", () => {
+  test("is exact where floating-point numbers of seconds are not", () => {
     for (const ms of [1_001, 2_007, 2_011, 4_030, 8_041]) {
       expect(lifetimeMs(sessionOf(null), ms / 1_000, NOW)).toBe(ms);
       expect(lifetimeMs(sessionOf(null), () => ms / 1_000, NOW)).toBe(ms);
     }
   });
 
-  test("is a whole number of milliseconds, and a fraction of the first is not the wish to delete", () => {
+  test("is a whole number of milliseconds, and a fraction of the first does not delete", () => {
     expect(lifetimeMs(sessionOf(null), 0.0001, NOW)).toBe(1);
     expect(lifetimeMs(sessionOf(null), () => 0.0004, NOW)).toBe(1);
     expect(lifetimeMs(sessionOf(null), 1.00025, NOW)).toBe(1_001);
@@ -102,7 +102,7 @@ describe("an expires in the past", () => {
     },
   );
 
-  test("is not looked at by a ttl function", () => {
+  test("is ignored by a ttl function", () => {
     expect(lifetimeMs(sessionOf(new Date(NOW - 5), 20_000), () => 0, NOW)).toBeLessThanOrEqual(0);
   });
 
@@ -111,7 +111,7 @@ describe("an expires in the past", () => {
   });
 });
 
-describe("aligning expires with the key's end", () => {
+describe("aligning expires with the key's expiry", () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ["performance", "Date"], now: NOW }));
   afterEach(() => void vi.useRealTimers());
 
@@ -129,26 +129,26 @@ describe("aligning expires with the key's end", () => {
     expect(session.cookie.expires).toEqual(expected);
   });
 
-  test.each([[null], [undefined], [false]])("leaves an expires of %s alone", (expires) => {
+  test.each([[null], [undefined], [false]])("keeps an expires of %s", (expires) => {
     const session = sessionOf(expires);
     alignExpires(session, monotonic(end));
     expect(session).toEqual(sessionOf(expires));
   });
 
-  test("does not change a Date that somebody else may hold", () => {
+  test("does not change a Date that others may refer to", () => {
     const expires = new Date(NOW);
     alignExpires(sessionOf(expires), monotonic(end));
     expect(expires.getTime()).toBe(NOW);
   });
 
-  test("leaves the cookie of a session that never expires alone", () => {
+  test("keeps the cookie of a session that never expires", () => {
     const session = sessionOf(NOW);
     alignExpires(session, undefined);
     expect(session.cookie.expires).toBe(NOW);
   });
 
   test.each([[null], [undefined], [5], ["text"], [{}], [{ cookie: null }], [{ cookie: 5 }]])(
-    "passes over %j, which has no cookie",
+    "ignores %j, which has no cookie",
     (session) => {
       const before = JSON.stringify(session);
       alignExpires(session, monotonic(end));
@@ -156,7 +156,7 @@ describe("aligning expires with the key's end", () => {
     },
   );
 
-  test("leaves an expires alone when the end is later than a Date can tell", () => {
+  test("keeps an expires when the key's expiry is later than a Date can represent", () => {
     for (const expires of [new Date(NOW).toISOString(), NOW, new Date(NOW)]) {
       const session = sessionOf(expires);
       alignExpires(session, monotonic(8.64e15 + 1));

@@ -73,7 +73,7 @@ describe("the operations of one session", () => {
     expect(after.work).toHaveBeenCalledOnce();
   });
 
-  test("go on after one that throws at once", async () => {
+  test("continue after one that throws synchronously", async () => {
     const queue = new SessionQueue(new Deadlines(60_000));
     const failed = queue.run(["a"], "set", () => {
       throw new Error("at once");

@@ -66,7 +66,7 @@ describe.each(serializers)("copies with %s", (_, serializer) => {
     expect(second.cookie.path).toBeUndefined();
   });
 
-  test("asked for at the same moment are each one's own", async () => {
+  test("requested at the same moment are separate", async () => {
     const stored = storedWith(serializer());
     await stored.parse("abc");
     const copies = await Promise.all([stored.copy("abc"), stored.copy("abc"), stored.copy("abc")]);
@@ -74,14 +74,14 @@ describe.each(serializers)("copies with %s", (_, serializer) => {
     for (const copy of copies) expect(copy).toMatchObject({ cart: { items: [1] } });
   });
 
-  test("have the end of the key as their cookie's expires", async () => {
+  test("have the expiry of the key as their cookie's expires", async () => {
     const stored = storedWith(serializer());
     for (let i = 0; i < 2; i++) {
       expect((await stored.copy("abc"))?.cookie.expires).toBe(new Date(END).toISOString());
     }
   });
 
-  test("have the later end once the key is given one", async () => {
+  test("have the later expiry once the key has one", async () => {
     const stored = storedWith(serializer());
     await stored.parse("abc");
     stored.expiresAt = monotonic(END + 1_000);
@@ -101,7 +101,7 @@ describe.each(serializers)("copies with %s", (_, serializer) => {
     expect(copy?.cookie.expires).toBe(END);
   });
 
-  test("are had of any object, with or without a cookie", async () => {
+  test("are made of any object, with or without a cookie", async () => {
     for (const text of ["{}", '{"cookie":null}', '{"cookie":5}', '{"user":"ann"}']) {
       expect(await storedWith(serializer(), text).copy("abc")).toEqual(JSON.parse(text));
     }
