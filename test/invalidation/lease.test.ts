@@ -3,21 +3,21 @@ import { Lease } from "../../lib/invalidation/lease.ts";
 
 const LEASE_MS = 300;
 
-/** A lease whose heartbeat, sent at `sentAt`, has come back. */
+/** A lease whose heartbeat, sent at `sentAt`, has returned. */
 function heldSince(sentAt: number): Lease {
   const lease = new Lease(LEASE_MS);
   lease.prove(lease.send(sentAt));
   return lease;
 }
 
-test("nothing is proven before a heartbeat has come back", () => {
+test("nothing is proven before a heartbeat has returned", () => {
   const lease = new Lease(LEASE_MS);
   const number = lease.send(1_000);
   lease.acknowledge(number, 1_001);
   expect(lease.provenAt).toBeUndefined();
 });
 
-test("it is proven from when the heartbeat was sent, not from when it came back", () => {
+test("it is proven from when the heartbeat was sent, not from when it returned", () => {
   expect(heldSince(1_000).provenAt).toBe(1_000);
 });
 
@@ -27,7 +27,7 @@ test("a newer heartbeat renews the lease", () => {
   expect(lease.provenAt).toBe(1_200);
 });
 
-test("heartbeats may come back long after the next ones were sent", () => {
+test("heartbeats may return long after the next ones were sent", () => {
   const lease = new Lease(LEASE_MS);
   const [first, second] = [lease.send(1_000), lease.send(1_100)];
   lease.prove(first);
@@ -36,7 +36,7 @@ test("heartbeats may come back long after the next ones were sent", () => {
   expect(lease.provenAt).toBe(1_100);
 });
 
-test("an older heartbeat that comes back after a newer one makes nothing older", () => {
+test("an older heartbeat that returns after a newer one does not shorten the lease", () => {
   const lease = new Lease(LEASE_MS);
   const [first, second] = [lease.send(1_000), lease.send(1_100)];
   lease.prove(second);
@@ -62,13 +62,13 @@ test("a heartbeat counts once", () => {
   expect(lease.provenAt).toBeUndefined();
 });
 
-test("a voided lease proves nothing", () => {
+test("a revoked lease proves nothing", () => {
   const lease = heldSince(1_000);
   lease.reset();
   expect(lease.provenAt).toBeUndefined();
 });
 
-test("a heartbeat from before the lease was voided proves nothing any more", () => {
+test("a heartbeat from before the lease was revoked proves nothing any more", () => {
   const lease = new Lease(LEASE_MS);
   const before = lease.send(1_000);
   lease.reset();
@@ -76,14 +76,14 @@ test("a heartbeat from before the lease was voided proves nothing any more", () 
   expect(lease.provenAt).toBeUndefined();
 });
 
-test("a heartbeat from after the lease was voided proves it anew", () => {
+test("a heartbeat from after the lease was revoked renews it", () => {
   const lease = heldSince(1_000);
   lease.reset();
   lease.prove(lease.send(1_050));
   expect(lease.provenAt).toBe(1_050);
 });
 
-test("a restart voids the lease, and heartbeats from before it prove nothing", () => {
+test("a restart revokes the lease, and heartbeats from before it prove nothing", () => {
   const lease = heldSince(1_000);
   const before = lease.send(1_010);
   lease.restart();
@@ -98,20 +98,20 @@ test("numbers are not used again after a restart", () => {
   expect(lease.send(1_010)).toBeGreaterThan(before);
 });
 
-test("it is mute when an acknowledged heartbeat has been away for a lease", () => {
+test("it is silent when an acknowledged heartbeat has not returned for a lease", () => {
   const lease = new Lease(LEASE_MS);
   lease.acknowledge(lease.send(1_000), 1_100);
   expect(lease.isSilent(1_399)).toBe(false);
   expect(lease.isSilent(1_400)).toBe(true);
 });
 
-test("it is not mute while Redis has not acknowledged anything: then it is Redis that does not answer", () => {
+test("it is not silent while Redis has not acknowledged anything: then it is Redis that does not answer", () => {
   const lease = new Lease(LEASE_MS);
   lease.send(1_000);
   expect(lease.isSilent(99_000)).toBe(false);
 });
 
-test("it is not mute when the heartbeat came back, or failed, or a later one came back", () => {
+test("it is not silent when the heartbeat returned, or failed, or a later one returned", () => {
   const lease = new Lease(LEASE_MS);
   const numbers = [1_000, 1_001, 1_002].map((now) => lease.send(now)) as [number, number, number];
   for (const number of numbers) lease.acknowledge(number, 1_003);
@@ -120,7 +120,7 @@ test("it is not mute when the heartbeat came back, or failed, or a later one cam
   expect(lease.isSilent(99_000)).toBe(false);
 });
 
-test("a voided lease may still be mute, a restarted one is not", () => {
+test("a revoked lease may still be silent, a restarted one is not", () => {
   const lease = new Lease(LEASE_MS);
   lease.acknowledge(lease.send(1_000), 1_000);
   lease.reset();

@@ -51,7 +51,7 @@ describe("own messages", () => {
     expect(originOf(filter, OWN, sequence, false)).toBe("own");
   });
 
-  test("are not told by the label", () => {
+  test("are not recognized by the label", () => {
     const filter = new MessageFilter(OWN);
     const sequence = filter.begin({ passed: false });
     expect(originOf(filter, OTHER, sequence, false)).toBe("new");
@@ -111,7 +111,7 @@ describe("copies", () => {
     expect(origins).toEqual(["new", "copy"]);
   });
 
-  test("are told by sender and number together", () => {
+  test("are recognized by sender and number together", () => {
     const filter = new MessageFilter(OWN);
     originOf(filter, OTHER, 1, true);
     expect(originOf(filter, `${OTHER} `, 1, true)).toBe("new");

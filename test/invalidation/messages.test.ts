@@ -51,7 +51,7 @@ test.each<[ClusterMessage, string]>([
   expect(decodeMessage(text)).toEqual(value);
 });
 
-test("every message comes back from its text as it was", () => {
+test("every message is decoded as it was encoded", () => {
   fc.assert(
     fc.property(message, (value) => {
       expect(decodeMessage(encodeMessage(value))).toEqual(value);
@@ -138,7 +138,7 @@ test("a thousand ids of the greatest length are read, and labels of the greatest
   expect(decodeMessage(encodeMessage(longest))).toEqual(longest);
 });
 
-test("fields that this version does not know are left out", () => {
+test("fields that this version does not know are dropped", () => {
   const text = JSON.stringify({ ...wire, urgency: "high", toString: 1 });
   expect(decodeMessage(text)).toEqual(invalidated);
 });
