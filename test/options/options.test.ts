@@ -39,7 +39,7 @@ describe("defaults", () => {
     expect(nodeId).toMatch(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
   });
 
-  test("stand for what is undefined or null", () => {
+  test("replace undefined and null", () => {
     const names = ["prefix", "ttl", "disableTTL", "disableTouch", "serializer", "scanCount", "localCache"];
     names.push("touchAfterMs", "commandTimeoutMs", "onConflict", "resolveConflict");
     const inGroups = { ttlMs: null, maxSize: undefined, enabled: null };
@@ -56,7 +56,7 @@ describe("defaults", () => {
   });
 });
 
-describe("what is given is used", () => {
+describe("values that are passed", () => {
   const ttl = () => 60;
   const serializer = { parse: JSON.parse, stringify: JSON.stringify };
   const plain: [string, unknown][] = [
@@ -221,7 +221,7 @@ describe("clients", () => {
     ["createClient of node-redis 5", createClientOf5()],
     ["createCluster", createCluster({ rootNodes: [] })],
     ["createSentinel", createSentinel({ name: "mymaster", sentinelRootNodes: [] })],
-  ])("%s is taken, for the subscription, too", (_, given) => {
+  ])("%s is accepted, for the subscription, too", (_, given) => {
     const { client: taken, cluster } = resolveOptions({ client: given });
     expect([taken, cluster?.subscriber]).toEqual([given, given]);
   });
@@ -239,14 +239,14 @@ describe("clients", () => {
       "node-redis 4 or older",
     ],
   ];
-  test.each(notClients)("%s is refused, with what to pass", (_, given, got) => {
+  test.each(notClients)("%s is rejected, with what to pass", (_, given, got) => {
     const build = () => resolveOptions({ client: given } as unknown as ClusteredRedisStoreOptions);
     expect(build).toThrow(TypeError);
     expect(build).toThrow('client: expected a client of the "redis" package (node-redis 5 or 6)');
     expect(build).toThrow(`, got ${got}`);
   });
 
-  test("one whose queue is bounded is refused, with the reason", () => {
+  test("one whose queue is bounded is rejected, with the reason", () => {
     const build = () => resolveOptions({ client: createClient({ commandsQueueMaxLength: 10 }) });
     expect(build).toThrow(TypeError);
     expect(build).toThrow(/^client: expected one without commandsQueueMaxLength \(.*\), got 10$/);
@@ -260,13 +260,13 @@ describe("clients", () => {
     );
   });
 
-  test("a pool as the subscriber is refused", () => {
+  test("a pool as the subscriber is rejected", () => {
     const build = () => resolve({ cluster: { subscriber: pool } });
     expect(build).toThrow(TypeError);
     expect(build).toThrow(/^cluster\.subscriber \(given a pool\): /);
   });
 
-  test("a pool with a client for the subscription is taken", () => {
+  test("a pool with a client for the subscription is accepted", () => {
     const resolved = resolveOptions({ client: pool, cluster: { subscriber: client } });
     expect([resolved.client, resolved.cluster?.subscriber]).toEqual([pool, client]);
   });
