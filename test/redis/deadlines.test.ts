@@ -23,7 +23,7 @@ function watch(promise: Promise<unknown>) {
   return seen;
 }
 
-describe("on a clock in the test's hand", () => {
+describe("on a fake clock", () => {
   beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] }));
   afterEach(() => void vi.useRealTimers());
 
@@ -38,7 +38,7 @@ describe("on a clock in the test's hand", () => {
     await expect(deadlines.run("get a", () => Promise.reject(error))).rejects.toBe(error);
   });
 
-  test("work that throws at once is an error like any other, and over", async () => {
+  test("work that throws synchronously is an error like any other, and ends", async () => {
     const error = new Error("refused");
     const deadlines = new Deadlines(100);
     const thrown = deadlines.run("get a", () => {
@@ -61,14 +61,14 @@ describe("on a clock in the test's hand", () => {
     });
   });
 
-  test("a result in the last moment is passed on", async () => {
+  test("a result at the last moment is passed on", async () => {
     const work = () => new Promise((resolve) => setTimeout(resolve, 99, "late"));
     const seen = watch(new Deadlines(100).run("get a", work));
     await advance(200);
     expect(seen).toEqual({ state: "resolved", value: "late" });
   });
 
-  test("what comes after the deadline changes nothing", async () => {
+  test("what arrives after the deadline changes nothing", async () => {
     const work = () => new Promise((_, reject) => setTimeout(reject, 150, new Error("late")));
     const seen = watch(new Deadlines(100).run("get a", work));
     await advance(200);
