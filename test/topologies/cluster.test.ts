@@ -47,7 +47,7 @@ describe.each(Object.entries(clients))("a Cluster client: %s", (name, create) =>
   });
 });
 
-test("full memory: reads, touches, logouts and heartbeats go on", async () => {
+test("full memory: reads, touches, logouts and heartbeats continue", async () => {
   const { a, b } = await openTwo(versions["node-redis 6"], newSpace());
   const limit = async (bytes: string) => {
     for (const primary of await redis.primaries()) await primary.run("CONFIG", "SET", "maxmemory", bytes);
@@ -66,7 +66,7 @@ test("merging, too, is one script at the session's primary", async () => {
   );
 });
 
-test("the sessions of a user are found and ended, on whatever primary they are", async () => {
+test("the sessions of a user are found and deleted, on whatever primary they are", async () => {
   const space = newSpace();
   const create = versions["node-redis 6"];
   await useIndex(
@@ -75,7 +75,7 @@ test("the sessions of a user are found and ended, on whatever primary they are",
   );
 });
 
-test("reads go to the primary though useReplicas is set: a replica may be behind what was heard", async () => {
+test("reads go to the primary though useReplicas is set: a replica may be behind the messages", async () => {
   const space = newSpace();
   for (const { createCluster: create } of [
     { createCluster },
@@ -96,7 +96,7 @@ test("reads go to the primary though useReplicas is set: a replica may be behind
   }
 });
 
-test("options that cannot work with a Cluster are refused", () => {
+test("options that cannot work with a Cluster are rejected", () => {
   const client = createCluster({ rootNodes: redis.rootNodes });
   expect(() => new ClusteredRedisStore({ client, cluster: { subscriber: client } })).toThrow(
     /^cluster.subscriber: expected no value with a Cluster client/,
@@ -105,7 +105,7 @@ test("options that cannot work with a Cluster are refused", () => {
   expect(() => new ClusteredRedisStore({ client: bounded })).toThrow(/commandsQueueMaxLength/);
 });
 
-test("what is lost on the cluster bus is heard all the same, for each primary is listened to by itself", async () => {
+test("what is lost on the cluster bus is received all the same, since each primary has its own subscription", async () => {
   const own = await startCluster({ busProxies: true, nodeTimeoutMs: 60_000 });
   onTestFinished(() => own.stop());
   const space = newSpace();
@@ -131,7 +131,7 @@ test("what is lost on the cluster bus is heard all the same, for each primary is
     await eventually(async () => valuesOf(await b.get(sid))?.["v"] === 2);
   }
   for (const bus of own.buses) bus.accept();
-  // A heartbeat over the bus would come through again now, and would not tell that something was lost before it.
+  // A heartbeat over the bus would return again now, and would not show that something was lost before it.
   await eventually(async () => {
     await other.run("PUBLISH", "news", "heartbeat");
     return heard.length > 0;
@@ -168,7 +168,7 @@ for (const [name, create] of Object.entries(versions)) {
   });
 }
 
-test("the first slot of a new primary moves to it while it is read and written: it is listened to, too", async () => {
+test("the first slot of a new primary moves to it while it is read and written: it gets a subscription, too", async () => {
   const own = await startCluster({ spares: 1 });
   onTestFinished(() => own.stop());
   const space = newSpace();
@@ -202,7 +202,7 @@ test("the first slot of a new primary moves to it while it is read and written: 
 });
 
 for (const [name, create] of Object.entries(versions)) {
-  test(`${name}: a primary is demoted in peace: heartbeats find out, without any reading or writing`, async () => {
+  test(`${name}: a primary is demoted without an outage: heartbeats detect it, without any reads or writes`, async () => {
     const space = newSpace();
     const { store } = await openStore(create, space);
     const { primary, replica } = await redis.ownersOf(`${space.prefix}s`);

@@ -6,7 +6,7 @@ import { sessionOf, valuesOf } from "../support/node.ts";
 const PATIENT = { timeoutMs: 60_000 };
 
 /**
- * Two stores go on as far as they can when Redis takes nothing more: reads, touches, logouts and heartbeats.
+ * Two stores continue as far as they can when Redis accepts no more data: reads, touches, logouts and heartbeats.
  * @param fill has every primary refuse what would take memory
  */
 export async function surviveFullMemory(

@@ -21,7 +21,7 @@ const WORKERS = 6;
 export class Load {
   readonly #stores: readonly ClusteredRedisStore[];
   readonly #acknowledged = new Map<string, number>();
-  /** Writes that were answered with an error may have been carried out all the same. */
+  /** Writes that were answered with an error may have been executed all the same. */
   readonly #errors: Record<string, number> = {};
   #number = 0;
   #succeeded = 0;

@@ -34,7 +34,7 @@ for (const [name, create] of Object.entries(pools)) {
     await useEverything(a, b);
   });
 
-  test(`a pool of ${name}: replies of several connections come in any order, and nothing stale is kept`, async () => {
+  test(`a pool of ${name}: replies of several connections come in any order, and nothing stale is cached`, async () => {
     const nodes = await openTwo(create, newSpace(), { cluster });
     const load = new Load([nodes.a, nodes.b]);
     await eventually(() => load.succeeded > 20_000);
@@ -74,7 +74,7 @@ test("a pool: merging, too", async () => {
   );
 });
 
-test("a pool: the sessions of a user are found and ended", async () => {
+test("a pool: the sessions of a user are found and deleted", async () => {
   const space = newSpace();
   const create = pools["node-redis 6"] as () => AnyClient;
   await useIndex(

@@ -34,7 +34,7 @@ function placesOf(space: Space): string[] {
   return ["resetkeys", `~${space.prefix}*`, "resetchannels", `&${space.channel}*`];
 }
 
-/** A user with these rights and no others. */
+/** A user with these permissions and no others. */
 async function newUser(
   rights: readonly string[],
   run = (args: string[]) => admin.sendCommand(args) as Promise<unknown>,
@@ -49,7 +49,7 @@ function openWith(user: { username: string; password: string }, space: Space, op
   return openStore(() => createClient({ url: redis.tlsUrl, ...user, socket }) as AnyClient, space, options);
 }
 
-test("TLS with an authority of one's own, a user, a password and the smallest rule: everything works", async () => {
+test("TLS with a private authority, a user, a password and the smallest rule: everything works", async () => {
   const space = newSpace();
   const user = await newUser([...RULE, ...placesOf(space)]);
   const [{ store: a }, { store: b }] = [await openWith(user, space), await openWith(user, space)];
@@ -70,7 +70,7 @@ test("merging needs nothing besides", async () => {
   await useMerge((await openWith(user, space, options)).store, (await openWith(user, space, options)).store);
 });
 
-test("a certificate of an unknown authority is refused, and ready() says so", async () => {
+test("a certificate of an unknown authority is rejected, and ready() says so", async () => {
   const client = createClient({ url: redis.tlsUrl, socket: { tls: true } });
   client.on("error", () => {});
   client.connect().catch(() => {});
@@ -109,7 +109,7 @@ test("Sentinel: the same rule", async () => {
   await useEverything(a, b);
 });
 
-/** What each right is for, and in which words it is missed. */
+/** What each permission is for, and how the error names it. */
 const missed: Record<string, { when: (store: ClusteredRedisStore) => Promise<unknown>; says: RegExp }> = {
   "+getrange": {
     when: (store) => store.get("s"),
@@ -183,7 +183,7 @@ for (const [right, { when, says }] of Object.entries(missed)) {
       client.destroy();
     });
     const events = recordEvents(store, ["clusterError"]);
-    // A touch that fails is told by the event only.
+    // A touch that fails is reported by the event only.
     const outcome = await when(store).then(
       () => eventually(() => events.find(({ args }) => says.test(String((args[0] as Error).message)))),
       (error: Error) => error,
@@ -204,7 +204,7 @@ for (const [right, { when, says }] of Object.entries(missed)) {
   });
 }
 
-test("without +getrange health() says that Redis does not answer, and heartbeats and writes go on", async () => {
+test("without +getrange health() says that Redis does not answer, and heartbeats and writes continue", async () => {
   const space = newSpace();
   const user = await newUser([...RULE.filter((right) => right !== "+getrange"), ...placesOf(space)]);
   const { store } = await openWith(user, space);
@@ -225,7 +225,7 @@ test("merging without +publish writes nothing either: the script checks the perm
   expect(JSON.parse(String(await admin.get(`${space.prefix}s`)))).toMatchObject({ v: 1 });
 });
 
-test("a touch that may not be announced does not end the session earlier either", async () => {
+test("a touch that may not be published does not let the session expire earlier either", async () => {
   const space = newSpace();
   const user = await newUser([...RULE, ...placesOf(space)]);
   const { store } = await openWith(user, space);

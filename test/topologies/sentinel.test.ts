@@ -62,7 +62,7 @@ describe.each(Object.entries(clients))("a Sentinel client: %s", (name, create) =
   });
 });
 
-test("full memory: reads, touches, logouts and heartbeats go on", async () => {
+test("full memory: reads, touches, logouts and heartbeats continue", async () => {
   const { a, b } = await openTwo(versions["node-redis 6"], newSpace());
   const primary = await redis.primary();
   const limit = (bytes: string) => redis.run(primary, "CONFIG", "SET", "maxmemory", bytes);
@@ -82,7 +82,7 @@ test("merging, too", async () => {
   );
 });
 
-test("the sessions of a user are found and ended", async () => {
+test("the sessions of a user are found and deleted", async () => {
   const space = newSpace();
   const create = versions["node-redis 6"];
   await useIndex(
@@ -91,7 +91,7 @@ test("the sessions of a user are found and ended", async () => {
   );
 });
 
-test("reads go to the primary though replicaPoolSize is set: a replica may be behind what was heard", async () => {
+test("reads go to the primary though replicaPoolSize is set: a replica may be behind the messages", async () => {
   const space = newSpace();
   const primary = await redis.primary();
   const replica = redis.servers.find((server) => server !== primary) as typeof primary;
@@ -110,7 +110,7 @@ test("reads go to the primary though replicaPoolSize is set: a replica may be be
   }
 });
 
-test("a subscriber that would not follow the primary is refused", () => {
+test("a subscriber that would not follow the primary is rejected", () => {
   const client = versions["node-redis 6"]();
   const subscriber = createClient();
   expect(() => new ClusteredRedisStore({ client, cluster: { subscriber } })).toThrow(
@@ -125,14 +125,14 @@ test("a Sentinel client of node-redis 5 says in the constructor what else it nee
   );
 });
 
-test("a subscriber that listens to another node than the client writes to is not taken", async () => {
+test("a subscriber that is connected to another node than the client writes to is not used", async () => {
   const replica = redis.servers[
     (await redis.primary()) === redis.servers[0] ? 1 : 0
   ] as (typeof redis.servers)[0];
   const client = versions["node-redis 6"]();
   client.on("error", () => {});
   await client.connect();
-  // It hears what the primary publishes, as long as it is connected to it.
+  // It receives what the primary publishes, as long as it is connected to it.
   const subscriber = Object.assign(createSentinel(where()), {
     duplicate: () =>
       Object.assign(createClient({ url: replica.url }), {
@@ -146,7 +146,7 @@ test("a subscriber that listens to another node than the client writes to is not
   await client.destroy();
 });
 
-test("a subscriber that node-redis connects again by itself has missed something: flush", async () => {
+test("a subscriber that node-redis reconnects by itself may have missed messages: flush", async () => {
   const space = newSpace();
   for (const [name, create] of Object.entries(versions)) {
     const { store } = await openStore(create, space, {
@@ -276,7 +276,7 @@ for (const [name, create] of Object.entries(versions)) {
     await surviveKill(nodes, () => openPast(create, nodes, subscribing(name)), own.primary.bind(own));
   });
 
-  test(`${name}: a write that was reported as failed is not carried out by the next primary`, async () => {
+  test(`${name}: a write that was reported as failed is not executed by the next primary`, async () => {
     const own = await startOwn();
     const space = newSpace();
     const options = { commandTimeoutMs: 700, ...subscribing(name) };
