@@ -24,7 +24,7 @@ export async function install(name: string): Promise<void> {
   }
 }
 
-/** Not synchronous: it may take a minute, and a test runner that hears nothing of its worker for so long gives it up. */
+/** Not synchronous: it may take a minute, and a test runner ends a worker that is silent for so long. */
 async function apt(...args: string[]): Promise<void> {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
   const [code] = await once(spawn("apt-get", args, { stdio: ["ignore", "ignore", "inherit"], env }), "exit");
@@ -33,7 +33,7 @@ async function apt(...args: string[]): Promise<void> {
 
 /** Debian asks this program before it starts a service; 101 is "no". */
 function forbidServices(): void {
-  // What is kept already was kept by a run that was killed: it is the machine's, and the one in its place is ours.
+  // What is kept already was kept by a run that was killed: it is the machine's, and the one in its place was made here.
   if (existsSync(POLICY) && !existsSync(KEPT)) renameSync(POLICY, KEPT);
   writeFileSync(POLICY, "#!/bin/sh\nexit 101\n");
   chmodSync(POLICY, 0o755);

@@ -18,7 +18,7 @@ export async function openPage(browser: Browser, at: string, options: BrowserCon
   const page = await context.newPage();
   page.on("pageerror", (error) => complaints.push(String(error)));
   page.on("console", (message) => {
-    // That a request of ours failed is for the page to show, so Chromium's own note is left out.
+    // The page shows that a request failed, so Chromium's own message is ignored.
     const isFailedRequest = message.text().startsWith("Failed to load resource");
     if (["error", "warning"].includes(message.type()) && !isFailedRequest) complaints.push(message.text());
   });

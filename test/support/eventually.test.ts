@@ -14,7 +14,7 @@ describe("eventually", () => {
     expect(calls).toBe(5);
   });
 
-  test("says what never became true, and what came last", async () => {
+  test("says what never became true, and the last result", async () => {
     const broken = () => {
       throw new Error("no such key");
     };
@@ -39,7 +39,7 @@ describe("nextEvent", () => {
     expect(emitter.listenerCount("news")).toBe(0);
   });
 
-  test("names the event that did not come, and listens no more", async () => {
+  test("names the event that was not emitted, and removes its listener", async () => {
     const emitter = new EventEmitter();
     await expect(nextEvent(emitter, "news", { timeoutMs: 5 })).rejects.toThrow(/"news"/);
     expect(emitter.listenerCount("news")).toBe(0);

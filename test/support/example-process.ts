@@ -26,7 +26,7 @@ export interface StartingExample {
 /**
  * Starts an example on a free port and waits until it listens.
  * @param file its path in docs/examples/
- * @param modules other packages of ours, to be found under the names that it imports
+ * @param modules other packages of this repository, to be found under the names that it imports
  */
 export async function startExample(
   file: string,

@@ -52,7 +52,7 @@ export class Lane {
     for (const piece of this.#held.splice(0)) this.#forward(piece);
   }
 
-  /** What is held flows on, and who has ended the connection meanwhile is heard; bytes that were swallowed are lost. */
+  /** What is held flows on, and an end of the connection that came meanwhile passes; bytes that were swallowed are lost. */
   pass(): void {
     this.release();
     if (this.#isEndLost) this.#forward("end");

@@ -107,7 +107,7 @@ describe("the proxy, byte by byte", () => {
     await eventually(() => client.isClosed && server.isClosed);
   });
 
-  test("what a client said before it went away arrives when it is released, and then its end", async () => {
+  test("what a client sent before it disconnected arrives when it is released, and then its end", async () => {
     const { proxy, connect } = await rawServer();
     const { client, server } = await connect();
     proxy.hold("toServer");
@@ -120,7 +120,7 @@ describe("the proxy, byte by byte", () => {
     await eventually(() => server.hasEnded);
   });
 
-  test("the end of a swallowed connection is not heard of until it passes again", async () => {
+  test("the end of a swallowed connection is not seen until it passes again", async () => {
     const { proxy, connect } = await rawServer();
     const { client, server } = await connect();
     proxy.swallow("toServer");
@@ -225,7 +225,7 @@ describe("the proxy before a real client", () => {
     await reply;
   });
 
-  test("a connection that is cut, in the middle of a reply or not, fails the command, and the client comes back", async () => {
+  test("a connection that is cut, in the middle of a reply or not, fails the command, and the client reconnects", async () => {
     const { proxy, client } = await throughProxy();
     for (const cut of [() => proxy.cut(), () => proxy.cutAfter("toClient", 3)]) {
       const ready = nextEvent(client, "ready");
@@ -240,7 +240,7 @@ describe("the proxy before a real client", () => {
     }
   });
 
-  test("a client that is refused comes back when it is accepted", async () => {
+  test("a client that is refused reconnects when it is accepted", async () => {
     const { proxy, client } = await throughProxy();
     const before = proxy.accepted;
     proxy.refuse();

@@ -5,7 +5,7 @@ const ROOT = resolve(import.meta.dirname, "../..");
 
 /**
  * Lets the programs in a folder find what is installed here, and this package itself.
- * @param modules other packages of ours, to be found under the names that they import
+ * @param modules other packages of this repository, to be found under the names that they import
  */
 export function linkPackages(folder: string, modules: Readonly<Record<string, string>> = {}): void {
   const installed = join(ROOT, "node_modules");

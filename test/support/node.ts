@@ -98,7 +98,7 @@ export async function startNode(space: Space, options: NodeOptions = {}): Promis
   return { store, client, data, bus };
 }
 
-/** A session as express-session would store it, that lives for a minute unless told otherwise. */
+/** A session as express-session would store it, that lives for a minute by default. */
 export function sessionOf(values: Record<string, unknown> = {}, maxAge: number | null = 60_000): SessionData {
   const expires = maxAge === null ? null : new Date(Date.now() + maxAge);
   const cookie = { originalMaxAge: maxAge, expires, httpOnly: true, path: "/" };
@@ -119,7 +119,7 @@ export async function loadAsRequest(store: ClusteredRedisStore, sid: string): Pr
   return store.createSession({ sessionID: sid } as Request, data);
 }
 
-/** Sees every command of a space's keys that Redis carries out. */
+/** Sees every command of a space's keys that Redis executes. */
 export async function watchCommands(space: Space, url = inject("redisUrl")): Promise<string[]> {
   const monitor = createClient({ url });
   monitor.on("error", () => {});
@@ -146,7 +146,7 @@ export function isOfDestroy(command: string): boolean {
   return ["EVALSHA", "EVAL", "DEL", "PUBLISH"].includes(command);
 }
 
-/** Notes all events of a store. */
+/** Records all events of a store. */
 export function recordEvents(
   store: EventEmitter,
   names: readonly string[],

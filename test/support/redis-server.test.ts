@@ -8,7 +8,7 @@ import { startProxy } from "./fault-proxy.ts";
 import type { RedisServer, ServerSpec } from "./redis/server.ts";
 import { startRedis } from "./redis-server.ts";
 
-describe("a Redis of our own", () => {
+describe("a Redis of its own", () => {
   async function ownRedis(spec: ServerSpec = {}): Promise<RedisServer> {
     const redis = await startRedis({ own: true, ...spec });
     onTestFinished(() => redis.stop());
@@ -38,7 +38,7 @@ describe("a Redis of our own", () => {
     expect(await client.configRewrite()).toBe("OK");
   });
 
-  test("is at 127.0.0.1 if it must be, also when it comes back", async () => {
+  test("is at 127.0.0.1 if it must be, also after a restart", async () => {
     const redis = await ownRedis({ atLoopback: true });
     expect(redis.url).toMatch(/^redis:\/\/127\.0\.0\.1:\d+$/);
     await redis.restart();
@@ -62,7 +62,7 @@ describe("a Redis of our own", () => {
     await arrived;
     await redis.pause();
     proxy.release("toServer");
-    // A server that is not ours to pause answers all the while.
+    // A server that is not to be paused answers all the while.
     await (await connected(inject("redisUrl"))).ping();
     expect(answers).toEqual([]);
     await redis.resume();
@@ -71,7 +71,7 @@ describe("a Redis of our own", () => {
   });
 
   for (const state of ["running", "paused"] as const) {
-    test(`that is ${state} is killed, and comes back empty at the same address`, async () => {
+    test(`that is ${state} is killed, and restarts empty at the same address`, async () => {
       const redis = await ownRedis();
       const client = await connected(redis.url);
       await client.set("key", "value");
@@ -118,7 +118,7 @@ describe("a Redis of our own", () => {
 });
 
 describe("the Redis of REDIS_URL", () => {
-  test("is used, also through a password, and is not ours to stop", async () => {
+  test("is used, also through a password, and is not to be stopped", async () => {
     const admin = await connected(inject("redisUrl"));
     await admin.sendCommand(["ACL", "SETUSER", "support-test", "on", ">secret", "+@all", "~*", "&*"]);
     onTestFinished(async () => {
@@ -140,7 +140,7 @@ describe("the Redis of REDIS_URL", () => {
     expect(await admin.ping()).toBe("PONG");
   });
 
-  test("is refused with its own words when it refuses us, without the password in them", async () => {
+  test("is reported with its own words when it refuses, without the password in them", async () => {
     const url = new URL(inject("redisUrl"));
     url.username = "nobody";
     url.password = "secret";
@@ -184,7 +184,7 @@ describe("a process that ends without stopping its Redis", () => {
     return { child, url: await url, ended };
   }
 
-  /** Its SIGKILL has been sent by then, and is carried out as soon as the system gets to it. */
+  /** Its SIGKILL has been sent by then, and takes effect as soon as the system gets to it. */
   async function isGone(url: string): Promise<void> {
     const refusal = () =>
       connectedRaw(url).then(
@@ -195,7 +195,7 @@ describe("a process that ends without stopping its Redis", () => {
   }
 
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    test(`takes it along on ${signal}, and dies of that signal as it would have`, async () => {
+    test(`ends it on ${signal}, and dies of that signal as it would have`, async () => {
       const { child, url, ended } = await parent();
       const client = await connected(url);
       const folder = (await client.configGet("dir"))["dir"] ?? "";
@@ -206,7 +206,7 @@ describe("a process that ends without stopping its Redis", () => {
     });
   }
 
-  test("takes it along when an error is not caught", async () => {
+  test("ends it when an error is not caught", async () => {
     const { child, url, ended } = await parent();
     child.send("throw");
     expect(await ended).toEqual([1, null]);

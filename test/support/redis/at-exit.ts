@@ -39,7 +39,7 @@ function cleanUpAll(): void {
 }
 
 function onSignal(signal: NodeJS.Signals): void {
-  // Somebody else's listener decides what becomes of the process; if that is its end, "exit" is ours.
+  // Somebody else's listener decides what becomes of the process; if that ends it, "exit" is emitted here, too.
   if (process.listenerCount(signal) > 1 + bystanders()) return;
   unlisten();
   cleanUpAll();

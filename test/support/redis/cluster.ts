@@ -17,7 +17,7 @@ export interface ClusterNode {
   run(...args: string[]): Promise<unknown>;
 }
 
-/** A Redis Cluster of servers of ours, with as many replicas as primaries. */
+/** A Redis Cluster of child processes or containers, with as many replicas as primaries. */
 export interface RedisCluster {
   readonly nodes: readonly ClusterNode[];
   /** As a user would list them. */
@@ -204,7 +204,7 @@ class StartedCluster implements RedisCluster {
       if (first) await halfway();
     }
     // Of two moves in quick succession, the servers may give both the same epoch, and then the old owner may take the
-    // slot back from the new one. So they are told until they agree, as `redis-cli --cluster fix` would.
+    // slot back from the new one. So the command is repeated until they agree, as `redis-cli --cluster fix` would.
     const others = (await this.primaries()).filter((node) => node !== to && node !== from);
     const agreed = async () => {
       for (const node of [to, from, ...others])

@@ -25,7 +25,7 @@ export async function dockerAnswers(): Promise<boolean> {
   );
 }
 
-/** A server in a container of ours. The image can be chosen with TEST_REDIS_IMAGE. */
+/** A server in a container of its own. The image can be chosen with TEST_REDIS_IMAGE. */
 export async function startContainer(spec: ServerSpec): Promise<RedisServer> {
   const { GenericContainer, Wait } = await testcontainers();
   const image = process.env["TEST_REDIS_IMAGE"] || "redis:7-alpine";
@@ -53,7 +53,7 @@ export async function startContainer(spec: ServerSpec): Promise<RedisServer> {
       const { version } = await whenAnswering(url);
       return new ContainerServer(container, url, version, () => forget(id));
     } catch (error) {
-      // What cannot be removed now is tried again at the end; this error is the one to tell.
+      // What cannot be removed now is tried again at the end; this error is the one to report.
       await remove(id).catch(() => {});
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`No Redis in Docker (image ${image}): ${reason}\n${output}`.trimEnd(), {

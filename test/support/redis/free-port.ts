@@ -8,7 +8,7 @@ const END = 32_000;
 
 const given = new Set<number>();
 
-/** A port of this machine that nobody listens on and that was not given before: a killed server comes back to its own. */
+/** A port of this machine that nobody listens on and that was not given before: a killed server restarts on its own. */
 export async function freePort(): Promise<number> {
   for (let attempt = 0; attempt < 100; attempt++) {
     const port = randomInt(FIRST, END);
@@ -38,7 +38,7 @@ export async function onFreePort<T>(start: (port: number) => Promise<T>): Promis
   }
 }
 
-/** Redis and Docker tell it in words only. */
+/** Redis and Docker report it in words only. */
 function isPortTaken(error: unknown): boolean {
   return /address already in use|port is already allocated/i.test(String(error));
 }

@@ -14,7 +14,7 @@ export function serverOnPath(): string | undefined {
   return ["redis-server", "valkey-server"].find(runs);
 }
 
-/** A server as a process of ours, on a free port, with a folder of its own. */
+/** A server as a child process, on a free port, with a folder of its own. */
 export function startProcess(program: string, spec: ServerSpec): Promise<RedisServer> {
   return onFreePort(async (port) => {
     const server = new ProcessServer(program, port, spec);
@@ -114,7 +114,7 @@ class Child {
 
   async whenReady(url: string): Promise<Identity> {
     const identity = await whenAnswering(url, () => this.#death);
-    // Somebody else's server may have the port that ours did not get.
+    // Somebody else's server may have the port that this one did not get.
     if (identity.pid === this.#process.pid) return identity;
     await Promise.race([this.ended, pause(5_000, undefined, { ref: false })]);
     throw this.#death ?? new Error(`The server that answers is not the ${this.#process.spawnfile} started`);

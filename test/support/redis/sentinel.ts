@@ -3,7 +3,7 @@ import { eventually } from "../eventually.ts";
 import { startRedis } from "../redis-server.ts";
 import type { RedisServer, ServerSpec } from "./server.ts";
 
-/** A primary and its replica, watched by three Sentinels: servers of ours. */
+/** A primary and its replica, watched by three Sentinels: child processes or containers. */
 export interface SentinelSet {
   readonly name: string;
   /** As a user would list them. */

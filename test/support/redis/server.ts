@@ -1,7 +1,7 @@
 /** A Redis (or Valkey) that tests and the demo may use, however it was come by. */
 export interface RedisServer {
   readonly url: string;
-  /** How it was come by: `REDIS_URL`, a process of ours, or a container of ours. */
+  /** Where it comes from: `REDIS_URL`, a child process, or a container. */
   readonly provider: "url" | "process" | "docker";
   readonly version: string;
   /** Stalls it: it takes connections and bytes, and answers nothing. */
@@ -15,7 +15,7 @@ export interface RedisServer {
   stop(): Promise<void>;
 }
 
-/** What a server of ours is to be, whoever runs it. */
+/** What a server that the tests start is to be, whatever runs it. */
 export interface ServerSpec {
   /** More arguments for the server. They are the first, as the name of a configuration file must be. */
   readonly args?: readonly string[];
@@ -26,7 +26,7 @@ export interface ServerSpec {
 }
 
 export interface StartOptions extends ServerSpec {
-  /** It must be ours alone, because it will be paused or killed. @default false */
+  /** No other test may use it, because it will be paused or killed. @default false */
   readonly own?: boolean;
 }
 

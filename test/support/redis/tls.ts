@@ -6,7 +6,7 @@ import { install } from "../apt.ts";
 import { startRedis } from "../redis-server.ts";
 import { onFreePort } from "./free-port.ts";
 
-/** A Redis of ours that speaks TLS, with a certificate that only its own authority vouches for. */
+/** A Redis that speaks TLS, with a certificate that only its own authority vouches for. */
 export interface TlsRedis {
   /** Without TLS, for the test itself. */
   readonly plainUrl: string;
