@@ -14,7 +14,7 @@ function pack(): PackedProject {
   return project;
 }
 
-test("are the types wrong? Not for any way to import either entry", async () => {
+test("the types are right for any way to import either entry", async () => {
   const { folder, packed } = pack();
   const tarball = new Uint8Array(readFileSync(join(folder, packed.filename)));
   const analysis = await checkPackage(createPackageFromTarballData(tarball));
@@ -53,7 +53,7 @@ function lockedPackages(): [folder: string, LockedPackage][] {
   return found;
 }
 
-/** The lock file leaves out what old manifests say in their own way. */
+/** The lock file lacks what old manifests say in their own way. */
 function licenceOf(folder: string, { license }: LockedPackage): string | undefined {
   if (license !== undefined) return license;
   const manifest = JSON.parse(readFileSync(join(ROOT, folder, "package.json"), "utf8"));
@@ -66,7 +66,7 @@ const FORBIDDEN = /GPL|SSPL|BUSL|Commons-Clause|-NC\b|UNLICENSED|SEE LICENSE/i;
 /** Have none in their manifest, and MIT in their README. */
 const MIT_ALL_THE_SAME = ["node_modules/pause"];
 
-test("nobody is bound by the licence of a dependency", () => {
+test("no dependency has a licence that binds users", () => {
   const problems = lockedPackages().flatMap(([folder, locked]) => {
     const licence = licenceOf(folder, locked);
     if (licence === undefined) return MIT_ALL_THE_SAME.includes(folder) ? [] : [`${folder}: none`];
@@ -75,7 +75,7 @@ test("nobody is bound by the licence of a dependency", () => {
   expect(problems).toEqual([]);
 });
 
-test("whoever installs this gets nothing else with it: all the rest is for development, or a peer", () => {
+test("nothing else is installed with it: all the rest is for development, or a peer", () => {
   const runtime = lockedPackages().filter(([, { dev, peer }]) => !dev && !peer);
   expect(runtime.map(([folder]) => folder)).toEqual([]);
 });
