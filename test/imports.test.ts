@@ -100,14 +100,14 @@ test("the imports are found, whatever their form", () => {
   ]);
 });
 
-test("the rules are held against files that exist, and imports that were found", () => {
+test("the rules are checked on files that exist, and imports that were found", () => {
   expect(imports.length).toBeGreaterThan(files.length);
   expect(new Set(files.map(folderOf))).toEqual(new Set(Object.keys(ALLOWED)));
   const missing = files.flatMap(neighboursOf).filter((file) => !textOf.has(file));
   expect(missing).toEqual([]);
 });
 
-test("the table has no circle", () => {
+test("the table has no cycle", () => {
   const order: string[] = [];
   const visit = (folder: string, path: readonly string[]) => {
     expect(path).not.toContain(folder);
@@ -119,7 +119,7 @@ test("the table has no circle", () => {
 });
 
 describe.each(files)("%s", (file) => {
-  test("does not import itself, by whatever way round", () => {
+  test("does not import itself, directly or indirectly", () => {
     expect(reachableFrom(file)).not.toContain(file);
   });
 
