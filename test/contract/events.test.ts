@@ -1,10 +1,7 @@
-import type { SessionData } from "express-session";
 import { expect, test } from "vitest";
-import type { IndexBy } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
+import { indexBy } from "../support/indexed.ts";
 import { directClient, newSpace, ownRedis, sessionOf, startNode } from "../support/node.ts";
-
-const indexBy: IndexBy = (session) => (session as SessionData & { user?: string }).user;
 
 test("every node emits destroyed once, with who destroyed the session and how", async () => {
   const space = newSpace();

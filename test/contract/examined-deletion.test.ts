@@ -1,36 +1,14 @@
-import type { SessionData } from "express-session";
 import { expect, test } from "vitest";
-import type { ClusteredRedisStore, IndexBy, Serializer } from "../../lib/index.ts";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
-import {
-  directClient,
-  newSpace,
-  type Space,
-  sessionOf,
-  startNode,
-  valuesOf,
-  watchCommands,
-} from "../support/node.ts";
-
-const indexBy: IndexBy = (session) => session["user"] as string | undefined;
-
-const start = (space: Space, options = {}) => startNode(space, { store: { indexBy, ...options } });
+import { hookedJson, startIndexed as start } from "../support/indexed.ts";
+import { directClient, newSpace, sessionOf, valuesOf, watchCommands } from "../support/node.ts";
 
 /** The ids of the sessions that a store reports as destroyed. */
 function recordDestroyed(store: ClusteredRedisStore): string[] {
   const sids: string[] = [];
   store.on("destroyed", (sid: string) => sids.push(sid));
   return sids;
-}
-
-/** JSON that answers late: `hook` is called with each session that is read. */
-function hookedJson(hook: (session: SessionData) => Promise<unknown>): Serializer {
-  const parse = async (text: string) => {
-    const session = JSON.parse(text) as SessionData;
-    await hook(session);
-    return session;
-  };
-  return { parse, stringify: JSON.stringify };
 }
 
 test("destroyWhere does not delete who logged in after the predicate had seen the session", async () => {

@@ -1,7 +1,7 @@
-import type { SessionData } from "express-session";
 import { expect, test } from "vitest";
-import type { IndexBy, Serializer } from "../../lib/index.ts";
+import type { IndexBy } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
+import { hookedJson, indexBy, startIndexed as start } from "../support/indexed.ts";
 import {
   directClient,
   loadAsRequest,
@@ -15,20 +15,7 @@ import {
 
 const HOUR_MS = 3_600_000;
 
-const indexBy: IndexBy = (session) => session["user"] as string | undefined;
-
-const start = (space: Space, options = {}) => startNode(space, { store: { indexBy, ...options } });
-
 const endsKey = (space: Space, user: string) => `idx:{${space.prefix}${user}}:ends`;
-
-/** JSON, whose parser calls a hook before it answers: what happens between reading a session and acting on it. */
-function hookedJson(hook: (text: string) => Promise<unknown>): Serializer {
-  const parse = async (text: string) => {
-    await hook(text);
-    return JSON.parse(text) as SessionData;
-  };
-  return { parse, stringify: JSON.stringify };
-}
 
 /** Whether the index entry of a session lives at least as long as its key. */
 async function outlivesKey(space: Space, user: string, sid: string): Promise<boolean> {

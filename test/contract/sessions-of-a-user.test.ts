@@ -1,7 +1,8 @@
 import type { SessionData } from "express-session";
 import { expect, test } from "vitest";
-import { ClusteredRedisStore, type IndexBy } from "../../lib/index.ts";
+import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
+import { indexBy, startIndexed as start } from "../support/indexed.ts";
 import {
   directClient,
   loadAsRequest,
@@ -12,10 +13,6 @@ import {
   valuesOf,
   watchCommands,
 } from "../support/node.ts";
-
-const indexBy: IndexBy = (session) => (session as SessionData & { user?: string }).user;
-
-const start = (space: Space, options = {}) => startNode(space, { store: { indexBy, ...options } });
 
 const sidsOf = async (store: ClusteredRedisStore, user: string) =>
   (await store.sessionsOf(user)).map(({ sid }) => sid);

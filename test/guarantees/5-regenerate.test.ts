@@ -1,11 +1,9 @@
 import type { Express, Request } from "express";
 import { expect, test } from "vitest";
-import type { IndexBy } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { Browser, startApp } from "../support/express-app.ts";
+import { indexBy } from "../support/indexed.ts";
 import { directClient, newSpace, startNode } from "../support/node.ts";
-
-const indexBy: IndexBy = (session) => session.user;
 
 const regenerate = (request: Request) =>
   new Promise<void>((resolve, reject) => {

@@ -1,9 +1,8 @@
-import type { SessionData } from "express-session";
 import { createCluster } from "redis";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { hookedJson, indexBy } from "../support/indexed.ts";
 import { loadAsRequest, newSpace, type Space, sessionOf, valuesOf } from "../support/node.ts";
 import { type RedisCluster, startCluster } from "../support/redis/cluster.ts";
-import { indexBy } from "./contract.ts";
 import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
 
 const HOUR_MS = 3_600_000;
@@ -54,13 +53,12 @@ test("with disableTTL, a listing removes entries that were added long ago, and n
   const options = { disableTTL: true, localCache: false } as const;
   const other = await open(space, options);
   let login: (() => Promise<void>) | undefined;
-  const parse = async (text: string) => {
+  const serializer = hookedJson(() => {
     const now = login;
     login = undefined;
-    await now?.();
-    return JSON.parse(text) as SessionData;
-  };
-  const store = await open(space, { ...options, serializer: { parse, stringify: JSON.stringify } });
+    return now?.();
+  });
+  const store = await open(space, { ...options, serializer });
   const sids = ["alive", "destroyed", "destroyed just now", "of bob", "again"];
   for (const sid of sids) await store.set(sid, sessionOf({ user: "ada" }));
   for (const sid of ["destroyed", "destroyed just now"]) await store.destroy(sid);

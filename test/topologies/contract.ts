@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import type { ClusteredRedisStore, IndexBy } from "../../lib/index.ts";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { loadAsRequest, sessionOf, valuesOf } from "../support/node.ts";
 
@@ -103,9 +103,6 @@ export async function useMerge(a: ClusteredRedisStore, b: ClusteredRedisStore): 
   await a.set("merge-0", Object.assign(gone, { late: 1 }));
   expect(await b.get("merge-0")).toBeNull();
 }
-
-/** What sessions are found by in `useIndex`. */
-export const indexBy: IndexBy = (session) => (session as { user?: string }).user;
 
 /** With `indexBy`: the sessions of a user are found and ended, wherever they are. */
 export async function useIndex(a: ClusteredRedisStore, b: ClusteredRedisStore): Promise<void> {

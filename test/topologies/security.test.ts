@@ -3,11 +3,12 @@ import { createClient, createCluster, createSentinel } from "redis";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
+import { indexBy } from "../support/indexed.ts";
 import { newSpace, recordEvents, type Space, sessionOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
 import { startTlsRedis, type TlsRedis } from "../support/redis/tls.ts";
-import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
+import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
 
 let redis: TlsRedis;

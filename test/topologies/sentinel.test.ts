@@ -4,9 +4,10 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { ClusteredRedisStore, type ClusterOptions } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { startProxy } from "../support/fault-proxy.ts";
+import { indexBy } from "../support/indexed.ts";
 import { newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
 import { type SentinelSet, startSentinels } from "../support/redis/sentinel.ts";
-import { indexBy, useEverything, useIndex, useMerge } from "./contract.ts";
+import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { surviveFullMemory } from "./full-memory.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
 import { type AnyClient, LEASE, openStore } from "./stores.ts";
