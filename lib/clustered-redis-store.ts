@@ -293,6 +293,7 @@ export class ClusteredRedisStore extends Store {
     return {
       redis,
       subscribed: this.coordinator?.isLive(performance.now()) ?? false,
+      outageMs: this.parts.operations.outage.durationMs ?? null,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
       cacheSize: this.localCache.size,
     };
@@ -320,6 +321,7 @@ export class ClusteredRedisStore extends Store {
       nodeId: this.coordinator?.nodeId ?? "",
       state: this.coordinator?.state ?? "off",
       ...this.parts.counters,
+      outageMs: this.parts.operations.outage.durationMs ?? null,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
     };
   }

@@ -1,7 +1,7 @@
 import type { EventEmitter } from "node:events";
-import { runInBackground } from "./invalidation/background.ts";
 import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
 import type { ResolvedOptions } from "./options/options.ts";
+import { runInBackground } from "./redis/background.ts";
 import { type Counters, createCounters } from "./reporting/counters.ts";
 import { publishEvent } from "./reporting/diagnostics.ts";
 import type { EmitEvent } from "./reporting/types.ts";

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
+import { runInBackground } from "../redis/background.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { Doubt } from "../redis/doubts.ts";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
-import { runInBackground } from "./background.ts";
 import { Backoff } from "./backoff.ts";
 import { NotificationsCheck, warnOfDeniedChannel } from "./expired-events.ts";
 import { MessageFilter } from "./message-filter.ts";

@@ -6,10 +6,6 @@ import {
 } from "../redis/client.ts";
 import { describeValue, optionError } from "../reporting/errors.ts";
 
-interface QueueOptions {
-  readonly commandsQueueMaxLength?: number;
-}
-
 /** @throws TypeError if `given` is not a client that the store works with */
 export function requireClient(given: unknown, name: string): RedisStoreClient {
   const expected =
@@ -18,12 +14,12 @@ export function requireClient(given: unknown, name: string): RedisStoreClient {
     const mistake = mistakeIn(given);
     throw optionError(name, expected, given, mistake && `${mistake.got}: ${mistake.fix}`);
   }
-  const { options, _options } = given as { options?: QueueOptions; _options?: { defaults?: QueueOptions } };
-  const maxLength = options?.commandsQueueMaxLength ?? _options?.defaults?.commandsQueueMaxLength;
+  const { _options } = given as { _options?: { defaults?: { commandsQueueMaxLength?: number } } };
+  const maxLength = _options?.defaults?.commandsQueueMaxLength;
   if (maxLength !== undefined) {
-    // It may queue MULTI and SET and refuse EXEC, which leaves the connection inside a transaction.
+    // It may queue MULTI and SET and refuse EXEC, or ASKING and refuse what follows: the next command takes its place.
     const reason = "when its queue is full, node-redis splits transactions";
-    throw optionError(name, `one without commandsQueueMaxLength (${reason})`, maxLength);
+    throw optionError(name, `a Cluster client without commandsQueueMaxLength (${reason})`, maxLength);
   }
   if (!("withTypeMapping" in (given as object)))
     throw optionError(name, expected, given, `node-redis 4 or older: ${UPGRADE}`);

@@ -51,6 +51,15 @@ export interface CommandBatch {
   execAsPipeline(): Promise<unknown[]>;
 }
 
+/** A client of one connection: the application's own, or one that its pool, Sentinel or Cluster client uses. */
+export interface Connection {
+  readonly isReady?: boolean;
+  readonly options?: { readonly database?: number };
+  on?(event: string | symbol, listener: (error?: unknown) => void): unknown;
+  connect?(): Promise<unknown>;
+  destroy?(): unknown;
+}
+
 /** The kinds of node-redis client. */
 export type ClientKind = "single" | "pool" | "cluster" | "sentinel";
 

@@ -1,12 +1,13 @@
 import { errorMessage } from "../reporting/errors.ts";
-import { batchOn, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
+import { batchOn, type Connection, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
 import { closedError } from "./connection-state.ts";
-import { type Connection, Connections } from "./connections.ts";
+import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Doubts } from "./doubts.ts";
 import { slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
-import { type Batch, requireInStep } from "./topology.ts";
+import { type Batch, type BatchBuilder, requireInStep } from "./topology.ts";
+import { droppedAt } from "./unsent.ts";
 
 /** A client of one node, as a Cluster client creates them. */
 export interface NodeClient extends RedisSubscriberClient {
@@ -79,7 +80,7 @@ export class ClusterRoutes {
     if (typeof target === "object" && "key" in target) return this.#sendToKey(deadline, target.key, batch);
     const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
     const client = await this.#readyClient(deadline, find);
-    const replies = await execOn(client, batch);
+    const replies = await this.#exec(execOn, client, deadline, batch);
     return requireInStep(batch, replies, () => this.#connections.replace(client as Connection));
   }
 
@@ -91,7 +92,7 @@ export class ClusterRoutes {
     for (let redirections = 0; ; redirections++) {
       const client = await this.#readyClient(deadline, find);
       try {
-        return await exec(client, batch);
+        return await this.#exec(exec, client, deadline, batch);
       } catch (error) {
         const [, kind, address] = /^(ASK|MOVED) \d+ (\S+)/.exec(errorMessage(error)) ?? [];
         if (address === undefined || redirections === MAX_REDIRECTIONS) throw error;
@@ -101,6 +102,20 @@ export class ClusterRoutes {
         find = kind === "ASK" || isOutdated() ? () => this.#cluster.nodeByAddress.get(address) : primary;
       }
     }
+  }
+
+  /** See `Topology.checkConnections`. */
+  checkConnections(silentMs: number, probe: BatchBuilder, onReplaced: () => void): boolean {
+    return this.#connections.silence.check(silentMs, probe, onReplaced);
+  }
+
+  #exec(exec: typeof execOn, client: NodeClient, deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    const replies = exec(client, {
+      ...batch,
+      build: (commands) => batch.build(droppedAt(deadline, commands)),
+    });
+    this.#connections.silence.track(client as Connection, replies);
+    return replies;
   }
 
   /** The client of a node, connected or connecting. */

@@ -6,6 +6,7 @@ import { type Deadline, Deadlines } from "./deadlines.ts";
 import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
 import { receiversIn } from "./heartbeats.ts";
+import { Outage } from "./outage.ts";
 import { asText } from "./replies.ts";
 import { HEARTBEAT } from "./scripts.ts";
 import { subscriberFrom } from "./subscriber.ts";
@@ -49,8 +50,10 @@ export class Cluster implements Topology {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = false;
+  readonly hasTransactions = true;
   readonly database = 0;
   readonly doubts: Doubts;
+  readonly outage: Outage = new Outage();
   readonly probe: Probe = { name: "CLUSTER", acl: "+cluster|info", build: (batch) => batch.clusterInfo() };
   readonly #routes: ClusterRoutes;
   readonly #deadlines: Deadlines;
@@ -74,6 +77,10 @@ export class Cluster implements Topology {
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     return this.#routes.send(deadline, batch);
+  }
+
+  checkConnections(silentMs: number, onReplaced: () => void): boolean {
+    return this.#routes.checkConnections(silentMs, this.probe.build, onReplaced);
   }
 
   async nodes(deadline: Deadline): Promise<readonly string[]> {

@@ -72,7 +72,7 @@ export function closedError(client: RedisStoreClient): Error {
 }
 
 /** Whether commands can be sent; undefined if the client does not say. */
-function isConnected(client: RedisStoreClient): boolean | undefined {
+export function isConnected(client: RedisStoreClient): boolean | undefined {
   const { masters, isReady } = client as ObservableClient;
   return masters === undefined ? isReady : masters.some((node) => node.client?.isReady === true);
 }

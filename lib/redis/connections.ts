@@ -1,15 +1,7 @@
 import { errorMonitor } from "node:events";
-import type { RedisStoreClient } from "./client.ts";
-import type { Doubts } from "./doubts.ts";
-
-/** A client of one connection: the application's own, or one that its pool, Sentinel or Cluster client uses. */
-export interface Connection {
-  readonly isReady?: boolean;
-  readonly options?: { readonly database?: number };
-  on?(event: string | symbol, listener: (error?: unknown) => void): unknown;
-  connect?(): Promise<unknown>;
-  destroy?(): unknown;
-}
+import type { Connection, RedisStoreClient } from "./client.ts";
+import type { Doubt, Doubts } from "./doubts.ts";
+import { Silence } from "./silence.ts";
 
 /**
  * Watches connections for what no reply shows.
@@ -27,6 +19,10 @@ export class Connections {
    */
   static readonly #watched = new WeakMap<object, Set<Doubts>>();
   readonly #doubts: Doubts;
+  /** Finds those that are half-open. */
+  readonly silence = new Silence((connection) =>
+    this.#replace(connection, "the data connection is half-open"),
+  );
   /** Whether a connection that nobody watched has failed: any of those not watched yet may be the one. */
   #hasUnknownFailure = false;
 
@@ -43,10 +39,11 @@ export class Connections {
     }
     const doubts = new Set([this.#doubts]);
     Connections.#watched.set(connection, doubts);
-    if (this.#hasUnknownFailure) replace(connection, doubts);
+    if (this.#hasUnknownFailure) replace(connection, doubts, "replies are out of step");
     // Not a listener for "error": the application may want a client without one to end the process.
     connection.on?.(errorMonitor, (error) => {
-      if (connection.isReady && !isFailedCommand(error)) replace(connection, doubts);
+      if (connection.isReady && !isFailedCommand(error))
+        replace(connection, doubts, "replies are out of step");
     });
     connection.on?.("ready", () => raise(doubts, "the client has reconnected"));
   }
@@ -61,7 +58,11 @@ export class Connections {
 
   /** Closes a connection whose replies are out of step, and opens it again. */
   replace(connection: Connection): void {
-    replace(connection, Connections.#watched.get(connection) ?? new Set([this.#doubts]));
+    this.#replace(connection, "replies are out of step");
+  }
+
+  #replace(connection: Connection, doubt: Doubt): void {
+    replace(connection, Connections.#watched.get(connection) ?? new Set([this.#doubts]), doubt);
   }
 
   /**
@@ -81,7 +82,11 @@ export class Connections {
       const run = args.pop() as (connection: Connection) => unknown;
       const runWatched = (connection: Connection) => {
         this.watch(connection);
-        return onUse(connection, () => run(connection));
+        return onUse(connection, () => {
+          const replies = run(connection);
+          this.silence.track(connection, Promise.resolve(replies));
+          return replies;
+        });
       };
       return execute.call(owner, ...args, runWatched);
     };
@@ -89,15 +94,15 @@ export class Connections {
   }
 }
 
-function replace(connection: Connection, doubts: Set<Doubts>): void {
+function replace(connection: Connection, doubts: Set<Doubts>, doubt: Doubt): void {
   // Undefined for clients that do not tell; false while the connection is lost, or being opened.
   if (connection.isReady === false) return;
   connection.destroy?.();
   connection.connect?.().catch(() => {});
-  raise(doubts, "replies are out of step");
+  raise(doubts, doubt);
 }
 
-function raise(doubts: Set<Doubts>, doubt: Parameters<Doubts["raise"]>[0]): void {
+function raise(doubts: Set<Doubts>, doubt: Doubt): void {
   for (const one of doubts) if (!one.raise(doubt)) doubts.delete(one);
 }
 

@@ -1,5 +1,6 @@
 import { hashSid } from "../reporting/diagnostics.ts";
-import { SessionStoreError, withHidden } from "../reporting/errors.ts";
+import { SessionStoreError, type SessionStoreErrorCode, withHidden } from "../reporting/errors.ts";
+import type { Admission } from "./admission.ts";
 
 /** The deadline of an operation, for the work that it limits. */
 export interface Deadline {
@@ -15,14 +16,22 @@ export class Deadlines {
   readonly #limitMs: number;
   readonly #explain: () => string | undefined;
   readonly #prefix: string;
+  readonly #admission: Admission | undefined;
   readonly #operations = new Set<Promise<unknown>>();
 
   /**
    * @param limitMs the limit of each operation, in milliseconds
    * @param prefix what precedes the session ids in Redis, for `SessionStoreError.key`
    * @param explain why there may have been no answer, for the error; undefined if nothing is known
+   * @param admission refuses operations that could only wait
    */
-  constructor(limitMs: number, prefix = "", explain: () => string | undefined = () => undefined) {
+  constructor(
+    limitMs: number,
+    prefix = "",
+    explain: () => string | undefined = () => undefined,
+    admission?: Admission,
+  ) {
+    this.#admission = admission;
     this.#limitMs = limitMs;
     this.#prefix = prefix;
     this.#explain = explain;
@@ -30,11 +39,15 @@ export class Deadlines {
 
   /**
    * The result of `work`, or an `ERR_SESSION_TIMEOUT` error if that takes longer than the limit. The timer does not keep the
-   * process alive.
+   * process alive. If the operation is refused, `work` is not called.
    * @param what names the operation in the error
    * @param sid the session that the operation concerns, if it is a single one
+   * @param bytes the size of what it writes
    */
-  run<T>(what: string, work: (deadline: Deadline) => Promise<T>, sid?: string): Promise<T> {
+  run<T>(what: string, work: (deadline: Deadline) => Promise<T>, sid?: string, bytes = 0): Promise<T> {
+    const refusal = this.refuse(what, sid, bytes);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    this.#admission?.enter(bytes);
     const operation = new Promise<T>((resolve, reject) => {
       const deadline = { passed: false };
       let immediate: NodeJS.Immediate | undefined;
@@ -48,9 +61,8 @@ export class Deadlines {
         end();
         const reason = this.#explain();
         const suffix = reason === undefined ? "" : `: ${reason}`;
-        const where = sid === undefined ? what : `${what} of session ${hashSid(sid)}`;
-        const message = `${where}: no answer in ${this.#limitMs} ms${suffix}`;
-        reject(this.#withKey(new SessionStoreError("ERR_SESSION_TIMEOUT", message), sid));
+        const message = `no answer in ${this.#limitMs} ms${suffix}`;
+        reject(this.#errorOf("ERR_SESSION_TIMEOUT", what, sid, message));
       };
       // After the event loop was blocked, timers run before sockets are read; the reply may be there. Immediates run after.
       const onTimer = () => {
@@ -60,16 +72,35 @@ export class Deadlines {
       attempt(work, deadline).then(
         (result) => {
           end();
+          this.#admission?.leave(bytes);
           resolve(result);
         },
         (error: unknown) => {
           end();
+          this.#admission?.leave(bytes);
           reject(this.#withKey(error, sid));
         },
       );
     });
     this.#operations.add(operation);
     return operation;
+  }
+
+  /** The error of an operation that must not begin; undefined if it may. */
+  refuse(what: string, sid: string | undefined, bytes: number): SessionStoreError | undefined {
+    const reason = this.#admission?.refuse(bytes);
+    return reason === undefined ? undefined : this.#errorOf("ERR_SESSION_UNAVAILABLE", what, sid, reason);
+  }
+
+  #errorOf(
+    code: SessionStoreErrorCode,
+    what: string,
+    sid: string | undefined,
+    reason: string,
+  ): SessionStoreError {
+    const where = sid === undefined ? what : `${what} of session ${hashSid(sid)}`;
+    const error = new SessionStoreError(code, `${where}: ${reason}`);
+    return sid === undefined ? error : withHidden(error, { key: this.#prefix + sid });
   }
 
   #withKey(error: unknown, sid: string | undefined): unknown {

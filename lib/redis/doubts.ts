@@ -1,5 +1,9 @@
 /** Why what heartbeats have proven may not hold any more. */
-export type Doubt = "the client has reconnected" | "Redis is read-only" | "replies are out of step";
+export type Doubt =
+  | "the client has reconnected"
+  | "Redis is read-only"
+  | "replies are out of step"
+  | "the data connection is half-open";
 
 /** Reports doubts about the data connections to the one who relies on them. */
 export class Doubts {

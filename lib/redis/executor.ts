@@ -1,6 +1,7 @@
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { hintFor } from "../reporting/fixes.ts";
 import type { Deadline } from "./deadlines.ts";
+import { isErrorReply } from "./replies.ts";
 import type { Script } from "./scripts.ts";
 import type { BatchBuilder, Target, Topology } from "./topology.ts";
 
@@ -66,7 +67,9 @@ export class CommandExecutor {
    */
   async send(deadline: Deadline, command: Command, announcement?: Announcement): Promise<Replies> {
     const { name, acl, target, build, isInStep } = command;
+    const { outage } = this.#topology;
     let sentAt = 0;
+    outage.asked();
     try {
       const replies = await this.#topology.send(deadline, {
         target,
@@ -78,6 +81,7 @@ export class CommandExecutor {
           return announcement ? batch.publish(announcement.channel, announcement.message) : batch;
         },
       });
+      outage.answered();
       return { replies, sentAt };
     } catch (error) {
       throw this.#errorOf(name, error, announcement ? `${acl} +multi +exec` : acl, announcement);
@@ -97,6 +101,8 @@ export class CommandExecutor {
   ): Promise<unknown> {
     const toPublish = announcement ? [announcement.channel, announcement.message] : [];
     const given = { keys: [...keys], arguments: [...toPublish, ...args] };
+    const { outage } = this.#topology;
+    outage.asked();
     const run = async (build: BatchBuilder) => {
       const target: Target = { key: keys[0] as string };
       const check = isInStep && (([reply]: readonly unknown[]) => isInStep(reply));
@@ -106,6 +112,7 @@ export class CommandExecutor {
         build,
         isInStep: check,
       });
+      outage.answered();
       return reply;
     };
     try {
@@ -146,6 +153,7 @@ export class CommandExecutor {
     acl: string,
     announcement: Announcement | undefined,
   ): SessionStoreError {
+    if (isErrorReply(error)) this.#topology.outage.answered();
     const cause = withoutArguments(failureIn(error));
     const reason = errorMessage(cause);
     if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");

@@ -1,4 +1,4 @@
-import { SessionStoreError } from "../reporting/errors.ts";
+import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
 
 /**
  * The longest value that is read, in bytes: 64 MiB. No session is as long, and node-redis's decoder throws at one that is
@@ -45,6 +45,18 @@ export function asPage(
   const page = reply as { readonly cursor?: unknown; readonly keys?: unknown } | null;
   const [cursor, keys] = [asText(page?.cursor), asTexts(page?.keys)];
   return cursor === undefined || keys === undefined ? undefined : { cursor, keys };
+}
+
+/**
+ * Whether an error is a reply of Redis, and not a failure to get one. A Redis that loads its data after a start answers
+ * everything with LOADING, which counts as no reply.
+ */
+export function isErrorReply(error: unknown): boolean {
+  const replies = (error as { replies?: unknown } | undefined)?.replies;
+  const message = errorMessage(
+    Array.isArray(replies) ? replies.find((reply) => reply instanceof Error) : error,
+  );
+  return /^[A-Z]{2,}[A-Z\d]*( |$)/.test(message) && !message.startsWith("LOADING");
 }
 
 /**

@@ -2,16 +2,18 @@ import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import {
   batchOn,
   type CommandBatch,
+  type Connection,
   keyPrefixOf,
   type RedisStoreClient,
   type RedisSubscriberSource,
 } from "./client.ts";
 import { connectionProblem } from "./connection-state.ts";
-import { type Connection, Connections } from "./connections.ts";
+import { Connections } from "./connections.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
 import { Heartbeats } from "./heartbeats.ts";
+import { Outage } from "./outage.ts";
 import { ClientReadiness } from "./readiness.ts";
 import {
   type Batch,
@@ -23,6 +25,7 @@ import {
   type Topology,
   type TopologyOptions,
 } from "./topology.ts";
+import { droppedAt } from "./unsent.ts";
 
 /** What is used of a Sentinel client. */
 interface SentinelClient extends RedisStoreClient {
@@ -49,7 +52,9 @@ export class Sentinel implements Topology {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = true;
+  readonly hasTransactions = true;
   readonly doubts: Doubts = new Doubts();
+  readonly outage: Outage = new Outage();
   readonly probe: Probe;
   readonly #client: SentinelClient;
   readonly #subscriber: RedisSubscriberSource;
@@ -103,6 +108,10 @@ export class Sentinel implements Topology {
     const commands = batch.build(primaryBatchOn(client, deadline, onWrite));
     const replies = await (batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline());
     return requireInStep(batch, replies, () => used && this.#connections.replace(used));
+  }
+
+  checkConnections(silentMs: number, onReplaced: () => void): boolean {
+    return this.#connections.silence.check(silentMs, this.probe.build, onReplaced);
   }
 
   async nodes(): Promise<readonly string[]> {
@@ -162,7 +171,7 @@ export class Sentinel implements Topology {
 
 /** All commands of a Sentinel client's batch are added through this. */
 interface SentinelBatch {
-  addCommand(isReadonly: boolean | undefined, args: unknown[], ...rest: unknown[]): unknown;
+  addCommand(isReadonly: boolean | undefined, ...rest: unknown[]): unknown;
 }
 
 /**
@@ -171,22 +180,16 @@ interface SentinelBatch {
  * With `replicaPoolSize`, node-redis sends batches that only read to replicas, whose data may be older than an invalidation
  * that has been received, and would then be cached. So no command is declared read-only.
  *
- * When a connection breaks, node-redis sends the pending commands again to the next primary, however long that takes. So the
- * name of each command throws when it is read after the deadline.
+ * When a connection breaks, node-redis sends the pending commands again to the next primary, however long that takes: another
+ * reason to drop them at the deadline.
  * @param onWrite called when a command is added that node-redis would not send to replicas
  */
 function primaryBatchOn(client: RedisStoreClient, deadline: Deadline, onWrite: () => void): CommandBatch {
-  const batch = batchOn(client) as unknown as SentinelBatch;
+  const batch = droppedAt(deadline, batchOn(client)) as unknown as SentinelBatch;
   const { addCommand } = batch;
-  batch.addCommand = (isReadonly, args, ...rest) => {
+  batch.addCommand = (isReadonly, ...rest) => {
     if (!isReadonly) onWrite();
-    const [name] = args;
-    const nameInTime = () => {
-      if (deadline.passed) throw new Error("It took too long to find the primary");
-      return name;
-    };
-    Object.defineProperty(args, 0, { get: nameInTime });
-    return addCommand.call(batch, false, args, ...rest);
+    return addCommand.call(batch, false, ...rest);
   };
   return batch as unknown as CommandBatch;
 }

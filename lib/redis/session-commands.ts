@@ -89,7 +89,7 @@ export class SessionCommands {
 
   /**
    * Writes a session and publishes the announcement, both or neither. Without an index this is a transaction of plain
-   * commands, which costs Redis half as much as a script.
+   * commands, if the client has any, which costs Redis half as much as a script.
    * @returns whether it was written: false if `mustExist` and it did not exist. The announcement is published in both cases.
    */
   async write(
@@ -99,7 +99,7 @@ export class SessionCommands {
   ): Promise<boolean> {
     const { sid, text, ttlMs, mustExist, index } = save;
     const changesIndex = index?.to !== undefined || index?.from !== undefined;
-    if (changesIndex && this.#topology.combinesKeys) {
+    if ((changesIndex && this.#topology.combinesKeys) || !this.#topology.hasTransactions) {
       const args = [text, mustExist ? "1" : "0"];
       const reply = await this.#runOnSession(deadline, SAVE, save, args, announcement);
       return this.#executor.read("EVALSHA", reply, asInteger) === 1;

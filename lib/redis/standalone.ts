@@ -1,10 +1,17 @@
-import { batchOn, keyPrefixOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
+import {
+  batchOn,
+  type Connection,
+  keyPrefixOf,
+  type RedisStoreClient,
+  type RedisSubscriberSource,
+} from "./client.ts";
 import { connectionProblem } from "./connection-state.ts";
-import { type Connection, Connections } from "./connections.ts";
+import { Connections } from "./connections.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
 import { Heartbeats } from "./heartbeats.ts";
+import { Outage } from "./outage.ts";
 import { ClientReadiness } from "./readiness.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import {
@@ -17,11 +24,13 @@ import {
   type Topology,
   type TopologyOptions,
 } from "./topology.ts";
+import { droppedAt } from "./unsent.ts";
 
 /** A client of one server, or a pool of them. */
 interface StandaloneClient extends RedisStoreClient {
   /** Undefined for a pool, which does not say which connection a command will take: its own queue is used. */
   readonly isReady?: boolean;
+  readonly options?: { readonly commandsQueueMaxLength?: number };
   /** Of a pool: passes one of its connections. */
   execute?<T>(run: (connection: Connection) => T): Promise<T>;
 }
@@ -31,9 +40,11 @@ export class Standalone implements Topology, Primary {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = true;
+  readonly hasTransactions: boolean;
   readonly isUpToDate = true;
   readonly id = "";
   readonly doubts: Doubts = new Doubts();
+  readonly outage: Outage = new Outage();
   readonly probe: Probe;
   database = 0;
   readonly #client: StandaloneClient;
@@ -46,6 +57,8 @@ export class Standalone implements Topology, Primary {
   constructor(client: RedisStoreClient, { prefix, subscriber, leaseMs }: TopologyOptions) {
     this.#client = client;
     this.prefix = prefix;
+    // When its queue is full, node-redis may have queued MULTI and SET, and refuses EXEC.
+    this.hasTransactions = this.#client.options?.commandsQueueMaxLength === undefined;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.#subscriber = subscriber;
     this.#deadlines = new Deadlines(leaseMs, "", () => connectionProblem(client, leaseMs));
@@ -65,8 +78,10 @@ export class Standalone implements Topology, Primary {
           return run();
         })
       : this.#client;
-    const commands = batch.build(batchOn(client));
-    const replies = await (batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline());
+    const commands = batch.build(droppedAt(deadline, batchOn(client)));
+    const executing = batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
+    if (!this.#isPool) this.#connections.silence.track(used, executing);
+    const replies = await executing;
     return requireInStep(batch, replies, () => this.#connections.replace(used));
   }
 
@@ -95,6 +110,10 @@ export class Standalone implements Topology, Primary {
 
   sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
     return this.#heartbeats.send(channel, payload);
+  }
+
+  checkConnections(silentMs: number, onReplaced: () => void): boolean {
+    return this.#connections.silence.check(silentMs, this.probe.build, onReplaced);
   }
 
   get #isPool(): boolean {

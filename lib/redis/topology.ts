@@ -1,6 +1,7 @@
 import type { CommandBatch, RedisSubscriberSource } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Doubts } from "./doubts.ts";
+import type { Outage } from "./outage.ts";
 
 /**
  * How sessions are spread over Redis servers, and how commands and messages reach them: one file per kind of client.
@@ -13,8 +14,12 @@ export interface Topology {
   readonly prefix: string;
   /** Whether one command or script may use keys of several sessions, and a session's key together with its index. */
   readonly combinesKeys: boolean;
+  /** Whether the client sends transactions as a whole; otherwise there must be none. */
+  readonly hasTransactions: boolean;
   /** Reports when the data connection may be another one, or its replies may belong to other commands. */
   readonly doubts: Doubts;
+  /** Whether Redis is away. */
+  readonly outage: Outage;
   /** The number of the database that holds the sessions; known after `discover`. */
   readonly database: number;
   /** A command that only reads, and that every primary answers, whatever it holds. */
@@ -32,6 +37,12 @@ export interface Topology {
   nodes(deadline: Deadline): Promise<readonly string[]>;
   /** Determines the primaries to subscribe to. Later heartbeats are compared with the result. @throws SessionStoreError */
   discover(): Promise<readonly Primary[]>;
+  /**
+   * Replaces half-open connections: those on which nothing has been answered for `silentMs`, if Redis answers on a new one.
+   * @param onReplaced called for each. Must not throw.
+   * @returns whether any reply is awaited
+   */
+  checkConnections(silentMs: number, onReplaced: () => void): boolean;
 }
 
 /** Commands for one server. */

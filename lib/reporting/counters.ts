@@ -54,6 +54,19 @@ export const CLUSTER_STATS = {
   conflicts: { kind: "counter", metric: "conflicts_total", help: "Saves that found a newer version" },
   /** Touches that Redis did not acknowledge. */
   failedTouches: { kind: "counter", metric: "failed_touches_total", help: "Touches not acknowledged" },
+  /** Operations refused because Redis was known to be away, or too many were unanswered: `ERR_SESSION_UNAVAILABLE`. */
+  refusals: { kind: "counter", metric: "refusals_total", help: "Operations refused without being sent" },
+  /** Half-open data connections that the store has replaced. */
+  reconnects: { kind: "counter", metric: "reconnects_total", help: "Half-open connections replaced" },
+  /** For how long Redis has been known to be away, since its last reply, in milliseconds; null while it answers. */
+  outageMs: {
+    kind: "gauge",
+    metric: "outage_seconds",
+    help: "Time since the last reply of a Redis that is away",
+    nullable: true,
+    divisor: 1_000,
+    aggregator: "max",
+  },
   /** Time since the newest returned heartbeat was sent, in milliseconds; null if none has verified the subscription. */
   leaseAgeMs: {
     kind: "gauge",

@@ -1,6 +1,7 @@
 /**
  * The kind of failure:
  * - `ERR_SESSION_TIMEOUT`: no reply within `commandTimeoutMs`. Redis may still execute a write.
+ * - `ERR_SESSION_UNAVAILABLE`: Redis is known to be away, or too many operations are unanswered. Nothing was sent.
  * - `ERR_SESSION_REDIS`: Redis or the client failed or refused the command; `cause` is its error.
  * - `ERR_SESSION_CORRUPT`: the value in Redis is not a session; it is not modified.
  * - `ERR_SESSION_SERIALIZE`: the session cannot be serialized; nothing was written.
@@ -10,6 +11,7 @@
  */
 export type SessionStoreErrorCode =
   | "ERR_SESSION_TIMEOUT"
+  | "ERR_SESSION_UNAVAILABLE"
   | "ERR_SESSION_REDIS"
   | "ERR_SESSION_CORRUPT"
   | "ERR_SESSION_SERIALIZE"

@@ -25,6 +25,8 @@ export interface StoreHealth {
   /** Whether invalidations are received, so that the cache is in use. */
   readonly subscribed: boolean;
   /** See `ClusterStats`. */
+  readonly outageMs: number | null;
+  /** See `ClusterStats`. */
   readonly leaseAgeMs: number | null;
   /** Number of cached sessions. */
   readonly cacheSize: number;

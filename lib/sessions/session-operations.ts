@@ -1,14 +1,16 @@
 import type { SessionData } from "express-session";
 import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
 import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/near-cache.ts";
-import { runInBackground } from "../invalidation/background.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import { type DestroyReason, isSid } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { IndexBy } from "../options/types.ts";
+import { Admission } from "../redis/admission.ts";
+import { runInBackground } from "../redis/background.ts";
 import { connectionProblem } from "../redis/connection-state.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import { IndexCommands } from "../redis/index-commands.ts";
+import type { Outage } from "../redis/outage.ts";
 import { SessionCommands } from "../redis/session-commands.ts";
 import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
 import type { ExpiryChange, SessionDeletion, SessionSave, SessionTouch } from "../redis/session-values.ts";
@@ -22,6 +24,7 @@ import type { SessionMerge } from "./merge.ts";
 import { corruptError, type SessionFormat, stringify } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StoredSession } from "./stored-session.ts";
+import { watchOutage } from "./watch-outage.ts";
 
 /** Sessions that are to be deleted. */
 export interface Deletion extends SessionDeletion {
@@ -43,9 +46,12 @@ export class SessionOperations {
   /** Undefined without `indexBy`. */
   readonly index: IndexCommands | undefined;
   readonly queue: SessionQueue;
+  readonly outage: Outage;
   readonly #ids: SessionIds;
   readonly #indexBy: IndexBy | undefined;
   readonly #deadlines: Deadlines;
+  /** Those of parsing, which needs no Redis. */
+  readonly #parsing: Deadlines;
   readonly #format: SessionFormat;
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
@@ -57,12 +63,15 @@ export class SessionOperations {
     this.#emit = emit;
     const topology = topologyOf({ client, prefix, cluster });
     this.#format = { serializer, prefix: topology.fullPrefix };
-    this.#deadlines = new Deadlines(commandTimeoutMs, topology.fullPrefix, () =>
-      connectionProblem(client, commandTimeoutMs),
-    );
+    this.outage = topology.outage;
+    const explain = () => connectionProblem(client, commandTimeoutMs);
+    const admission = new Admission(this.outage, counters);
+    this.#deadlines = new Deadlines(commandTimeoutMs, topology.fullPrefix, explain, admission);
+    this.#parsing = new Deadlines(commandTimeoutMs, topology.fullPrefix);
     this.queue = new SessionQueue(this.#deadlines);
     this.index = options.indexBy && new IndexCommands(topology);
     this.commands = new SessionCommands(topology);
+    watchOutage({ client, topology, commands: this.commands, limitMs: commandTimeoutMs, counters, emit });
     this.#ids = new SessionIds(topology, scanCount);
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, topology, counters });
     const maxBytes = localCache?.maxBytes ?? DEFAULT_LIMITS.maxBytes;
@@ -252,7 +261,7 @@ export class SessionOperations {
 
   /** The outcome of `work`, within the timeout of an operation. */
   within<T>(what: string, work: Promise<T>, sid: string): Promise<T> {
-    return this.#deadlines.run(what, () => work, sid);
+    return this.#parsing.run(what, () => work, sid);
   }
 
   /** Runs an operation within its deadline, and traces it. @param isFoundIn what the trace says of the result */
@@ -267,16 +276,17 @@ export class SessionOperations {
     return traceOperation(operation, sid, nodeId, run, isFoundIn);
   }
 
-  /** Runs an operation on sessions when all earlier ones on them have settled. See `call`. */
+  /** Runs an operation on sessions when all earlier ones on them have settled. See `call`. @param bytes what it writes */
   inTurn<T>(
     operation: StoreOperation["operation"],
     sids: readonly string[],
     work: (deadline: Deadline) => Promise<T>,
     isFoundIn?: (result: T) => boolean,
+    bytes?: number,
   ): Promise<T> {
     const sid = sids.length === 1 ? sids[0] : undefined;
     const nodeId = this.coordinator?.nodeId ?? "";
-    const run = () => this.queue.run(sids, operation, work);
+    const run = () => this.queue.run(sids, operation, work, bytes);
     return traceOperation(operation, sid, nodeId, run, isFoundIn);
   }
 
@@ -286,10 +296,11 @@ export class SessionOperations {
     sids: readonly string[],
     work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
     isFoundIn?: (result: T) => boolean,
+    bytes?: number,
   ): Promise<T> {
     const pending = this.cache.beginWrite(...sids);
     try {
-      return await this.inTurn(operation, sids, (deadline) => work(deadline, pending), isFoundIn);
+      return await this.inTurn(operation, sids, (deadline) => work(deadline, pending), isFoundIn, bytes);
     } finally {
       // Also if it was never sent, or its caller has got a timeout.
       this.cache.endWrite(pending);
@@ -310,7 +321,8 @@ export class SessionOperations {
   close(): Promise<void> {
     this.coordinator?.close();
     this.cache.close();
-    return this.#deadlines.settled();
+    this.outage.stop();
+    return Promise.all([this.#deadlines.settled(), this.#parsing.settled()]).then(() => {});
   }
 }
 

@@ -29,16 +29,24 @@ export class SessionQueue {
   /**
    * Runs `work` when all earlier operations of the sessions have settled.
    * @param what names the operation in the error of its timeout
+   * @param bytes the size of what it writes
    */
-  run<T>(sids: readonly string[], what: string, work: (deadline: Deadline) => Promise<T>): Promise<T> {
+  run<T>(
+    sids: readonly string[],
+    what: string,
+    work: (deadline: Deadline) => Promise<T>,
+    bytes = 0,
+  ): Promise<T> {
     const before = this.#settledOf(sids);
-    let settled: Promise<unknown> = Promise.resolve();
+    let settled: Promise<unknown> | undefined;
     const start = (deadline: Deadline) => {
       const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));
       settled = result.then(ignore, ignore);
       return result;
     };
-    const answer = this.#deadlines.run(what, start, sids.length === 1 ? sids[0] : undefined);
+    const answer = this.#deadlines.run(what, start, sids.length === 1 ? sids[0] : undefined, bytes);
+    // Refused: the earlier operations keep their turns.
+    if (settled === undefined) return answer;
     for (const sid of sids) this.#turns.set(sid, settled);
     settled.then(() => {
       for (const sid of sids) if (this.#turns.get(sid) === settled) this.#turns.delete(sid);

@@ -149,7 +149,7 @@ export class SessionTracker {
       }
       return isNegligible || this.#extendInTurn(deadline, save);
     };
-    await operations.writeInTurn("set", [sid], saveInTurn, Boolean);
+    await operations.writeInTurn("set", [sid], saveInTurn, Boolean, text.length);
   }
 
   /** Carries out a save in its turn. @returns whether it was written */

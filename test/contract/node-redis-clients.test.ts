@@ -11,6 +11,7 @@ import {
   sessionOf,
   startNode,
   valuesOf,
+  watchCommands,
 } from "../support/node.ts";
 
 type AnyClient = RedisStoreClient & {
@@ -125,11 +126,26 @@ test("disableOfflineQueue: while the client is offline, an operation fails witho
   });
 });
 
-test("a client whose queue is bounded is refused: node-redis would cut transactions in two", () => {
-  const client = createClient({ commandsQueueMaxLength: 10 });
-  expect(() => new ClusteredRedisStore({ client })).toThrow(
-    /^client: expected one without commandsQueueMaxLength/,
-  );
+test("a client whose queue is bounded: what it refuses is an error, and no transaction is split", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const a = await startNode(space, { client: { commandsQueueMaxLength: 6 } });
+  const b = await startNode(space);
+  const commands = await watchCommands(space);
+  const sids = Array.from({ length: 30 }, (_, i) => `s${i}`);
+  const outcomes = await Promise.allSettled(sids.map((sid) => a.store.set(sid, sessionOf({ v: 1 }))));
+  const written = sids.filter((_, i) => outcomes[i]?.status === "fulfilled");
+  expect(written.length).toBeGreaterThan(0);
+  expect(written.length).toBeLessThan(sids.length);
+  for (const outcome of outcomes) {
+    if (outcome.status === "rejected") expect(String(outcome.reason)).toContain("The queue is full");
+  }
+  await eventually(() => b.store.clusterStats.messagesReceived === written.length);
+  expect(commands).not.toContain("MULTI");
+  // Inside a transaction this would be QUEUED.
+  expect(await a.client.get(`${space.prefix}nobody`)).toBeNull();
+  const keys = await direct.exists(sids.map((sid) => space.prefix + sid));
+  expect(keys).toBe(written.length);
 });
 
 test("the store closes its own connection and leaves the client open", async () => {

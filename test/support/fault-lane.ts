@@ -34,6 +34,7 @@ export class Lane {
   readonly #held: Piece[] = [];
   #lastDelayed: Promise<void> | undefined;
   #isEndLost = false;
+  #isMute = false;
 
   /** @param ownDelayMs delays this connection's bytes, besides what the rules say */
   constructor(rules: Rules, ends: Ends, ownDelayMs: number) {
@@ -59,7 +60,13 @@ export class Lane {
     this.#isEndLost = false;
   }
 
+  /** Nothing is forwarded any more, whatever the rules become. */
+  mute(): void {
+    this.#isMute = true;
+  }
+
   #arrived(piece: Piece): void {
+    if (this.#isMute) return;
     if (this.#rules.mode === "hold") this.#held.push(piece);
     else if (this.#rules.mode === "pass") this.#forward(piece);
     else if (piece === "end") this.#isEndLost = true;

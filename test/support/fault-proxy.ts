@@ -18,6 +18,8 @@ export interface FaultProxy {
   release(direction: Direction): void;
   /** Lets bytes disappear: a half-open connection, until `pass`. */
   swallow(direction: Direction): void;
+  /** Lets the bytes of the connections that are open now disappear, for ever: half-open connections. New ones work. */
+  halfOpen(): void;
   /** Ends holding, swallowing, delaying and refusing; what was held flows on, what was swallowed is lost. */
   pass(): void;
   /** Lets each chunk arrive later; the order stays. */
@@ -115,6 +117,10 @@ class TcpFaultProxy implements FaultProxy {
 
   swallow(direction: Direction): void {
     this.#rules[direction].mode = "swallow";
+  }
+
+  halfOpen(): void {
+    for (const link of this.#links) for (const direction of DIRECTIONS) link[direction].mute();
   }
 
   pass(): void {

@@ -1,0 +1,141 @@
+import { runInBackground } from "./background.ts";
+
+/** What an outage asks of others. None of these may throw or reject. */
+export interface OutageHandlers {
+  /** Sends Redis a command that it answers whatever it holds. */
+  probe(): Promise<unknown>;
+  /** Why there may be no answer; undefined if nothing is known. */
+  explain(): string | undefined;
+  /** Whether the client has a connection; undefined if it does not say. */
+  isConnected(): boolean | undefined;
+  /** Replaces silent connections. @param silentMs how long one must have been silent. @returns whether a reply is awaited */
+  checkConnections(silentMs: number): boolean;
+  /** Redis is away from now on. */
+  onBegin(reason: string): void;
+}
+
+/** The state is checked so many times in the time after which Redis counts as away. */
+const CHECKS_PER_LIMIT = 20;
+const MAX_CHECK_INTERVAL_MS = 250;
+/** The same while every command has been answered. */
+const CALM_CHECK_INTERVAL_MS = 1_000;
+/** Nothing has been answered for so long that it is worth a command to ask why. */
+const PROBE_AFTER_MS = 1_000;
+
+/**
+ * Whether Redis is away, and since when: for a whole timeout there has been no connection, or no reply to anything. An error
+ * reply is a reply. The first reply ends it, or a new connection.
+ *
+ * It is the only owner of this fact. Whoever sends commands reports them here, and whoever depends on the outage asks.
+ */
+export class Outage {
+  #limitMs = Number.POSITIVE_INFINITY;
+  #handlers: OutageHandlers | undefined;
+  /** When the first command was to be sent since the last reply. */
+  #unansweredSince: number | undefined;
+  #isKnown = false;
+  #isProbing = false;
+  /** Whether the client had no connection when that was last looked at. */
+  #wasDisconnected = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** @param limitMs how long Redis must not have answered to be away */
+  start(limitMs: number, handlers: OutageHandlers): void {
+    this.#limitMs = limitMs;
+    this.#handlers = handlers;
+    this.#schedule(CALM_CHECK_INTERVAL_MS);
+  }
+
+  /** Ends the checks. Redis counts as answering from now on. */
+  stop(): void {
+    clearTimeout(this.#timer);
+    this.#handlers = undefined;
+    this.#isKnown = false;
+  }
+
+  /** A command is to be sent, or waits for a connection. */
+  asked(): void {
+    this.#unansweredSince ??= performance.now();
+  }
+
+  /** Redis has replied. */
+  answered(): void {
+    this.#unansweredSince = undefined;
+    this.#isKnown = false;
+  }
+
+  /** Whether Redis is known to be away. */
+  get isKnown(): boolean {
+    return this.#isKnown;
+  }
+
+  /** For how long Redis has not answered, in milliseconds; undefined unless it is known to be away. */
+  get durationMs(): number | undefined {
+    return this.#isKnown ? this.#unansweredMs : undefined;
+  }
+
+  /** Why operations fail at once; undefined unless Redis is known to be away. */
+  get reason(): string | undefined {
+    if (this.#isKnown && this.#wasDisconnected && this.#handlers?.isConnected() === true) this.#onConnected();
+    if (!this.#isKnown) return undefined;
+    const since = new Date(Date.now() - this.#unansweredMs).toISOString();
+    const seconds = Math.floor(this.#unansweredMs / 1_000);
+    const why = this.#handlers?.explain() ?? "commands are sent, but no reply arrives";
+    return `Redis has not answered since ${since} (${seconds} s): ${why}`;
+  }
+
+  get #unansweredMs(): number {
+    const now = performance.now();
+    return now - (this.#unansweredSince ?? now);
+  }
+
+  #schedule(maxMs: number): void {
+    const intervalMs = Math.min(this.#limitMs / CHECKS_PER_LIMIT, maxMs);
+    // A store that nobody uses any more must not stay in memory because of this.
+    const self = new WeakRef<Outage>(this);
+    const check = () => {
+      const outage = self.deref();
+      if (outage !== undefined) outage.#check();
+    };
+    // After the event loop was blocked, timers run before sockets are read; the reply may be there. Immediates run after.
+    const onTimer = () => setImmediate(check);
+    this.#timer = runInBackground(() => setTimeout(onTimer, intervalMs).unref());
+  }
+
+  #check(): void {
+    const handlers = this.#handlers;
+    if (handlers === undefined) return;
+    const isAwaited = handlers.checkConnections(this.#limitMs);
+    // Without a connection nothing may be asked for long, and the next operation is to know all the same.
+    if (this.#unansweredSince === undefined && handlers.explain() !== undefined) this.asked();
+    if (this.#unansweredSince !== undefined) this.#pursue(handlers);
+    const isCalm = this.#unansweredSince === undefined && !isAwaited;
+    this.#schedule(isCalm ? CALM_CHECK_INTERVAL_MS : MAX_CHECK_INTERVAL_MS);
+  }
+
+  /** Asks Redis, and decides whether it is away. */
+  #pursue(handlers: OutageHandlers): void {
+    if (this.#unansweredMs >= Math.min(PROBE_AFTER_MS, this.#limitMs / 2)) this.#probe(handlers);
+    const isConnected = handlers.isConnected();
+    if (this.#wasDisconnected && isConnected === true) this.#onConnected();
+    this.#wasDisconnected = isConnected === false;
+    if (this.#unansweredMs < this.#limitMs || this.#isKnown) return;
+    this.#isKnown = true;
+    handlers.onBegin(this.reason as string);
+  }
+
+  /** Commands may be answered again. If they are not, it takes the whole time until Redis is away again. */
+  #onConnected(): void {
+    this.#wasDisconnected = false;
+    this.#isKnown = false;
+    this.#unansweredSince = performance.now();
+  }
+
+  #probe(handlers: OutageHandlers): void {
+    if (this.#isProbing) return;
+    this.#isProbing = true;
+    void handlers.probe().finally(() => {
+      this.#isProbing = false;
+    });
+  }
+}

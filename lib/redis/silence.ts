@@ -1,0 +1,102 @@
+import { batchOn, type Connection, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
+import { isErrorReply } from "./replies.ts";
+import { subscriberFrom } from "./subscriber.ts";
+import type { BatchBuilder } from "./topology.ts";
+
+/** The batches under way on one connection. */
+interface Exchange {
+  unanswered: number;
+  /** When the last reply arrived, or the first batch was sent. */
+  quietSince: number;
+  isExamined: boolean;
+}
+
+/**
+ * Finds half-open connections: nothing is answered on one, while Redis answers on a new connection. Without this, the kernel
+ * gives up after a quarter of an hour. A Redis that answers nowhere keeps its connections: what they carry is not lost
+ * then, and a new one would only wait as well.
+ */
+export class Silence {
+  readonly #exchanges = new Map<Connection, Exchange>();
+  readonly #replace: (connection: Connection) => void;
+
+  constructor(replace: (connection: Connection) => void) {
+    this.#replace = replace;
+  }
+
+  /** A batch was sent on a connection. @param replies never handled elsewhere than by the caller */
+  track(connection: Connection, replies: Promise<unknown>): void {
+    let exchange = this.#exchanges.get(connection);
+    if (exchange === undefined) {
+      exchange = { unanswered: 0, quietSince: performance.now(), isExamined: false };
+      this.#exchanges.set(connection, exchange);
+    }
+    exchange.unanswered++;
+    const tracked = exchange;
+    const settle = (isAnswer: boolean) => {
+      if (--tracked.unanswered === 0) this.#exchanges.delete(connection);
+      else if (isAnswer) tracked.quietSince = performance.now();
+    };
+    replies.then(
+      () => settle(true),
+      (error: unknown) => settle(isErrorReply(error)),
+    );
+  }
+
+  /**
+   * Examines connections that have been silent for `silentMs`.
+   * @param probe a command that Redis answers, whatever it holds
+   * @param onReplaced called when a connection was replaced. Must not throw.
+   * @returns whether any reply is awaited
+   */
+  check(silentMs: number, probe: BatchBuilder, onReplaced: () => void): boolean {
+    const now = performance.now();
+    for (const [connection, exchange] of this.#exchanges) {
+      if (exchange.isExamined || now - exchange.quietSince < silentMs) continue;
+      exchange.isExamined = true;
+      void this.#examine(connection, exchange, probe, silentMs).then((isReplaced) => {
+        exchange.isExamined = false;
+        if (isReplaced) onReplaced();
+      });
+    }
+    return this.#exchanges.size > 0;
+  }
+
+  async #examine(
+    connection: Connection,
+    exchange: Exchange,
+    probe: BatchBuilder,
+    timeoutMs: number,
+  ): Promise<boolean> {
+    const { quietSince } = exchange;
+    if (!(await answersAnew(connection, probe, timeoutMs))) return false;
+    // Redis has answered a command that was sent later, so replies to earlier ones are here.
+    const isSilent = this.#exchanges.get(connection) === exchange && exchange.quietSince === quietSince;
+    if (isSilent) this.#replace(connection);
+    return isSilent;
+  }
+}
+
+/** Whether Redis answers on a new connection like this one. Never rejects. */
+async function answersAnew(connection: Connection, probe: BatchBuilder, timeoutMs: number): Promise<boolean> {
+  if (!("duplicate" in connection)) return false;
+  const fresh = subscriberFrom(connection as unknown as RedisSubscriberClient);
+  fresh.on("error", () => {});
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<false>((resolve) => {
+    timer = setTimeout(resolve, timeoutMs, false).unref();
+  });
+  const ask = async () => {
+    await fresh.connect();
+    await probe(batchOn(fresh as unknown as RedisStoreClient)).execAsPipeline();
+    return true;
+  };
+  try {
+    return await Promise.race([ask().catch(isErrorReply), timeout]);
+  } finally {
+    clearTimeout(timer);
+    try {
+      fresh.destroy();
+    } catch {}
+  }
+}

@@ -1,0 +1,199 @@
+import { createClient, createClientPool } from "redis";
+import * as v5 from "redis-v5";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { ClusteredRedisStore, type ClusteredRedisStoreOptions } from "../../lib/index.ts";
+import { eventually } from "../support/eventually.ts";
+import { startProxy } from "../support/fault-proxy.ts";
+import {
+  type Client,
+  directClient,
+  newSpace,
+  ownRedis,
+  SHORT_LEASE,
+  sessionOf,
+  startNode,
+  valuesOf,
+} from "../support/node.ts";
+
+const TIMEOUT_MS = 400;
+const REFUSED = { name: "SessionStoreError", code: "ERR_SESSION_UNAVAILABLE" };
+const WRITERS = 15;
+const MEGABYTE = 2 ** 20;
+
+type AnyClient = Client & { execute?: unknown };
+
+const clients: Record<string, (url: string) => AnyClient> = {
+  "node-redis 6": (url) => createClient({ url }) as AnyClient,
+  "node-redis 5": (url) => v5.createClient({ url }) as unknown as AnyClient,
+  "a pool of node-redis 6": (url) =>
+    createClientPool({ url }, { minimum: 2, maximum: 4 }) as unknown as AnyClient,
+  "a pool of node-redis 5": (url) =>
+    v5.createClientPool({ url }, { minimum: 2, maximum: 4 }) as unknown as AnyClient,
+};
+
+async function openStore(
+  create: (url: string) => AnyClient,
+  url: string,
+  options: Partial<ClusteredRedisStoreOptions> = {},
+): Promise<{ store: ClusteredRedisStore; client: AnyClient }> {
+  const client = create(url);
+  client.on("error", () => {});
+  await client.connect();
+  const { prefix, channel } = newSpace();
+  const store = new ClusteredRedisStore({
+    client,
+    prefix,
+    commandTimeoutMs: TIMEOUT_MS,
+    cluster: { channel, subscriber: createClient({ url }), ...SHORT_LEASE },
+    ...options,
+  });
+  onTestFinished(async () => {
+    client.destroy();
+    await store.close();
+  });
+  return { store, client };
+}
+
+const isAway = (store: ClusteredRedisStore) => store.clusterStats.outageMs !== null;
+
+describe.each(Object.entries(clients))("%s", (name, create) => {
+  test.each(["killed", "stopped"])(
+    "Redis %s: once that is known, operations fail at once, until it replies",
+    async (how) => {
+      const redis = await ownRedis();
+      const { store } = await openStore(create, redis.url);
+      await store.ready();
+      const errors: Error[] = [];
+      store.on("clusterError", (error) => errors.push(error));
+      await store.set("s", sessionOf({ v: 1 }));
+      if (how === "killed") await redis.kill();
+      else await redis.pause();
+      await eventually(() => isAway(store));
+      const message =
+        /^get of session \w{16}: Redis has not answered since \d{4}-\d\d-\d\dT[\d:.]+Z \(\d+ s\): \w/;
+      await expect(store.get("s")).rejects.toMatchObject({
+        ...REFUSED,
+        message: expect.stringMatching(message),
+      });
+      await expect(store.set("s", sessionOf())).rejects.toMatchObject(REFUSED);
+      await expect(store.destroy("s")).rejects.toMatchObject(REFUSED);
+      await expect(store.length()).rejects.toMatchObject(REFUSED);
+      expect(await new Promise((resolve) => store.touch("s", sessionOf({}, 600_000), resolve))).toBeNull();
+      expect(store.clusterStats).toMatchObject({ refusals: 5, failedTouches: 1 });
+      expect(await store.health()).toMatchObject({ redis: false, outageMs: expect.any(Number) });
+      expect(errors).toContainEqual(expect.objectContaining(REFUSED));
+      if (how === "killed") await redis.restart();
+      else await redis.resume();
+      await eventually(() => !isAway(store));
+      await store.set("s", sessionOf({ v: 2 }));
+      expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
+      await eventually(() => store.clusterStats.state === "live");
+      expect(name).toBeTruthy();
+    },
+  );
+
+  test("stalled: what did not fit into the connection and has failed is not executed later", async () => {
+    const redis = await ownRedis();
+    const { store, client } = await openStore(create, redis.url, { cluster: false, localCache: false });
+    const text = "x".repeat(MEGABYTE);
+    const direct = await directClient({ url: redis.url });
+    await redis.pause();
+    const writes = Array.from({ length: WRITERS }, (_, i) => store.set(`s${i}`, sessionOf({ text })));
+    const outcomes = await Promise.allSettled(writes);
+    expect(new Set(outcomes.map(({ status }) => status))).toEqual(new Set(["rejected"]));
+    await redis.resume();
+    // Behind everything that the client may still send.
+    await eventually(() => store.get("nobody").then(() => true));
+    if (!("execute" in client)) await client.ping();
+    const executed = await direct.exists(Array.from({ length: WRITERS }, (_, i) => `${store.prefix}s${i}`));
+    expect(executed).toBeLessThan(WRITERS);
+    expect(await direct.exists(`${store.prefix}s${WRITERS - 1}`)).toBe(0);
+    await store.set("after", sessionOf({ v: 1 }));
+    expect(valuesOf(await store.get("after"))).toEqual({ v: 1 });
+  });
+
+  test("a half-open connection is replaced, and the application's use of it goes on", async () => {
+    const redis = await ownRedis();
+    const proxy = await startProxy(redis.url);
+    onTestFinished(() => proxy.close());
+    const { store, client } = await openStore(create, proxy.url, {
+      cluster: { channel: newSpace().channel, subscriber: createClient({ url: redis.url }), ...SHORT_LEASE },
+    });
+    await store.ready();
+    const ready: unknown[] = [];
+    if (!name.includes("pool")) client.on("ready", () => ready.push(1));
+    const reasons: string[] = [];
+    store.on("suspect", (reason) => reasons.push(reason));
+    const accepted = proxy.accepted;
+    proxy.halfOpen();
+    await eventually(() => store.clusterStats.reconnects > 0);
+    await eventually(() => store.clusterStats.state === "live");
+    await store.set("s", sessionOf({ v: 1 }));
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+    expect(await eventually(() => client.ping().catch(() => ""))).toBe("PONG");
+    expect(proxy.accepted).toBeGreaterThan(accepted);
+    expect(reasons.length).toBeGreaterThan(0);
+  });
+});
+
+test("both connections half-open: both are replaced", async () => {
+  const { store, data, bus } = await startNode(newSpace(), {
+    cluster: SHORT_LEASE,
+    store: { commandTimeoutMs: TIMEOUT_MS },
+  });
+  data.halfOpen();
+  bus.halfOpen();
+  await eventually(() => store.clusterStats.reconnects === 1);
+  await eventually(() => store.clusterStats.state === "live");
+  await store.set("s", sessionOf({ v: 1 }));
+  expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+});
+
+test("a Redis that is slow, or that refuses commands, is not away", async () => {
+  const redis = await ownRedis();
+  const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
+  await store.ready();
+  const direct = await directClient({ url: redis.url });
+  await store.set("s", sessionOf({ v: 1 }));
+  await direct.configSet("maxmemory", "1");
+  const begunAt = performance.now();
+  await eventually(async () => {
+    await expect(store.set("s", sessionOf())).rejects.toMatchObject({ code: "ERR_SESSION_REDIS" });
+    return performance.now() > begunAt + 3 * TIMEOUT_MS;
+  });
+  expect(isAway(store)).toBe(false);
+  expect(store.clusterStats.refusals).toBe(0);
+  expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+});
+
+test("operations that are unanswered are bounded in number and bytes; what is refused is never executed", async () => {
+  const redis = await ownRedis();
+  const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url, {
+    commandTimeoutMs: 60_000,
+    cluster: false,
+    localCache: false,
+  });
+  const direct = await directClient({ url: redis.url });
+  const text = "x".repeat(10_000);
+  await redis.pause();
+  const writes = Array.from({ length: 3_000 }, (_, i) => store.set(`w${i}`, sessionOf({ text })));
+  const { refusals } = store.clusterStats;
+  expect(refusals).toBeGreaterThan(1_000);
+  expect(refusals).toBeLessThan(2_000);
+  const reads = Array.from({ length: 10_000 }, (_, i) => store.get(`r${i}`));
+  expect(store.clusterStats.refusals).toBe(refusals + 3_000 - refusals);
+  await redis.resume();
+  const [written, read] = await Promise.all([Promise.allSettled(writes), Promise.allSettled(reads)]);
+  for (const outcome of [...written, ...read]) {
+    if (outcome.status === "rejected") expect(outcome.reason).toMatchObject(REFUSED);
+  }
+  expect(await direct.dbSize()).toBe(3_000 - refusals);
+  await store.set("w2999", sessionOf({ v: 1 }));
+});
+
+test("one write that is larger than the limit may run alone", async () => {
+  const { store } = await startNode(newSpace(), { store: { localCache: false } });
+  const text = "x".repeat(20 * MEGABYTE);
+  await store.set("s", sessionOf({ text }));
+  expect(valuesOf(await store.get("s"))).toEqual({ text });
+});
