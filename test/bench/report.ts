@@ -1,4 +1,4 @@
-import { CONTENDER_NAMES, type ContenderName } from "./contender/stores.ts";
+import { CONTENDER_NAMES, type ContenderName, labelOf } from "./contender/stores.ts";
 import { MIX_NAMES, type Mix, nameOf, type Scene } from "./plan.ts";
 import { type HttpSample, type Sample, type Samples, whereOf } from "./samples.ts";
 import { short, shortSpread } from "./support/statistics.ts";
@@ -7,7 +7,7 @@ import { table } from "./support/table.ts";
 type Cell = (contender: ContenderName, mix: Mix) => string;
 
 function byMix(title: string, cell: Cell): string {
-  const rows = CONTENDER_NAMES.map((name) => [name, ...MIX_NAMES.map((mix) => cell(name, mix))]);
+  const rows = CONTENDER_NAMES.map((name) => [labelOf(name), ...MIX_NAMES.map((mix) => cell(name, mix))]);
   return `\n**${title}**\n\n${table(["store", ...MIX_NAMES], rows)}`;
 }
 
@@ -74,7 +74,7 @@ export function reportHttp(samples: Samples<HttpSample>, scene: Scene, mix: Mix)
     ["event loop p99, ms", ({ loopDelayMs }) => loopDelayMs],
   ];
   const rows = CONTENDER_NAMES.map((name) => [
-    name,
+    labelOf(name),
     ...columns.map(([, figure]) => shortSpread(samples.spread(name, whereOf(scene, mix), figure))),
   ]);
   const title = `\n### Over HTTP: express, ${mix}, ${nameOf(scene)}\n`;
@@ -82,6 +82,6 @@ export function reportHttp(samples: Samples<HttpSample>, scene: Scene, mix: Mix)
 }
 
 export function reportMemory(bytes: ReadonlyMap<ContenderName, number>): string {
-  const rows = [...bytes].map(([name, each]) => [name, short(each)]);
+  const rows = [...bytes].map(([name, each]) => [labelOf(name), short(each)]);
   return `\n### Memory: bytes of the process per session of 1 KB, 10,000 written and read\n\n${table(["store", "bytes"], rows)}`;
 }

@@ -82,7 +82,7 @@ if (!isQuick) {
   drawBars(
     "stall",
     `Time per request while Redis stalls for ${STALL_MS} ms of each second`,
-    "read-only, 1 KB; median and quartiles of the rounds; shorter is better",
+    "read-only, 1 KB; median and quartiles of the rounds; shorter is better; each group has its own scale",
     "ms",
     (["p50", "p99"] as const).map((percentile) => ({
       title: { p50: "median", p99: "99th percentile" }[percentile],
