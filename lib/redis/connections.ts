@@ -20,7 +20,7 @@ export class Connections {
   static readonly #watched = new WeakMap<object, Set<Doubts>>();
   readonly #doubts: Doubts;
   /** Finds those that are half-open. */
-  readonly silence = new Silence((connection) =>
+  readonly silence: Silence = new Silence((connection) =>
     this.#replace(connection, "the data connection is half-open"),
   );
   /** Whether a connection that nobody watched has failed: any of those not watched yet may be the one. */
