@@ -172,7 +172,7 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: "a destroy is not announced",
+    name: "a destroy is not published",
     edits: [
       {
         file: "sessions/session-operations.ts",
