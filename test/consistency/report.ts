@@ -1,3 +1,4 @@
+import { build } from "hdr-histogram-js";
 import type { FaultSpan } from "./faults.ts";
 import { type Options, stalenessBoundMs } from "./options.ts";
 import type { Rest } from "./protocol.ts";
@@ -148,15 +149,16 @@ function isNear(faults: readonly FaultSpan[], at: number): boolean {
 }
 
 function percentiles(values: readonly number[]): Percentiles {
-  const sorted = Float64Array.from(values).sort();
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+  const histogram = build();
+  for (const ms of values) histogram.recordValue(Math.round(1000 * ms));
+  const at = (percentile: number) => histogram.getValueAtPercentile(percentile) / 1000;
   const seenLate = values.reduce((count, value) => (value > 0 ? count + 1 : count), 0);
   return {
     writes: values.length,
     seenLate,
-    p50: at(0.5),
-    p90: at(0.9),
-    p99: at(0.99),
-    max: sorted[sorted.length - 1] ?? 0,
+    p50: at(50),
+    p90: at(90),
+    p99: at(99),
+    max: histogram.maxValue / 1000,
   };
 }

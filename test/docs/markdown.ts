@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import GithubSlugger from "github-slugger";
 
 export const ROOT: string = resolve(import.meta.dirname, "../..");
 
@@ -51,18 +52,9 @@ function readPage(path: string): Page {
   return { path, text, blocks, prose, anchors: anchorsOf(withoutBlocks) };
 }
 
-/** As GitHub makes them: what is neither letter, digit, hyphen nor underscore goes, and the second of a kind gets -1. */
 function anchorsOf(text: string): Set<string> {
-  const anchors = new Set<string>();
-  for (const [, heading = ""] of text.matchAll(/^#{1,6} +(.+)$/gm)) {
-    const words = heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").trim();
-    const base = words
-      .toLowerCase()
-      .replaceAll(/[^\p{L}\p{N}\s_-]/gu, "")
-      .replaceAll(/\s/g, "-");
-    let anchor = base;
-    for (let i = 1; anchors.has(anchor); i++) anchor = `${base}-${i}`;
-    anchors.add(anchor);
-  }
-  return anchors;
+  const slugger = new GithubSlugger();
+  const headings = [...text.matchAll(/^#{1,6} +(.+)$/gm)].map(([, heading = ""]) => heading);
+  const words = headings.map((heading) => heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1").trim());
+  return new Set(words.map((heading) => slugger.slug(heading)));
 }

@@ -1,5 +1,6 @@
-import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import { expect, onTestFinished, test } from "vitest";
@@ -65,6 +66,16 @@ function licenceOf(folder: string, { license }: LockedPackage): string | undefin
 const FORBIDDEN = /GPL|SSPL|BUSL|Commons-Clause|-NC\b|UNLICENSED|SEE LICENSE/i;
 /** Have none in their manifest, and MIT in their README. */
 const MIT_ALL_THE_SAME = ["node_modules/pause"];
+
+test("npm ci does not warn of a package that this Node cannot run", () => {
+  const folder = mkdtempSync(join(tmpdir(), "install-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  for (const name of ["package.json", "package-lock.json"])
+    copyFileSync(join(ROOT, name), join(folder, name));
+  const args = ["ci", "--dry-run", "--offline", "--no-audit", "--no-fund"];
+  const { status, stderr } = spawnSync("npm", args, { cwd: folder, encoding: "utf8" });
+  expect([status, stderr]).toEqual([0, ""]);
+});
 
 test("no dependency has a licence that binds users", () => {
   const problems = lockedPackages().flatMap(([folder, locked]) => {

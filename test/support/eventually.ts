@@ -1,4 +1,4 @@
-import type { EventEmitter } from "node:events";
+import { type EventEmitter, once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 
 /** Passing tests do not take it. A loaded machine may need many times what a quiet one does. */
@@ -43,21 +43,16 @@ function neverTrue(what: string, last: unknown): Error {
 }
 
 /** The arguments of the next event of that name. */
-export function nextEvent(
+export async function nextEvent(
   emitter: EventEmitter,
   name: string,
   { timeoutMs = GENEROUS_MS }: { timeoutMs?: number } = {},
 ): Promise<unknown[]> {
-  return new Promise((resolve, reject) => {
-    const listener = (...args: unknown[]) => {
-      clearTimeout(timer);
-      resolve(args);
-    };
-    const late = () => {
-      emitter.off(name, listener);
-      reject(new Error(`There was no event "${name}" in ${timeoutMs} ms`));
-    };
-    const timer = setTimeout(late, timeoutMs);
-    emitter.once(name, listener);
-  });
+  const signal = AbortSignal.timeout(timeoutMs);
+  try {
+    return await once(emitter, name, { signal });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new Error(`There was no event "${name}" in ${timeoutMs} ms`, { cause: error });
+  }
 }

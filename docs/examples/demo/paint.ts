@@ -1,11 +1,16 @@
+import { styleText } from "node:util";
+
+type Style = Parameters<typeof styleText>[0];
+
+/** Node 20's `styleText` does not ask itself whether anybody sees colors. */
 const isPainted = process.stdout.isTTY && !process.env["NO_COLOR"];
 
-function painter(start: number, end: number): (text: string) => string {
-  return isPainted ? (text) => `\u001b[${start}m${text}\u001b[${end}m` : (text) => text;
+function painter(style: Style): (text: string) => string {
+  return isPainted ? (text) => styleText(style, text) : (text) => text;
 }
 
-export const bold = painter(1, 22);
-export const dim = painter(2, 22);
-export const red = painter(31, 39);
-export const green = painter(32, 39);
-export const yellow = painter(33, 39);
+export const bold = painter("bold");
+export const dim = painter("dim");
+export const red = painter("red");
+export const green = painter("green");
+export const yellow = painter("yellow");
