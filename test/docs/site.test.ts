@@ -4,10 +4,14 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
+import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { accessibilityFaults } from "../support/accessibility.ts";
 import { startChromium } from "../support/chromium.ts";
 import { PATIENCE } from "../support/demo.ts";
-import { ROOT } from "./markdown.ts";
+import { pages, ROOT } from "./markdown.ts";
+
+const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
 
 /** The site that `npm run docs` makes; undocumented exports and links that it cannot follow are errors there. */
 let site: string;
@@ -33,8 +37,8 @@ test("it has the reference of both entry points, and every guide", () => {
     const [, title = ""] = /^# (.+)/.exec(readFileSync(join(ROOT, "docs/guides", name), "utf8")) ?? [];
     return title;
   });
-  const pages = files().filter((file) => file.startsWith("documents") && file.endsWith(".html"));
-  const text = pages.map(textOf).join("\n");
+  const documents = files().filter((file) => file.startsWith("documents") && file.endsWith(".html"));
+  const text = documents.map(textOf).join("\n");
   expect(guides.filter((title) => !text.includes(`>${title}<`))).toEqual([]);
 });
 
@@ -49,14 +53,151 @@ test("no link within it is broken", () => {
   expect(broken).toEqual([]);
 });
 
+test("the first page has a head of its own, with the version, and each title once", () => {
+  const text = textOf("index.html");
+  expect(text.match(/<h1[ >]/g)).toHaveLength(1);
+  expect(text).toContain(`<small>v${version}</small>`);
+  for (const name of ["Getting_started", "Moving_from_connect-redis", "Documentation"]) {
+    expect(text).toMatch(new RegExp(`class="landing-links">.*<a href="documents/${name}.html">`));
+  }
+  expect(text).toContain('src="media/how-it-works.svg"');
+  expect(text).toContain('id="quick-start"');
+  const guide = textOf("documents/Troubleshooting.html");
+  expect(guide.match(/<h1[ >]/g)).toHaveLength(1);
+  expect(guide).toContain(`clustered-redis-store - v${version}`);
+});
+
+test("no address is a link that no page made one", () => {
+  const written = new Set(pages().flatMap(({ text }) => text.match(/https?:\/\/[^\s)>"'`|]+/g) ?? []));
+  const invented = files()
+    .filter((file) => file === "index.html" || /^documents.*html$/.test(file))
+    .flatMap((file) =>
+      [...textOf(file).matchAll(/<a href="(https?:[^"]+)"/g)].map(([, link]) => link as string),
+    )
+    .filter((link) => !written.has(link));
+  // This is TypeDoc's own, at the foot of each page.
+  expect([...new Set(invented)]).toEqual(["https://typedoc.org/"]);
+});
+
+test("llms.txt lists every page of the index, with what it is about; llms-full.txt contains them", () => {
+  const list = textOf("llms.txt");
+  expect(list).toMatch(/^# clustered-redis-store\n\n> \w/);
+  const links = [...list.matchAll(/^- \[.+\]\(([^)]+)\)(?:: (.+))?$/gm)];
+  expect(links.filter(([, link]) => !existsSync(join(site, link as string)))).toEqual([]);
+  const guides = links.filter(([, link]) => link?.startsWith("documents/"));
+  expect(guides.length).toBeGreaterThan(readdirSync(join(ROOT, "docs/guides")).length);
+  const whole = textOf("llms-full.txt");
+  for (const { path, text } of pages().filter(({ path }) => path.startsWith("docs/"))) {
+    expect(whole.includes(text.trim()), path).toBe(true);
+  }
+});
+
+/** The groups of docs/README.md. */
+function groups(): string[] {
+  const index = readFileSync(join(ROOT, "docs/README.md"), "utf8");
+  return [...index.matchAll(/^(?:\*\*|## )([^*\n]+)/gm)].map(([, group]) => group as string);
+}
+
+const WIDE = { viewport: { width: 1400, height: 900 } } as const;
+const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } as const;
+
+describe("in a browser", () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await startChromium();
+  }, 600_000);
+  afterAll(() => browser?.close());
+
+  async function open(file: string, options: BrowserContextOptions = WIDE): Promise<Page> {
+    const context = await browser.newContext(options);
+    const errors: unknown[] = [];
+    onTestFinished(async () => {
+      await context.close();
+      expect(errors).toEqual([]);
+    });
+    context.setDefaultTimeout(PATIENCE.timeout);
+    const page = await context.newPage();
+    page.on("pageerror", (error) => errors.push(error));
+    await page.goto(pathToFileURL(join(site, file)).href);
+    return page;
+  }
+
+  test.each(["kubernetes", "NOPERM", "maxmemory", "evictFromCache"])("search finds %s", async (word) => {
+    const page = await open("index.html");
+    await page.getByRole("button", { name: "Search" }).click();
+    await page.getByRole("combobox").fill(word);
+    const results = page.locator("#tsd-search-results li");
+    await expect.poll(() => results.count(), PATIENCE).toBeGreaterThan(0);
+    await results.first().getByRole("link").click();
+    await expect
+      .poll(async () => (await page.content()).toLowerCase(), PATIENCE)
+      .toContain(word.toLowerCase());
+  });
+
+  test("the sidebar has the groups of the index, in its order", async () => {
+    const page = await open("index.html");
+    const shown = page.locator("#tsd-nav-container > li > details > summary");
+    expect(groups().length).toBeGreaterThan(2);
+    await expect
+      .poll(async () => (await shown.allInnerTexts()).map((text) => text.trim()), PATIENCE)
+      .toEqual([...groups(), "About the project", "All types"]);
+  });
+
+  const PAGES = [
+    "index.html",
+    "documents/Troubleshooting.html",
+    "classes/clustered-redis-store.ClusteredRedisStore.html",
+  ];
+  const LOOKS: readonly (readonly [string, BrowserContextOptions])[] = [
+    ["in the light", { ...WIDE, colorScheme: "light" }],
+    ["in the dark", { ...WIDE, colorScheme: "dark" }],
+    ["on a phone", { ...PHONE, colorScheme: "light" }],
+    ["on a phone in the dark", { ...PHONE, colorScheme: "dark" }],
+  ];
+
+  describe.each(LOOKS)("%s", (_look, options) => {
+    test.each(PAGES)("%s has its colors, fits its window, and is accessible", async (file) => {
+      const page = await open(file, options);
+      await page.getByRole("main").waitFor();
+      const background = await page.evaluate("getComputedStyle(document.body).backgroundColor");
+      expect(background).toBe(options.colorScheme === "dark" ? "rgb(43, 46, 51)" : "rgb(242, 244, 248)");
+      expect(await page.evaluate("document.documentElement.scrollWidth")).toBeLessThanOrEqual(
+        options.viewport?.width as number,
+      );
+      // TypeDoc puts the link of a heading into its <summary>.
+      expect(await accessibilityFaults(page, ["nested-interactive"])).toEqual([]);
+    });
+  });
+
+  test("on a phone, a wide table scrolls by itself", async () => {
+    const page = await open("documents/Troubleshooting.html", PHONE);
+    const widths = (await page.evaluate(
+      "[...document.querySelectorAll('table')].map((table) => [table.scrollWidth, table.clientWidth])",
+    )) as [number, number][];
+    expect(widths.some(([content, shown]) => content > shown)).toBe(true);
+    for (const [, shown] of widths) expect(shown).toBeLessThanOrEqual(PHONE.viewport.width);
+  });
+
+  test.each([WIDE, PHONE])("code is copied with a button, $viewport.width px wide", async (options) => {
+    const page = await open("index.html", options);
+    const block = page.locator("pre").first();
+    if (!("hasTouch" in options)) await block.hover();
+    const button = block.getByRole("button", { name: "Copy" });
+    const opacity = "getComputedStyle(document.querySelector('pre > button')).opacity";
+    await expect.poll(() => page.evaluate(opacity), PATIENCE).toBe("1");
+    await button.click();
+    await block.getByRole("button", { name: "Copied!" }).waitFor();
+  });
+});
+
 test("its diagrams are drawn, and drawn anew in the colours of the dark", { timeout: 600_000 }, async () => {
-  const pages = files().filter(
+  const drawn = files().filter(
     (file) => file.endsWith(".html") && textOf(file).includes('<code class="mermaid">'),
   );
-  expect(pages.length).toBeGreaterThan(0);
+  expect(drawn.length).toBeGreaterThan(0);
   const browser = await startChromium();
   onTestFinished(() => browser.close());
-  for (const file of pages) {
+  for (const file of drawn) {
     const page = await browser.newPage({ colorScheme: "light" });
     const errors: unknown[] = [];
     page.on("pageerror", (error) => errors.push(error));
