@@ -143,11 +143,6 @@ interface Written {
   readonly cookie: { readonly expires: string };
 }
 
-/** The owner in a value. */
-export function ownerIn(text: string): string | undefined {
-  return writtenIn(text).u;
-}
-
 function writtenIn(text: string): Written {
   return JSON.parse(text) as Written;
 }
