@@ -100,7 +100,11 @@ test.each([
     const request = await loadAsRequest(store, "s");
     await direct.set(key, deep, { expiration: { type: "EX", value: 60 } });
     store.evictFromCache("s");
-    await expect(store.get("s")).rejects.toMatchObject({ code: "ERR_SESSION_CORRUPT" });
+    await expect(store.get("s")).rejects.toMatchObject({
+      code: "ERR_SESSION_CORRUPT",
+      key,
+      message: expect.stringMatching(/^The value of session [0-9a-f]{16} in Redis .* nested more than 1000 /),
+    });
     await store.set("s", Object.assign(request, { v: 1 }));
     expect(valuesOf(await store.get("s"))).toMatchObject({ v: 1 });
     await direct.set(key, deep);

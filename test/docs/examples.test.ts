@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { createClient } from "redis";
 import { io, type Socket } from "socket.io-client";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
@@ -91,6 +92,19 @@ test("in development a process without a secret warns, and accepts no cookie of 
   expect((await visitor.get(a, "/me")).status).toBe(200);
   expect((await visitor.get(b, "/me")).status).toBe(401);
 });
+
+test.each([...SIGNING])(
+  "%s: the cookie is for this site, and the comments name what the reader must add",
+  (file) => {
+    const folder = new URL(`../../docs/examples/${dirname(file)}/`, import.meta.url);
+    const programs = readdirSync(folder).filter((name) => /^(server|main|sessions)\..*[jt]s$/.test(name));
+    const text = programs.map((name) => readFileSync(new URL(name, folder), "utf8")).join("\n");
+    expect(text).toMatch(/\{ sameSite: "lax", secure: "auto"/);
+    expect(text).toMatch(/trust ?proxy/i);
+    if (/\bpost\(/i.test(text)) expect(text).toContain("a CSRF token");
+    if (text.includes("logout")) expect(text).toContain('clearCookie("');
+  },
+);
 
 test("behind a proxy that ends TLS, the cookie is Secure", async () => {
   const app = await startExample("graceful-shutdown/server.mjs", redis.url);

@@ -41,6 +41,7 @@ app.use((req, res, next) => {
     next();
   });
 });
+// "auto": Secure over HTTPS. Behind a proxy that ends TLS, Express must trust it: app.set("trust proxy", 1).
 const cookie = { sameSite: "lax", secure: "auto" };
 app.use(session({ store, secret, cookie, resave: false, saveUninitialized: false }));
 app.get("/", (req, res) => {
