@@ -1,12 +1,14 @@
 import { createClient, createClientPool } from "redis";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
+import { encodeMessage } from "../../lib/invalidation/messages.ts";
 import { eventually } from "../support/eventually.ts";
 import {
   directClient,
   LONG_LEASE,
   newSpace,
   ownRedis,
+  recordEvents,
   sessionOf,
   startNode,
   valuesOf,
@@ -22,6 +24,28 @@ test("processes with the same label receive each other's messages all the same",
   await a.store.set("s", sessionOf({ v: 2 }));
   await eventually(() => b.store.clusterStats.invalidations === 2);
   expect(valuesOf(await b.store.get("s"))).toEqual({ v: 2 });
+});
+
+test("forged messages with the numbers of the next real ones suppress neither an event nor an invalidation", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const [a, b] = [await startNode(space), await startNode(space)];
+  const destroyed = [a, b].map(({ store }) => recordEvents(store, ["destroyed"]));
+  await b.store.set("s", sessionOf());
+  await a.store.get("s");
+  await eventually(() => a.store.localCache.size === 1);
+  const instanceId = b.store.coordinator?.instanceId as string;
+  const forged = { type: "SessionInvalidated", instanceId, nodeId: "b", prefix: space.prefix } as const;
+  for (let sequence = 2; sequence < 22; sequence++) {
+    await direct.publish(space.channel, encodeMessage({ ...forged, sequence, sentAt: 0, sids: ["other"] }));
+  }
+  await eventually(() => a.store.clusterStats.messagesReceived === 21);
+  await b.store.destroy("s");
+  for (const events of destroyed) {
+    await eventually(() => events.length > 0);
+    expect(events).toEqual([{ name: "destroyed", args: ["s", b.store.clusterStats.nodeId, "destroy"] }]);
+  }
+  expect(await a.store.get("s")).toBeNull();
 });
 
 test("the own message does not evict what was just written", async () => {
