@@ -246,10 +246,11 @@ describe("clients", () => {
     expect(build).toThrow(`, got ${got}`);
   });
 
-  test("one whose queue is bounded is rejected, with the reason", () => {
-    const build = () => resolveOptions({ client: createClient({ commandsQueueMaxLength: 10 }) });
+  test("a Cluster client whose queue is bounded is rejected, with the reason", () => {
+    const bounded = createCluster({ rootNodes: [], defaults: { commandsQueueMaxLength: 10 } });
+    const build = () => resolveOptions({ client: bounded });
     expect(build).toThrow(TypeError);
-    expect(build).toThrow(/^client: expected one without commandsQueueMaxLength \(.*\), got 10$/);
+    expect(build).toThrow(/^client: expected a Cluster client without commandsQueueMaxLength \(.*\), got 10$/);
   });
 
   test("a pool needs a client for the subscription, and the error says so", () => {
