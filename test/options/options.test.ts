@@ -250,7 +250,9 @@ describe("clients", () => {
     const bounded = createCluster({ rootNodes: [], defaults: { commandsQueueMaxLength: 10 } });
     const build = () => resolveOptions({ client: bounded });
     expect(build).toThrow(TypeError);
-    expect(build).toThrow(/^client: expected a Cluster client without commandsQueueMaxLength \(.*\), got 10$/);
+    expect(build).toThrow(
+      /^client: expected a Cluster client without commandsQueueMaxLength \(.*\), got 10$/,
+    );
   });
 
   test("a pool needs a client for the subscription, and the error says so", () => {
