@@ -114,8 +114,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/stored-session.ts",
-        from: "return cloneJson(this.#parsed as SessionData);",
-        to: "return this.#parsed as SessionData;",
+        from: "return cloneJson(parsed as SessionData);",
+        to: "return parsed as SessionData;",
       },
     ],
   },
