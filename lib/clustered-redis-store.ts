@@ -294,6 +294,7 @@ export class ClusteredRedisStore extends Store {
       redis,
       subscribed: this.coordinator?.isLive(performance.now()) ?? false,
       outageMs: this.parts.operations.outage.durationMs ?? null,
+      staleHits: this.parts.counters.staleHits,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
       cacheSize: this.localCache.size,
     };

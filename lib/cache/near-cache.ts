@@ -1,6 +1,7 @@
 import type { Counters } from "../reporting/counters.ts";
 import { FillFence, type FillToken } from "./fill-fence.ts";
 import type { LocalCache } from "./local-cache.ts";
+import type { StaleEntries } from "./stale-entries.ts";
 
 /** What the near cache requires of a value. */
 export interface Cacheable {
@@ -56,12 +57,15 @@ export class NearCache<V extends Cacheable> {
   readonly #cache: LocalCache<V>;
   #gate: CacheGate;
   readonly #counters: Counters;
+  readonly #stale: StaleEntries<V> | undefined;
   readonly #fence = new FillFence();
   readonly #reads = new Map<string, InFlightRead<V>>();
   /** The newest pending write of each session. */
   readonly #writes = new Map<string, PendingWrite>();
 
-  constructor(cache: LocalCache<V>, gate: CacheGate, counters: Counters) {
+  /** @param stale where to keep sessions that are not verified any more; undefined for nowhere */
+  constructor(cache: LocalCache<V>, gate: CacheGate, counters: Counters, stale?: StaleEntries<V>) {
+    this.#stale = stale;
     this.#cache = cache;
     this.#gate = gate;
     this.#counters = counters;
@@ -200,13 +204,14 @@ export class NearCache<V extends Cacheable> {
   beginTouch(sid: string, expiresAt: number): PendingTouch {
     const cached = this.#cache.peek(sid);
     if (cached === undefined || cached.expiresAt === undefined || cached.expiresAt > expiresAt)
-      this.invalidate(sid);
+      this.#drop(sid);
+    this.#stale?.onTouch(sid, expiresAt);
     return { sid, expiresAt, token: this.#tokenIfUsable(sid) };
   }
 
   /** Ends it. @param isExtended Redis confirms that the session exists and now expires later than before */
   endTouch({ sid, expiresAt, token }: PendingTouch, isExtended: boolean): void {
-    if (!isExtended) this.invalidate(sid);
+    if (!isExtended) this.#drop(sid);
     const cached = this.#cache.peek(sid);
     if (cached !== undefined && token !== undefined && this.#fence.isValid(token))
       cached.expiresAt = expiresAt;
@@ -214,12 +219,37 @@ export class NearCache<V extends Cacheable> {
 
   /** Drops a session, and revokes the tokens of reads in flight. @returns whether it was cached */
   invalidate(sid: string): boolean {
+    this.#stale?.delete(sid);
+    return this.#drop(sid);
+  }
+
+  #drop(sid: string): boolean {
     this.#fence.revoke(sid);
     return this.#cache.delete(sid);
   }
 
+  /** Drops the sessions for which `isObsolete` holds, and revokes their tokens. */
+  invalidateWhere(isObsolete: (sid: string, session: V) => boolean): void {
+    for (const [sid, session] of [...this.#cache.entries(), ...(this.#stale?.entries() ?? [])])
+      if (isObsolete(sid, session)) this.invalidate(sid);
+  }
+
   /** Drops every session, and revokes all tokens. */
   invalidateAll(): void {
+    this.#stale?.clear();
+    this.#dropAll();
+  }
+
+  /**
+   * Messages may have been missed: no session is served, and all tokens are revoked.
+   * @param verifiedAt up to when no message was missed, by performance.now()
+   */
+  suspend(verifiedAt: number): void {
+    this.#stale?.keep(this.#cache.entries(), verifiedAt);
+    this.#dropAll();
+  }
+
+  #dropAll(): void {
     this.#fence.revokeAll();
     this.#cache.clear();
   }

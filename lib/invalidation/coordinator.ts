@@ -60,6 +60,8 @@ export class ClusterCoordinator {
   #isComplete = false;
   /** When the oldest of the primaries' newest returned heartbeats was sent; undefined if one is missing. */
   #provenAt: number | undefined;
+  /** The last value of `#provenAt`. */
+  #verifiedAt = Number.NEGATIVE_INFINITY;
   /** The discovery under way, if any; an earlier one's outcome no longer counts. */
   #discovery: symbol | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
@@ -252,6 +254,8 @@ export class ClusterCoordinator {
 
   /** The data connection may lead to another server, or its replies may belong to other commands. */
   #onDoubt(doubt: Doubt): void {
+    // Whatever was read may be of another session.
+    if (doubt === "replies are out of step") this.#handlers?.cache.invalidateAll();
     if (this.#state === "live") this.#suspect(doubt);
     else this.#resetProofs();
   }
@@ -268,13 +272,18 @@ export class ClusterCoordinator {
 
   #suspect(reason: string): void {
     this.#state = "suspect";
-    this.#flush(reason);
+    this.#handlers?.cache.suspend(this.#verifiedAt);
+    this.#onFlushed(reason);
     this.#handlers?.emit("suspect", reason);
     this.#resetProofs();
   }
 
   #flush(reason: string): void {
     this.#handlers?.cache.invalidateAll();
+    this.#onFlushed(reason);
+  }
+
+  #onFlushed(reason: string): void {
     this.#options.counters.flushes++;
     this.#handlers?.emit("flush", reason);
   }
@@ -291,6 +300,8 @@ export class ClusterCoordinator {
     const frozenMs = wallClockLead - this.#wallClockLead;
     this.#wallClockLead = wallClockLead;
     if (this.#state === "live" && frozenMs >= this.#options.leaseMs) {
+      // By this clock, which stood still, nothing tells how old the entries are.
+      this.#handlers?.cache.invalidateAll();
       this.#suspect(`the process was suspended for ${Math.round(frozenMs)} ms`);
     }
     this.isLive(now);
@@ -304,6 +315,7 @@ export class ClusterCoordinator {
     for (const { provenAt } of this.#listeners)
       oldest = Math.min(oldest, provenAt ?? Number.NEGATIVE_INFINITY);
     this.#provenAt = Number.isFinite(oldest) && this.#isComplete ? oldest : undefined;
+    if (this.#provenAt !== undefined) this.#verifiedAt = this.#provenAt;
     if (this.#state === "live" || !this.#isLeased(performance.now())) return;
     this.#state = "live";
     this.#lastError = undefined;

@@ -34,8 +34,10 @@ export interface CoordinatorHandlers {
 export interface InvalidatedCache {
   /** Another process has written or deleted the session, or Redis has expired it. */
   invalidate(sid: string): unknown;
-  /** All sessions were deleted, or messages may have been missed. */
+  /** All sessions were deleted, or none can be trusted. */
   invalidateAll(): void;
+  /** Messages may have been missed. @param verifiedAt up to when none was, by performance.now() */
+  suspend(verifiedAt: number): void;
   /** The message of this process's own write has arrived. */
   onOwnMessage(sid: string, sequence: number): void;
 }

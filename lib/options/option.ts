@@ -25,7 +25,7 @@ export type Values<Table extends OptionTable> = {
 };
 
 /** The longest delay of a Node timer. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 
 /** Reads all options of a table. @param path precedes their names in errors */
 export function readOptions<Table extends OptionTable>(

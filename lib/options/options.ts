@@ -12,6 +12,7 @@ import {
   type Given,
   group,
   isObject,
+  MAX_TIMER_MS,
   milliseconds,
   type Option,
   option,
@@ -39,6 +40,15 @@ export const LOCAL_CACHE_OPTIONS = {
    * cached. @default 67_108_864 (64 MiB)
    */
   maxBytes: count({ default: DEFAULT_LIMITS.maxBytes }) as Option<number>,
+  /**
+   * How long an entry may be served while Redis does not answer, in milliseconds since it was last verified. During a network
+   * partition, a logout on the other side is not noticed for so long. @default 0
+   */
+  staleIfErrorMs: option<number>({
+    default: 0,
+    expected: `0 or a number of milliseconds up to ${MAX_TIMER_MS}`,
+    accepts: (given) => typeof given === "number" && given >= 0 && given <= MAX_TIMER_MS,
+  }) as Option<number>,
 };
 
 /** The cache of this process. */
@@ -204,6 +214,14 @@ export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOpt
     throw optionError("resolveConflict", 'onConflict: "merge" beside it', given["onConflict"]);
   }
   if (typeof values.ttl === "number") warnOfLongTtl(values.ttl);
+  const { staleIfErrorMs = 0 } = values.localCache ?? {};
+  if (staleIfErrorMs > 0 && cluster === undefined) {
+    throw optionError(
+      "localCache.staleIfErrorMs",
+      "0 with cluster: false, which verifies nothing",
+      staleIfErrorMs,
+    );
+  }
   if (cluster === undefined && values.localCache !== undefined && given["localCache"] == null) {
     warnOfUnsharedCache(values.localCache.ttlMs);
   }

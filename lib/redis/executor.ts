@@ -81,9 +81,10 @@ export class CommandExecutor {
           return announcement ? batch.publish(announcement.channel, announcement.message) : batch;
         },
       });
-      outage.answered();
+      outage.answered(sentAt);
       return { replies, sentAt };
     } catch (error) {
+      if (isErrorReply(error)) outage.answered(sentAt);
       throw this.#errorOf(name, error, announcement ? `${acl} +multi +exec` : acl, announcement);
     }
   }
@@ -102,6 +103,7 @@ export class CommandExecutor {
     const toPublish = announcement ? [announcement.channel, announcement.message] : [];
     const given = { keys: [...keys], arguments: [...toPublish, ...args] };
     const { outage } = this.#topology;
+    let sentAt = 0;
     outage.asked();
     const run = async (build: BatchBuilder) => {
       const target: Target = { key: keys[0] as string };
@@ -109,10 +111,13 @@ export class CommandExecutor {
       const [reply] = await this.#topology.send(deadline, {
         target,
         mode: "pipeline",
-        build,
+        build: (batch) => {
+          sentAt = performance.now();
+          return build(batch);
+        },
         isInStep: check,
       });
-      outage.answered();
+      outage.answered(sentAt);
       return reply;
     };
     try {
@@ -121,6 +126,7 @@ export class CommandExecutor {
         return run((batch) => batch.eval(script.source, given));
       });
     } catch (error) {
+      if (isErrorReply(error)) outage.answered(sentAt);
       const acl = ["+evalsha +eval", script.acl, extraAcl].filter(Boolean).join(" ");
       throw this.#errorOf("EVALSHA", error, acl, announcement);
     }
@@ -153,7 +159,6 @@ export class CommandExecutor {
     acl: string,
     announcement: Announcement | undefined,
   ): SessionStoreError {
-    if (isErrorReply(error)) this.#topology.outage.answered();
     const cause = withoutArguments(failureIn(error));
     const reason = errorMessage(cause);
     if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");

@@ -10,6 +10,8 @@ export interface OutageHandlers {
   isConnected(): boolean | undefined;
   /** Replaces silent connections. @param silentMs how long one must have been silent. @returns whether a reply is awaited */
   checkConnections(silentMs: number): boolean;
+  /** Redis has answered something that was sent at `sentAt`, by performance.now(). */
+  onAnswer(sentAt: number): void;
   /** Redis is away from now on. */
   onBegin(reason: string): void;
 }
@@ -38,6 +40,8 @@ export class Outage {
   /** Whether the client had no connection when that was last looked at. */
   #wasDisconnected = false;
   #timer: NodeJS.Timeout | undefined;
+  /** Of `begun`. */
+  #waiting: (() => void)[] = [];
 
   /** @param limitMs how long Redis must not have answered to be away */
   start(limitMs: number, handlers: OutageHandlers): void {
@@ -58,15 +62,22 @@ export class Outage {
     this.#unansweredSince ??= performance.now();
   }
 
-  /** Redis has replied. */
-  answered(): void {
+  /** Redis has replied. @param sentAt when that was sent, by performance.now() */
+  answered(sentAt: number): void {
     this.#unansweredSince = undefined;
     this.#isKnown = false;
+    this.#handlers?.onAnswer(sentAt);
   }
 
   /** Whether Redis is known to be away. */
   get isKnown(): boolean {
+    if (this.#isKnown && this.#wasDisconnected && this.#handlers?.isConnected() === true) this.#onConnected();
     return this.#isKnown;
+  }
+
+  /** Resolves when Redis is known to be away. */
+  begun(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** For how long Redis has not answered, in milliseconds; undefined unless it is known to be away. */
@@ -76,8 +87,7 @@ export class Outage {
 
   /** Why operations fail at once; undefined unless Redis is known to be away. */
   get reason(): string | undefined {
-    if (this.#isKnown && this.#wasDisconnected && this.#handlers?.isConnected() === true) this.#onConnected();
-    if (!this.#isKnown) return undefined;
+    if (!this.isKnown) return undefined;
     const since = new Date(Date.now() - this.#unansweredMs).toISOString();
     const seconds = Math.floor(this.#unansweredMs / 1_000);
     const why = this.#handlers?.explain() ?? "commands are sent, but no reply arrives";
@@ -122,6 +132,7 @@ export class Outage {
     if (this.#unansweredMs < this.#limitMs || this.#isKnown) return;
     this.#isKnown = true;
     handlers.onBegin(this.reason as string);
+    for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
   /** Commands may be answered again. If they are not, it takes the whole time until Redis is away again. */

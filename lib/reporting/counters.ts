@@ -54,6 +54,8 @@ export const CLUSTER_STATS = {
   conflicts: { kind: "counter", metric: "conflicts_total", help: "Saves that found a newer version" },
   /** Touches that Redis did not acknowledge. */
   failedTouches: { kind: "counter", metric: "failed_touches_total", help: "Touches not acknowledged" },
+  /** Reads answered with a session that was no longer verified, because Redis did not answer: see `staleIfErrorMs`. */
+  staleHits: { kind: "counter", metric: "stale_hits_total", help: "Unverified sessions served in an outage" },
   /** Operations refused because Redis was known to be away, or too many were unanswered: `ERR_SESSION_UNAVAILABLE`. */
   refusals: { kind: "counter", metric: "refusals_total", help: "Operations refused without being sent" },
   /** Half-open data connections that the store has replaced. */

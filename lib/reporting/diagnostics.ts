@@ -45,7 +45,7 @@ export interface StoreEventMessage {
   readonly event: keyof StoreEvents;
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;
-  /** `invalidate`, `destroyed`, `expired`, `resurrection`: a hash of the session id, as in `StoreOperation`. */
+  /** `invalidate`, `destroyed`, `expired`, `stale`, `resurrection`: a hash of the session id, as in `StoreOperation`. */
   readonly session?: string;
   /** `invalidate`, `destroyed`: the label of the process that wrote. */
   readonly from?: string;
@@ -67,11 +67,18 @@ const EVENT_CHANNELS: Readonly<Record<keyof StoreEvents, Channel>> = {
   invalidate: channel(`${NAME}:invalidate`),
   destroyed: channel(`${NAME}:destroyed`),
   expired: channel(`${NAME}:expired`),
+  stale: channel(`${NAME}:stale`),
   resurrection: channel(`${NAME}:resurrection`),
   clusterError: channel(`${NAME}:clusterError`),
 };
 
-const SESSION_EVENTS = new Set<keyof StoreEvents>(["invalidate", "destroyed", "expired", "resurrection"]);
+const SESSION_EVENTS = new Set<keyof StoreEvents>([
+  "invalidate",
+  "destroyed",
+  "expired",
+  "stale",
+  "resurrection",
+]);
 
 /**
  * Runs `work` and publishes its phases if the tracing channel has subscribers. They receive a result and an error of their

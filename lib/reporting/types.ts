@@ -27,6 +27,8 @@ export interface StoreHealth {
   /** See `ClusterStats`. */
   readonly outageMs: number | null;
   /** See `ClusterStats`. */
+  readonly staleHits: number;
+  /** See `ClusterStats`. */
   readonly leaseAgeMs: number | null;
   /** Number of cached sessions. */
   readonly cacheSize: number;
@@ -63,6 +65,8 @@ export interface StoreEvents {
   suspect: [reason: string];
   /** The whole cache was dropped. */
   flush: [reason: string];
+  /** Redis did not answer, and a session was served as it was last verified; only with `localCache.staleIfErrorMs`. */
+  stale: [sid: string];
   /**
    * A request saved or touched a session that had been destroyed since the request loaded it, or gave its user a new session by
    * `regenerate`. The store refused; only without `indexBy`, the new session of a `regenerate` has been written.

@@ -87,11 +87,31 @@ export class SecondaryIndex {
       (await this.#examine(sid, stored))?.value === value;
     const options = { reason: "destroyAllOf", indexValue: value, examine } as const;
     const deletion = new ExaminedDeletion(this.#operations, this.#emit, options);
-    for await (const batch of this.#find(value, "destroyAllOf")) {
-      const sessions = batch.filter(({ sid }) => sid !== except);
-      await deletion.run(sessions.map(({ sid, stored }) => ({ sid, sha1: sha1Of(stored.text) })));
+    try {
+      for await (const batch of this.#find(value, "destroyAllOf")) {
+        const sessions = batch.filter(({ sid }) => sid !== except);
+        await deletion.run(sessions.map(({ sid, stored }) => ({ sid, sha1: sha1Of(stored.text) })));
+      }
+      return deletion.end();
+    } catch (error) {
+      // If Redis does not answer, they must not be served without it either.
+      if (this.#operations.stale !== undefined) {
+        const isObsolete = (sid: string, stored: StoredSession) =>
+          sid !== except && this.#mayHave(value, sid, stored);
+        this.#operations.cache.invalidateWhere(isObsolete);
+      }
+      throw error;
     }
-    return deletion.end();
+  }
+
+  /** Whether a session has a value; also if that cannot be told at once. */
+  #mayHave(value: string, sid: string, { text }: StoredSession): boolean {
+    try {
+      const session = this.#operations.parse(sid, text);
+      return session instanceof Promise || indexValueOf(this.#indexBy, session) === value;
+    } catch {
+      return true;
+    }
   }
 
   /** Adds those sessions to the index that were written without it. */

@@ -1,6 +1,7 @@
 import type { SessionData } from "express-session";
 import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
 import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/near-cache.ts";
+import { StaleEntries } from "../cache/stale-entries.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import { type DestroyReason, isSid } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
@@ -23,6 +24,7 @@ import { touchIndexed } from "./indexed-touch.ts";
 import type { SessionMerge } from "./merge.ts";
 import { corruptError, type SessionFormat, stringify } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
+import { StaleFallback } from "./stale-fallback.ts";
 import { StoredSession } from "./stored-session.ts";
 import { watchOutage } from "./watch-outage.ts";
 
@@ -47,6 +49,8 @@ export class SessionOperations {
   readonly index: IndexCommands | undefined;
   readonly queue: SessionQueue;
   readonly outage: Outage;
+  /** Undefined without `staleIfErrorMs`. */
+  readonly stale: StaleFallback | undefined;
   readonly #ids: SessionIds;
   readonly #indexBy: IndexBy | undefined;
   readonly #deadlines: Deadlines;
@@ -71,28 +75,33 @@ export class SessionOperations {
     this.queue = new SessionQueue(this.#deadlines);
     this.index = options.indexBy && new IndexCommands(topology);
     this.commands = new SessionCommands(topology);
-    watchOutage({ client, topology, commands: this.commands, limitMs: commandTimeoutMs, counters, emit });
+    const onAnswer = (sentAt: number) => entries?.onAnswer(sentAt);
+    const { commands } = this;
+    watchOutage({ client, topology, commands, limitMs: commandTimeoutMs, counters, emit, onAnswer });
     this.#ids = new SessionIds(topology, scanCount);
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, topology, counters });
     const maxBytes = localCache?.maxBytes ?? DEFAULT_LIMITS.maxBytes;
-    this.localCache = new LocalCache({ ...localCache, maxEntryBytes: maxBytes / MIN_FULL_CACHE });
+    const limits = { ...localCache, maxEntryBytes: maxBytes / MIN_FULL_CACHE };
+    this.localCache = new LocalCache(limits);
+    const { staleIfErrorMs = 0 } = localCache ?? {};
+    const entries = staleIfErrorMs > 0 ? new StaleEntries<StoredSession>(staleIfErrorMs, limits) : undefined;
+    this.stale = entries && new StaleFallback(entries, this.outage, { counters, emit });
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
-    this.cache = new NearCache(this.localCache, gate, counters);
+    this.cache = new NearCache(this.localCache, gate, counters, entries);
     runInBackground(() => this.coordinator?.start({ cache: this.cache, emit }));
   }
 
   /** Reads a session that is not cached, and caches it. It is known to be readable. */
   read(sid: string): Promise<StoredSession | undefined> {
-    return this.cache.read(sid, () => {
-      const read = async (deadline: Deadline) => {
-        const value = await this.commands.read(deadline, sid);
-        if (value === undefined) return undefined;
-        const stored = this.stored(value.text, value.expiresAt);
-        await stored.parse(sid);
-        return stored;
-      };
-      return this.call("get", sid, read, isFound);
-    });
+    const fetch = async (deadline: Deadline) => {
+      const value = await this.commands.read(deadline, sid);
+      if (value === undefined) return undefined;
+      const stored = this.stored(value.text, value.expiresAt);
+      await stored.parse(sid);
+      return stored;
+    };
+    const read = () => this.cache.read(sid, () => this.call("get", sid, fetch, isFound));
+    return this.stale === undefined ? read() : this.stale.read(sid, read);
   }
 
   /** Reads sessions past the cache; those that do not exist are missing. */
@@ -298,6 +307,10 @@ export class SessionOperations {
     isFoundIn?: (result: T) => boolean,
     bytes?: number,
   ): Promise<T> {
+    // A write that is not sent changes nothing, so the cached session stays. A deletion drops it even so.
+    const refusal =
+      operation === "destroy" ? undefined : this.#deadlines.refuse(operation, sids[0], bytes ?? 0);
+    if (refusal !== undefined) throw refusal;
     const pending = this.cache.beginWrite(...sids);
     try {
       return await this.inTurn(operation, sids, (deadline) => work(deadline, pending), isFoundIn, bytes);

@@ -45,6 +45,8 @@ export class SessionScan {
   /** Deletes all sessions, and drops the caches of all processes, even of sessions that Redis no longer has. */
   async clear(): Promise<void> {
     const { cache, commands, coordinator, queue } = this.#operations;
+    // Also if Redis does not answer.
+    cache.invalidateAll();
     // What was called before must not survive.
     await this.#operations.call("clear", undefined, () => queue.settled());
     cache.invalidateAll();
@@ -104,14 +106,20 @@ export class SessionScan {
       sessions = [];
       return deletion.run(batch);
     };
-    for await (const page of this.#pages()) {
-      for (const { sid, stored } of page) {
-        if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.text) });
-        if (sessions.length >= BATCH_SIZE) await deleteBatch();
+    try {
+      for await (const page of this.#pages()) {
+        for (const { sid, stored } of page) {
+          if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.text) });
+          if (sessions.length >= BATCH_SIZE) await deleteBatch();
+        }
       }
+      await deleteBatch();
+      return deletion.end();
+    } catch (error) {
+      // If Redis does not answer, none of those that were to be deleted must be served without it.
+      if (this.#operations.stale !== undefined) this.#operations.cache.invalidateAll();
+      throw error;
     }
-    await deleteBatch();
-    return deletion.end();
   }
 
   async *#pages(): AsyncGenerator<{ sid: string; stored: StoredSession }[]> {

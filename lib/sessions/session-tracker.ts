@@ -227,6 +227,7 @@ export class SessionTracker {
   #extend(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
     if (this.#options.disableTTL) return undefined;
     if (lifetime <= 0) return this.#delete(sid, () => session);
+    if (this.#operations.stale?.skipsTouch(sid) === true) return undefined;
     const extension: Extension = { sid, session, lifetime };
     if (!this.#operations.queue.isBusy(sid) && this.#isNegligible(extension)) return undefined;
     const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);

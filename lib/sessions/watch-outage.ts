@@ -15,6 +15,8 @@ export interface OutageWatchOptions {
   readonly limitMs: number;
   readonly counters: Counters;
   readonly emit: EmitEvent;
+  /** Redis has answered something that was sent at `sentAt`. */
+  readonly onAnswer: (sentAt: number) => void;
 }
 
 /** Notices when Redis is away, asks until it answers again, has half-open connections replaced, and reports all that. */
@@ -25,6 +27,7 @@ export function watchOutage({
   limitMs,
   counters,
   emit,
+  onAnswer,
 }: OutageWatchOptions): void {
   const deadlines = new Deadlines(limitMs);
   const report = (code: "ERR_SESSION_UNAVAILABLE" | "ERR_SESSION_REDIS", message: string) =>
@@ -38,6 +41,7 @@ export function watchOutage({
     explain: () => connectionProblem(client, limitMs),
     isConnected: () => isConnected(client),
     checkConnections: (silentMs) => topology.checkConnections(silentMs, onReplaced),
+    onAnswer,
     onBegin: (reason) => report("ERR_SESSION_UNAVAILABLE", reason),
   });
 }

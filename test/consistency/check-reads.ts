@@ -9,6 +9,8 @@ export interface ReadLimits {
   readonly boundMs: number;
   /** The same for what no node was told of. */
   readonly silentBoundMs: number;
+  /** The same for a stale session, served because Redis did not answer. */
+  readonly staleBoundMs: number;
 }
 
 /** For how long after it was known each write was still not seen by some node. */
@@ -57,10 +59,13 @@ export function checkReads(
       }
       continue;
     }
+    const own = operation.isStale ? staleLimits(limits) : limits;
     if (!isOutdatedAnswer(history, operation)) {
-      checkStaleness(history, operation, index, limits, staleness, report);
+      // The figures are about what is served while Redis answers.
+      const times = operation.isStale ? new Map() : staleness;
+      checkStaleness(history, operation, index, own, times, report);
     }
-    checkExpiry(history, operation, index, limits, report);
+    checkExpiry(history, operation, index, own, report);
     if (index < floor) {
       const text =
         `node-${node} read state ${index} (${shown(result)}) from ${invokedAt.toFixed(1)} to ` +
@@ -72,6 +77,12 @@ export function checkReads(
     const proven = result === null ? history.firstNull(floor) : history.firstOf(result, floor);
     if (proven !== undefined && proven <= index) floors.saw(node, answeredAt, proven);
   }
+}
+
+/** Those of a read that was answered with a stale session. */
+function staleLimits(limits: ReadLimits): ReadLimits {
+  const { staleBoundMs, silentBoundMs } = limits;
+  return { ...limits, boundMs: staleBoundMs, silentBoundMs: silentBoundMs + staleBoundMs };
 }
 
 /** What each node is known to have seen by a time: a read that begins later may not return less. */

@@ -26,6 +26,7 @@ for (const args of [
   ["--seed", "12", "--merge"],
   ["--seed", "15", "--pool"],
   ["--seed", "16", "--index"],
+  ["--seed", "17", "--stale"],
   ["--seed", "13", "--topology", "cluster"],
   ["--seed", "14", "--topology", "sentinel"],
 ]) {
@@ -47,9 +48,14 @@ test("options that cannot be understood are refused, and the usage is told", asy
 });
 
 test("each mode is off unless it is asked for, and a replay asks for the same", () => {
-  expect(parseOptions(["--seed", "1"])).toMatchObject({ merge: false, pool: false, index: false });
-  const options = parseOptions(["--seed", "1", "--pool", "--index", "--merge"]);
-  expect(options).toMatchObject({ merge: true, pool: true, index: true });
+  expect(parseOptions(["--seed", "1"])).toMatchObject({
+    merge: false,
+    pool: false,
+    index: false,
+    stale: false,
+  });
+  const options = parseOptions(["--seed", "1", "--pool", "--index", "--merge", "--stale"]);
+  expect(options).toMatchObject({ merge: true, pool: true, index: true, stale: true });
   const [, , , ...args] = replayCommand(options, 7, 20).split(" ");
   expect(parseOptions(args.slice(1))).toEqual({ ...options, seed: 7, seconds: 20 });
 });

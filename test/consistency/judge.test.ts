@@ -17,7 +17,7 @@ function judge(operations: readonly OperationRecord[], events: readonly RedisEve
   if (history === undefined) throw new Error("no history");
   const found: Guarantee[] = [];
   const report = ({ guarantee }: { guarantee: Guarantee }) => found.push(guarantee);
-  const limits = { boundMs: BOUND_MS, silentBoundMs: 2 * BOUND_MS };
+  const limits = { boundMs: BOUND_MS, silentBoundMs: 2, staleBoundMs: 0 * BOUND_MS };
   checkReads(history, histories, limits, new Map(), report);
   checkWrites(history, histories, { merge: false, boundMs: BOUND_MS }, report);
   return found;

@@ -10,6 +10,71 @@ export interface Mutation {
 
 export const MUTATIONS: readonly Mutation[] = [
   {
+    name: "stale sessions are kept after Redis has answered",
+    flags: ["--stale"],
+    edits: [
+      {
+        file: "cache/stale-entries.ts",
+        from: "if (sentAt >= this.#keptAt) this.clear();",
+        to: "if (sentAt < 0) this.clear();",
+      },
+    ],
+  },
+  {
+    name: "a local destroy does not drop the stale session",
+    flags: ["--stale"],
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "    this.#stale?.delete(sid);\n",
+        to: "",
+      },
+    ],
+  },
+  {
+    name: "a stale session is served after the end of its key",
+    flags: ["--stale"],
+    edits: [
+      {
+        file: "cache/stale-entries.ts",
+        from: "Math.min(verifiedAt + this.#maxAgeMs, value.expiresAt ?? Number.POSITIVE_INFINITY)",
+        to: "verifiedAt + this.#maxAgeMs",
+      },
+    ],
+  },
+  {
+    name: "a stale session is served for longer than staleIfErrorMs",
+    flags: ["--stale"],
+    edits: [
+      {
+        file: "cache/stale-entries.ts",
+        from: "Math.min(verifiedAt + this.#maxAgeMs, value.expiresAt",
+        to: "Math.min(now + 10 * this.#maxAgeMs, value.expiresAt",
+      },
+      {
+        file: "cache/stale-entries.ts",
+        from: "new LocalCache({ ...limits, ttlMs: maxAgeMs })",
+        to: "new LocalCache({ ...limits, ttlMs: 10 * maxAgeMs })",
+      },
+    ],
+  },
+  {
+    name: "stale sessions are served while Redis answers",
+    flags: ["--stale"],
+    edits: [
+      {
+        file: "sessions/stale-fallback.ts",
+        from: "if (this.#outage.isKnown) return this.#serve(sid) ?? read();",
+        to: "if (this.entries !== undefined) return this.#serve(sid) ?? read();",
+      },
+      {
+        file: "cache/stale-entries.ts",
+        from: "if (sentAt >= this.#keptAt) this.clear();",
+        to: "if (sentAt < 0) this.clear();",
+      },
+    ],
+  },
+  {
     name: "a write is sent again when its connection breaks",
     edits: [{ file: "redis/sentinel.ts", from: "      if (lost !== undefined) throw lost;\n", to: "" }],
     flags: ["--topology", "sentinel"],
@@ -48,8 +113,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/coordinator.ts",
-        from: '    this.#flush(reason);\n    this.#handlers?.emit("suspect", reason);\n',
-        to: '    this.#handlers?.emit("suspect", reason);\n',
+        from: "    this.#handlers?.cache.suspend(this.#verifiedAt);\n",
+        to: "",
       },
     ],
   },

@@ -16,6 +16,8 @@ export interface Options {
   readonly pool: boolean;
   /** Sessions have owners: with `indexBy`, listings, bans, logins and changes of owner. */
   readonly index: boolean;
+  /** `localCache.staleIfErrorMs` is set. */
+  readonly stale: boolean;
   readonly json: boolean;
   /** `localCache.ttlMs`. */
   readonly cacheTtlMs: number;
@@ -36,6 +38,7 @@ const USAGE = `npm run check:consistency -- [options]
   --merge            with onConflict: "merge"
   --pool             all nodes use pools, with a random delay of each connection (only --topology single)
   --index            with indexBy, listings and bans (only --topology single)
+  --stale            with localCache.staleIfErrorMs
   --no-faults        without faults
   --cache-ttl <ms>   localCache.ttlMs (default 30000: so long that it cannot make up for a mistake)
   --allowance <ms>   what the measuring itself may add to the lease (default 50)
@@ -44,6 +47,9 @@ const USAGE = `npm run check:consistency -- [options]
 
 /** Without faults, within so many milliseconds a message has arrived, delays of connections included. */
 const MESSAGE_MS = 100;
+
+/** `localCache.staleIfErrorMs` with `--stale`: so short that it passes within many faults. */
+export const STALE_MS = 1_500;
 
 /** The most that a read may be behind an acknowledged write, in milliseconds: the lease, or without faults what a message takes. */
 export function stalenessBoundMs({ faults, allowanceMs }: Options, leaseMs: number): number {
@@ -65,6 +71,7 @@ export function parseOptions(args: readonly string[]): Options {
       merge: { type: "boolean" },
       pool: { type: "boolean" },
       index: { type: "boolean" },
+      stale: { type: "boolean" },
       json: { type: "boolean" },
       "cache-ttl": { type: "string" },
       allowance: { type: "string" },
@@ -99,6 +106,7 @@ export function parseOptions(args: readonly string[]): Options {
     merge: values.merge ?? false,
     pool: values.pool ?? false,
     index: values.index ?? false,
+    stale: values.stale ?? false,
     json: values.json ?? false,
     cacheTtlMs: number("cache-ttl", values["cache-ttl"], 30_000, 1),
     allowanceMs: number("allowance", values.allowance, 50, 0),
@@ -110,7 +118,7 @@ export function parseOptions(args: readonly string[]): Options {
 export function replayCommand(options: Options, seed: number, seconds: number): string {
   const { topology, nodes, rate, cacheTtlMs } = options;
   const on = topology === "single" ? "" : ` --topology ${topology}`;
-  const flags = (["merge", "pool", "index"] as const)
+  const flags = (["merge", "pool", "index", "stale"] as const)
     .filter((name) => options[name])
     .map((name) => ` --${name}`);
   const more = [on, ...flags, options.faults ? "" : " --no-faults"].join("");

@@ -79,6 +79,8 @@ export interface OperationRecord {
   result?: number | null;
   /** It was answered from memory. */
   isHit?: boolean;
+  /** It was answered with a stale session, because Redis did not answer. */
+  isStale?: boolean;
   /** What the node itself found to be wrong with it. */
   complaint?: string;
 }
@@ -144,6 +146,8 @@ export interface NodeSettings {
   readonly asyncParse: boolean;
   readonly commandTimeoutMs: number;
   readonly cacheTtlMs: number;
+  /** 0 without `--stale`. */
+  readonly staleIfErrorMs: number;
   readonly isIndexed: boolean;
   /** Undefined for the default. */
   readonly touchAfterMs: number | undefined;

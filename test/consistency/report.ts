@@ -21,6 +21,8 @@ export interface Summary {
   readonly operations: Record<string, { total: number; failed: number }>;
   readonly total: number;
   readonly hits: number;
+  /** Reads that were answered with a stale session. */
+  readonly staleReads: number;
   readonly faults: Record<string, number>;
   readonly staleness: { readonly calm: Percentiles; readonly faults: Percentiles };
   readonly boundMs: number;
@@ -49,6 +51,7 @@ export class Reporter {
   readonly #calm: number[] = [];
   readonly #faulty: number[] = [];
   #hits = 0;
+  #staleReads = 0;
   #outdatedAnswers = 0;
   #resurrections = 0;
   #fencedFills = 0;
@@ -66,12 +69,13 @@ export class Reporter {
 
   add(round: RoundResult): void {
     this.#rounds++;
-    for (const { kind, error, isHit } of round.operations) {
+    for (const { kind, error, isHit, isStale } of round.operations) {
       const counts = this.#operations[kind] ?? { total: 0, failed: 0 };
       this.#operations[kind] = counts;
       counts.total++;
       if (error !== undefined) counts.failed++;
       if (isHit) this.#hits++;
+      if (isStale && error === undefined) this.#staleReads++;
     }
     for (const { kind } of round.faults) this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
     for (const history of round.histories.sessions.values()) {
@@ -99,6 +103,7 @@ export class Reporter {
       operations: this.#operations,
       total: Object.values(this.#operations).reduce((sum, { total }) => sum + total, 0),
       hits: this.#hits,
+      staleReads: this.#staleReads,
       faults: this.#faults,
       staleness: { calm: percentiles(this.#calm), faults: percentiles(this.#faulty) },
       boundMs: this.#boundMs,
@@ -124,6 +129,7 @@ export function printSummary(summary: Summary, options: Options): string {
     [p50, p90, p99, max].map((ms, i) => `  ${["p50", "p90", "p99", "max"][i]} ${ms.toFixed(1)}`).join("");
   const kept = (Object.keys(GUARANTEES) as Guarantee[])
     .filter((key) => (options.merge || key !== "merge") && (options.index || !INDEXED.includes(key)))
+    .filter((key) => options.stale || key !== "stale")
     .map(
       (key) => `  ${violations[key] === 0 ? "✓" : `✗ ${violations[key]} times broken:`} ${GUARANTEES[key]}`,
     );
@@ -139,6 +145,7 @@ export function printSummary(summary: Summary, options: Options): string {
     ...(summary.outdatedAnswers === 0
       ? []
       : [`reads that a replaced primary answered, which may be behind by more: ${summary.outdatedAnswers}`]),
+    ...(options.stale ? [`reads answered with a stale session: ${summary.staleReads}`] : []),
     `memory at rest: ${summary.heapMiB.join(", ")} MiB`,
     ...kept,
   ].join("\n");

@@ -3,7 +3,7 @@ import type { Held } from "./check-rest.ts";
 import { Clock } from "./clock.ts";
 import type { PlannedFault } from "./fault-schedule.ts";
 import { NodeProcess } from "./node-process.ts";
-import type { Options } from "./options.ts";
+import { type Options, STALE_MS } from "./options.ts";
 import {
   type Access,
   type EventRecord,
@@ -96,6 +96,7 @@ export abstract class Rig {
       asyncParse: index % 2 === 1,
       commandTimeoutMs,
       cacheTtlMs: options.cacheTtlMs,
+      staleIfErrorMs: options.stale ? STALE_MS : 0,
       isIndexed: options.index,
       touchAfterMs: index % 3 === 0 ? undefined : 0,
     };

@@ -2,10 +2,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import { auditIndex, checkIndex } from "./check-index.ts";
 import { checkReads, type Staleness } from "./check-reads.ts";
 import { checkRecord, checkRest, readAll } from "./check-rest.ts";
+import { checkStale } from "./check-stale.ts";
 import { checkWrites } from "./check-writes.ts";
 import { type FaultSpan, makeFaults } from "./faults.ts";
 import { buildHistories, type Histories } from "./histories.ts";
-import { type Options, stalenessBoundMs } from "./options.ts";
+import { type Options, STALE_MS, stalenessBoundMs } from "./options.ts";
 import { printHistory } from "./print-history.ts";
 import { type EventRecord, LEASE, type OperationRecord, type Rest } from "./protocol.ts";
 import type { Rig } from "./rig.ts";
@@ -91,11 +92,13 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
     }
   };
   const boundMs = stalenessBoundMs(options, leaseMs);
-  const limits = { boundMs, silentBoundMs: options.cacheTtlMs + boundMs };
+  const staleBoundMs = STALE_MS + options.allowanceMs;
+  const limits = { boundMs, silentBoundMs: options.cacheTtlMs + boundMs, staleBoundMs };
   for (const history of histories.sessions.values()) {
     checkReads(history, histories, limits, staleness, report);
     checkWrites(history, histories, { merge: options.merge, boundMs }, report);
   }
+  if (options.stale) checkStale(operations, events, report);
   if (options.index) checkIndex(histories, unindexed, report);
   checkRest(rests, held, histories, report);
   checkRecord(held, histories, options.merge, report);

@@ -10,6 +10,7 @@ export const GUARANTEES = {
   expiry: "no session is served after its key's end",
   copies: "what a request gets is its own",
   live: "no hit but while live",
+  stale: "a stale session only while Redis does not answer, and none that the node has destroyed",
   merge: "no acknowledged key is lost (onConflict: merge)",
   found: "every living session of a value is found, and its index entry outlives it",
   banned: "every session that a ban found is dead, and no session of another",

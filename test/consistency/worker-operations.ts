@@ -16,6 +16,8 @@ export class Operations {
   readonly #ended: (record: OperationRecord) => void;
   readonly #complain: (text: string) => void;
   #pending = 0;
+  /** Reads that have not been answered, by session. */
+  readonly #reads = new Map<string, Set<Open>>();
   /** The ends of all cookies that were written. */
   readonly #ends = new Set<number>();
 
@@ -31,6 +33,10 @@ export class Operations {
     this.#clock = clock;
     this.#ended = ended;
     this.#complain = complain;
+    // Several reads may wait; each is counted as stale if one is.
+    store.on("stale", (sid) => {
+      for (const record of this.#reads.get(sid) ?? []) record.isStale = true;
+    });
   }
 
   /** Operations whose callback has not been called. */
@@ -79,11 +85,17 @@ export class Operations {
 
   read(sid: string, then?: (session: SessionData) => void): void {
     const record = this.#record("get", sid);
+    const reads = this.#reads.get(sid) ?? new Set();
+    this.#reads.set(sid, reads.add(record));
     const { hits } = this.#store.cacheStats;
     const { state, leaseAgeMs } = this.#store.clusterStats;
     this.#run<SessionData | null>(
       record,
-      (done) => this.#store.get(sid, done),
+      (done) =>
+        this.#store.get(sid, (error, session) => {
+          reads.delete(record);
+          done(error, session);
+        }),
       (session) => {
         if (session == null) {
           record.result = null;

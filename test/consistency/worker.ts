@@ -136,7 +136,7 @@ async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
     commandTimeoutMs: settings.commandTimeoutMs,
     ...(settings.touchAfterMs !== undefined && { touchAfterMs: settings.touchAfterMs }),
     ...(settings.isIndexed && { indexBy: (session) => (session as { u?: string }).u }),
-    localCache: { ttlMs: settings.cacheTtlMs },
+    localCache: { ttlMs: settings.cacheTtlMs, staleIfErrorMs: settings.staleIfErrorMs },
     ...(settings.asyncParse && { serializer: { parse, stringify: JSON.stringify } }),
     cluster: {
       ...settings.lease,
@@ -158,6 +158,7 @@ function watch(store: ClusteredRedisStore, node: number, clock: Clock): void {
     });
   store.on("invalidate", (sid: string, from: string) => note("invalidate", `from ${from}`, sid));
   store.on("resurrection", (sid: string) => note("resurrection", undefined, sid));
+  store.on("stale", (sid: string) => note("stale", undefined, sid));
   store.on("live", () => note("live"));
   store.on("suspect", (reason: string) => note("suspect", reason));
   store.on("flush", (reason: string) => note("flush", reason));

@@ -32,6 +32,10 @@ const CLUSTER: ClusterStats = {
   resurrections: 7,
   conflicts: 8,
   failedTouches: 9,
+  staleHits: 15,
+  refusals: 16,
+  reconnects: 17,
+  outageMs: 6_500,
   leaseAgeMs: 250,
 };
 
@@ -76,6 +80,10 @@ test("every stat is a metric, in base units", async () => {
     resurrections_total: 7,
     conflicts_total: 8,
     failed_touches_total: 9,
+    stale_hits_total: 15,
+    refusals_total: 16,
+    reconnects_total: 17,
+    outage_seconds: 6.5,
     lease_age_seconds: 0.25,
     "state off": 0,
     "state syncing": 0,

@@ -1,0 +1,214 @@
+import { expect, test, vi } from "vitest";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import {
+  loadAsRequest,
+  type Node,
+  type NodeOptions,
+  newSpace,
+  ownRedis,
+  SHORT_LEASE,
+  sessionOf,
+  startNode,
+  valuesOf,
+} from "../support/node.ts";
+
+const UNAVAILABLE = { name: "SessionStoreError", code: "ERR_SESSION_UNAVAILABLE" };
+const HOUR_MS = 3_600_000;
+
+/** A node that serves stale sessions, and a Redis of its own. */
+async function startStale(
+  options: NodeOptions = {},
+  staleIfErrorMs = HOUR_MS,
+): Promise<Node & { redis: Awaited<ReturnType<typeof ownRedis>> }> {
+  const redis = await ownRedis();
+  const node = await startNode(newSpace(), {
+    url: redis.url,
+    cluster: SHORT_LEASE,
+    ...options,
+    store: { commandTimeoutMs: 300, localCache: { staleIfErrorMs }, ...options.store },
+  });
+  return { ...node, redis };
+}
+
+/** Until the lease lapses, sessions are served because they are verified. */
+const isAway = ({ store: { clusterStats } }: Node) =>
+  clusterStats.outageMs !== null && clusterStats.state === "suspect";
+const isLive = ({ store }: Node) => store.clusterStats.state === "live";
+
+for (const how of ["kill", "pause"] as const) {
+  test(`${how}: a cached session is served until Redis answers, and then what Redis holds`, async () => {
+    const node = await startStale();
+    const { store, redis } = node;
+    await store.set("s", sessionOf({ v: 1 }));
+    await store.set("other", sessionOf({ v: 1 }));
+    const stale: string[] = [];
+    store.on("stale", (sid) => stale.push(sid));
+    await redis[how]();
+    await eventually(() => isAway(node));
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+    expect(stale).toEqual(["s", "s"]);
+    expect(store.clusterStats.staleHits).toBe(2);
+    expect(await store.health()).toMatchObject({ redis: false, staleHits: 2, subscribed: false });
+    await expect(store.get("never cached")).rejects.toMatchObject(UNAVAILABLE);
+    // A write is an error, and the session that was served before is served on, since nothing was sent.
+    await expect(store.set("s", sessionOf({ v: 2 }))).rejects.toMatchObject(UNAVAILABLE);
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+    if (how === "kill") await redis.restart();
+    else await redis.resume();
+    await eventually(() => isLive(node));
+    // Killed, it comes back empty.
+    expect(valuesOf(await store.get("s"))).toEqual(how === "kill" ? null : { v: 1 });
+    expect(store.clusterStats.staleHits).toBe(3);
+  });
+}
+
+test("reads that wait for Redis are answered when the outage becomes known", async () => {
+  const node = await startStale({
+    store: { commandTimeoutMs: 60_000, localCache: { staleIfErrorMs: HOUR_MS } },
+  });
+  const { store, redis } = node;
+  await store.set("s", sessionOf({ v: 1 }, HOUR_MS));
+  const suspect = nextEvent(store, "suspect");
+  await redis.kill();
+  await suspect;
+  const reading = store.get("s");
+  // The state has one owner; the clock of a minute is not waited for.
+  const { outage } = (store as unknown as { parts: { operations: { outage: { isKnown: boolean } } } }).parts
+    .operations;
+  expect(outage.isKnown).toBe(false);
+  const soon = performance.now() + 61_000;
+  const clock = vi.spyOn(performance, "now").mockImplementation(() => soon);
+  try {
+    expect(valuesOf(await reading)).toEqual({ v: 1 });
+  } finally {
+    clock.mockRestore();
+  }
+});
+
+test("the page of a stale session: its touch is skipped and reported, its save is an error at once", async () => {
+  const node = await startStale({
+    store: { commandTimeoutMs: 300, localCache: { staleIfErrorMs: HOUR_MS }, touchAfterMs: 0 },
+  });
+  const { store, redis } = node;
+  await store.set("s", sessionOf({ v: 1 }));
+  await redis.pause();
+  await eventually(() => isAway(node));
+  const session = await loadAsRequest(store, "s");
+  const reported = nextEvent(store, "clusterError");
+  expect(await new Promise((resolve) => store.touch("s", session, resolve))).toBeNull();
+  expect(await reported).toMatchObject([UNAVAILABLE]);
+  expect(store.clusterStats.failedTouches).toBe(1);
+  Object.assign(session, { v: 2 });
+  await expect(store.set("s", session)).rejects.toMatchObject(UNAVAILABLE);
+  await redis.resume();
+  await eventually(() => isLive(node));
+  expect(valuesOf(await eventually(() => store.get("s")))).toEqual({ v: 1 });
+  await eventually(() => store.set("s", session).then(() => true));
+  expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
+});
+
+test("a session that was destroyed here is not served, though Redis did not execute that", async () => {
+  const node = await startStale();
+  const { store, redis } = node;
+  for (const sid of ["before", "during", "stays"]) await store.set(sid, sessionOf({ v: 1 }));
+  await redis.pause();
+  await expect(store.destroy("before")).rejects.toMatchObject({ name: "SessionStoreError" });
+  await eventually(() => isAway(node));
+  await expect(store.destroy("during")).rejects.toMatchObject(UNAVAILABLE);
+  await expect(store.get("before")).rejects.toMatchObject(UNAVAILABLE);
+  await expect(store.get("during")).rejects.toMatchObject(UNAVAILABLE);
+  expect(valuesOf(await store.get("stays"))).toEqual({ v: 1 });
+});
+
+test("bans apply at once: destroyAllOf to the user's sessions, destroyWhere and clear to all", async () => {
+  const indexBy = (session: object) => (session as { user?: string }).user;
+  const node = await startStale({
+    store: { commandTimeoutMs: 300, localCache: { staleIfErrorMs: HOUR_MS }, indexBy },
+  });
+  const { store, redis } = node;
+  for (const sid of ["eve1", "eve2"]) await store.set(sid, sessionOf({ user: "eve" }));
+  await store.set("ada", sessionOf({ user: "ada" }));
+  await redis.pause();
+  // While it is live, too: what is cached then is kept later.
+  await expect(store.destroyAllOf("eve", { except: "eve2" })).rejects.toMatchObject({
+    name: "SessionStoreError",
+  });
+  await eventually(() => isAway(node));
+  await expect(store.get("eve1")).rejects.toMatchObject(UNAVAILABLE);
+  expect(valuesOf(await store.get("eve2"))).toEqual({ user: "eve" });
+  expect(valuesOf(await store.get("ada"))).toEqual({ user: "ada" });
+  await expect(store.destroyWhere(() => false)).rejects.toMatchObject(UNAVAILABLE);
+  await expect(store.get("ada")).rejects.toMatchObject(UNAVAILABLE);
+});
+
+test("invalidations that are received apply: the subscription stands, the data connection does not", async () => {
+  const space = newSpace();
+  const redis = await ownRedis();
+  const stale = { commandTimeoutMs: 300, localCache: { staleIfErrorMs: HOUR_MS } };
+  const a = await startNode(space, { url: redis.url, cluster: SHORT_LEASE, store: stale });
+  const b = await startNode(space, { url: redis.url });
+  for (const sid of ["s", "t"]) await a.store.set(sid, sessionOf({ v: 1 }));
+  a.data.hold("toServer");
+  await eventually(() => isAway(a));
+  expect(valuesOf(await a.store.get("s"))).toEqual({ v: 1 });
+  const invalidated = nextEvent(a.store, "invalidate");
+  await b.store.destroy("s");
+  await invalidated;
+  await expect(a.store.get("s")).rejects.toMatchObject(UNAVAILABLE);
+  expect(valuesOf(await a.store.get("t"))).toEqual({ v: 1 });
+});
+
+test("none is served after the end of its key, nor later than staleIfErrorMs after it was verified", async () => {
+  const node = await startStale();
+  const { store, redis } = node;
+  await store.set("short", sessionOf({ v: 1 }, 1_500));
+  await store.set("long", sessionOf({ v: 1 }));
+  await redis.pause();
+  await eventually(() => isAway(node));
+  expect(valuesOf(await store.get("long"))).toEqual({ v: 1 });
+  await eventually(() =>
+    store.get("short").then(
+      () => false,
+      (error: Error) => error instanceof Error,
+    ),
+  );
+  expect(valuesOf(await store.get("long"))).toEqual({ v: 1 });
+  const brief = await startStale({}, 2_000);
+  await brief.store.set("s", sessionOf({ v: 1 }));
+  await brief.redis.pause();
+  await eventually(() => isAway(brief));
+  expect(valuesOf(await brief.store.get("s"))).toEqual({ v: 1 });
+  await eventually(() =>
+    brief.store.get("s").then(
+      () => false,
+      (error: Error) => error instanceof Error,
+    ),
+  );
+});
+
+test("while Redis answers, an unverified session is read, and not served if the read fails with a reply", async () => {
+  const space = newSpace();
+  const a = await startNode(space, {
+    cluster: SHORT_LEASE,
+    store: { localCache: { staleIfErrorMs: HOUR_MS } },
+  });
+  const b = await startNode(space);
+  await a.store.set("s", sessionOf({ v: 1 }));
+  const suspect = nextEvent(a.store, "suspect");
+  a.bus.refuse();
+  await suspect;
+  await b.store.set("s", sessionOf({ v: 2 }));
+  expect(valuesOf(await a.store.get("s"))).toEqual({ v: 2 });
+  await b.store.destroy("s");
+  expect(await a.store.get("s")).toBeNull();
+  expect(a.store.clusterStats.staleHits).toBe(0);
+});
+
+test("by default nothing is kept", async () => {
+  const node = await startStale({ store: { commandTimeoutMs: 300, localCache: true } });
+  await node.store.set("s", sessionOf({ v: 1 }));
+  await node.redis.pause();
+  await eventually(() => isAway(node));
+  await expect(node.store.get("s")).rejects.toMatchObject(UNAVAILABLE);
+});
