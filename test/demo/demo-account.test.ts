@@ -1,8 +1,9 @@
 import type { Browser, BrowserContextOptions, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { accessibilityFaults } from "../support/accessibility.ts";
 import { startChromium } from "../support/chromium.ts";
 import { Demo, PATIENCE } from "../support/demo.ts";
-import { coloursOf, DARK, LIGHT, openPage, press, see, widthOf } from "../support/demo-pages.ts";
+import { coloursOf, DARK, LIGHT, openPage, press, see, smallTexts, widthOf } from "../support/demo-pages.ts";
 
 const INSTALLING_MS = 600_000;
 const IN = "node 1\nlogged in\nnode 2\nlogged in\nnode 3\nlogged in";
@@ -163,7 +164,7 @@ describe("the account page of the demo", () => {
     await logInElsewhere(page, 1);
     const nodes = await openPage(browser, origin, {});
     await see(nodes.getByRole("log")).toContain("logs in from another device, Firefox on Android");
-    await press(nodes, "Count anew");
+    await press(nodes, "Reset");
     await see(nodes.locator("#requests")).toBe("0");
     await page.reload();
     await see(answers(device(page, "this device"))).toBe(IN);
@@ -202,6 +203,15 @@ describe("the account page of the demo", () => {
     await see(answers(device(page, "this device"))).toBe(IN);
     expect(await widthOf(page)).toBeLessThanOrEqual(390);
     expect(await coloursOf(page)).toEqual(DARK);
+  });
+
+  test.each(["light", "dark"] as const)("is accessible, %s", async (colorScheme) => {
+    const page = await open(newUser(), { colorScheme });
+    await logInElsewhere(page, 2);
+    await press(page, "Log out Firefox on Android");
+    await see(answers(device(page, "Firefox"))).toBe(OUT);
+    expect(await accessibilityFaults(page)).toEqual([]);
+    expect(await smallTexts(page)).toEqual([]);
   });
 
   test.each([{ width: 360 }, { width: 820 }, { width: 1280 }])(

@@ -42,3 +42,11 @@ export function widthOf(page: Page): Promise<number> {
 export function coloursOf(page: Page): Promise<string[]> {
   return page.evaluate("['backgroundColor', 'color'].map((name) => getComputedStyle(document.body)[name])");
 }
+
+/** Texts in less than 12 px. */
+export function smallTexts(page: Page): Promise<string[]> {
+  return page.evaluate(`[...document.querySelectorAll("body *")]
+    .filter((it) => [...it.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim() !== ""))
+    .filter((it) => parseFloat(getComputedStyle(it).fontSize) < 12)
+    .map((it) => it.textContent)`);
+}

@@ -87,7 +87,9 @@ export function createApp(
 
   app.use(((error, _req, res, next) => {
     if (res.headersSent) return next(error);
-    res.status(503).json({ error: error instanceof Error ? error.message : String(error) });
+    // Also for the page, which shows why.
+    res.locals["failure"] = error instanceof Error ? error.message : String(error);
+    res.status(503).json({ error: res.locals["failure"] });
   }) satisfies ErrorRequestHandler);
 
   return app;

@@ -58,7 +58,7 @@ async function run(once: boolean): Promise<void> {
   console.log();
 
   const failures = await show(origin);
-  page?.countAnew();
+  page?.reset();
   if (failures === 0) process.exitCode = 0;
   if (once) return;
   console.log(suggestions(origin));

@@ -7,16 +7,16 @@ export type Happening =
   | { readonly type: "scene"; readonly title: string }
   | { readonly type: "answer"; readonly step: Step; readonly answer: Answer; readonly isAsExpected: boolean }
   | {
-      readonly type: "heard";
+      readonly type: "received";
       readonly nodes: readonly number[];
       readonly ms: number;
       readonly inTime: boolean;
     };
 
-const HEARING_LIMIT_MS = 30_000;
+const RECEIVING_LIMIT_MS = 30_000;
 const POLL_MS = 2;
 
-/** Plays a script and tells what happens. Each write is followed by a wait until all other nodes have heard of it. */
+/** Plays a script and tells what happens. Each write is followed by a wait until all other nodes have received it. */
 export async function* play(
   script: readonly Scene[],
   newVisitor: (device: DeviceName) => Visitor,
@@ -30,7 +30,7 @@ export async function* play(
       const before = step.method === "POST" ? await messages(visitor) : undefined;
       const answer = await visitor.request(step.method, step.path, step.node);
       yield { type: "answer", step, answer, isAsExpected: isAsExpected(step, answer) };
-      if (before !== undefined) yield await heard(visitor, before, answer.node);
+      if (before !== undefined) yield await received(visitor, before, answer.node);
     }
   }
 }
@@ -46,14 +46,14 @@ function isAsExpected(step: Step, answer: Answer): boolean {
 
 interface Messages {
   readonly published: number;
-  readonly obeyed: number;
+  readonly processed: number;
 }
 
 /**
- * A node may serve what it has in memory until the message about a write arrives. So before another node is asked, the
- * demo waits until that one says that it has obeyed as many messages as the writer has sent.
+ * A node may serve its cached copy until the message about a write arrives. So before it asks another node, the demo waits
+ * until that one has processed as many messages as the writer has published.
  */
-async function heard(
+async function received(
   visitor: Visitor,
   before: ReadonlyMap<number, Messages>,
   writer: number,
@@ -66,8 +66,8 @@ async function heard(
     const now = await messages(visitor);
     const ms = performance.now() - start;
     const sent = grown(now, writer, "published");
-    const inTime = sent > 0 && nodes.every((node) => grown(now, node, "obeyed") >= sent);
-    if (inTime || ms > HEARING_LIMIT_MS) return { type: "heard", nodes, ms, inTime };
+    const inTime = sent > 0 && nodes.every((node) => grown(now, node, "processed") >= sent);
+    if (inTime || ms > RECEIVING_LIMIT_MS) return { type: "received", nodes, ms, inTime };
     await sleep(POLL_MS);
   }
 }
@@ -76,7 +76,7 @@ async function messages(visitor: Visitor): Promise<ReadonlyMap<number, Messages>
   const found = await Promise.all(
     NODES.map(async (node) => {
       const { messagesPublished, invalidations } = (await visitor.stats(node)).clusterStats;
-      return [node, { published: messagesPublished, obeyed: invalidations }] as const;
+      return [node, { published: messagesPublished, processed: invalidations }] as const;
     }),
   );
   return new Map(found);

@@ -26,11 +26,11 @@ export const NODES = [1, 2, 3] as const;
 /** The life of a session on three nodes, and how it outlives two others of the same user. */
 export const SCRIPT: readonly Scene[] = [
   {
-    title: "Ada logs in on node 1: the id she came with is deleted, a new one written, both are announced.",
+    title: "Ada logs in on node 1: her old session is deleted, a new one is written, and both are published.",
     steps: [post("/login?user=ada", 1, "none", "ada")],
   },
   {
-    title: "The other nodes ask Redis once, then they know her; node 1 knew her from writing.",
+    title: "The other nodes read from Redis once and cache her session; node 1 cached it when it wrote it.",
     steps: [
       me(2, "miss", "ada"),
       me(2, "hit", "ada"),
@@ -44,7 +44,7 @@ export const SCRIPT: readonly Scene[] = [
     steps: [post("/theme?name=dark", 2, "hit", "ada, dark theme")],
   },
   {
-    title: "The other nodes have forgotten what they knew, and see the change.",
+    title: "The other nodes have dropped their copies, and see the change.",
     steps: [
       me(1, "miss", "ada, dark theme"),
       me(1, "hit", "ada, dark theme"),
@@ -53,33 +53,33 @@ export const SCRIPT: readonly Scene[] = [
     ],
   },
   {
-    title: "From now on she may be sent to any node.",
+    title: "Now any node answers from its cache.",
     steps: Array.from({ length: 9 }, () => me(undefined, "hit", "ada, dark theme")),
   },
   {
-    title: "She logs in on a phone and a tablet, too: other cookies, on other nodes.",
+    title: "She also logs in on a phone and a tablet: other cookies, on other nodes.",
     steps: [
       post("/login?user=ada", 2, "none", "ada", "phone"),
       post("/login?user=ada", 3, "none", "ada", "tablet"),
     ],
   },
   {
-    title: "Her account lists all three, the newest first, by an index in Redis.",
+    title: "Her account lists all three, the newest first, from an index in Redis.",
     steps: [list(1, "tablet, phone, this")],
   },
   {
-    title: "On the laptop she logs out the others: one script deletes them and tells all nodes.",
+    title: "On the laptop she logs out the others: one script deletes them and publishes that.",
     steps: [post("/logout-others", 1, "hit", "2 logged out")],
   },
   {
-    title: "No node knows the phone and the tablet any more, not even those that they logged in on.",
+    title: "The phone and the tablet are logged out on every node, also on those that they logged in on.",
     steps: [
       ...NODES.map((node) => me(node, "miss", "nobody", "phone")),
       ...NODES.map((node) => me(node, "miss", "nobody", "tablet")),
     ],
   },
   {
-    title: "The laptop is still logged in everywhere, and in every memory.",
+    title: "The laptop is still logged in on every node, and in every cache.",
     steps: [...NODES.map((node) => me(node, "hit", "ada, dark theme")), list(2, "this")],
   },
   {
@@ -87,7 +87,7 @@ export const SCRIPT: readonly Scene[] = [
     steps: [post("/logout", 3, "hit", "nobody")],
   },
   {
-    title: "Her cookie is still sent, but no node knows it any more.",
+    title: "She still sends her cookie, but no node accepts it.",
     steps: NODES.map((node) => me(node, "miss", "nobody")),
   },
 ];

@@ -4,7 +4,7 @@ export interface NodeSettings {
   readonly redisUrl: string;
   /** Another way to the same Redis, for the subscriber alone. */
   readonly subscriberUrl: string;
-  /** Another one each time: another demo on the same Redis must not be heard in this one, nor its sessions be found. */
+  /** Another one each time: two demos on one Redis share neither messages nor sessions. */
   readonly run: string;
   readonly secret: string;
 }

@@ -16,8 +16,8 @@ export class Table {
     switch (happening.type) {
       case "scene":
         return `\n  ${bold(happening.title)}`;
-      case "heard":
-        return heardLine(happening);
+      case "received":
+        return receivedLine(happening);
       case "answer":
         return this.#answerLine(happening.step, happening.answer, happening.isAsExpected);
     }
@@ -40,11 +40,11 @@ function expectedLine({ node, read, seen, needsRedis }: Step): string {
   return `        expected: ${where}, session: ${read}, ${commands}, seen: ${seen}`;
 }
 
-function heardLine({ nodes, ms, inTime }: Extract<Happening, { type: "heard" }>): string {
+function receivedLine({ nodes, ms, inTime }: Extract<Happening, { type: "received" }>): string {
   const who = `nodes ${nodes.join(" and ")}`;
   return inTime
-    ? dim(`        waited until ${who} had heard of it: ${milliseconds(ms)}`)
-    : red(`        ✗ ${who} have not heard of it after ${milliseconds(ms)}`);
+    ? dim(`        waited until ${who} had received it: ${milliseconds(ms)}`)
+    : red(`        ✗ ${who} have not received it after ${milliseconds(ms)}`);
 }
 
 /** What the script came to. */

@@ -26,7 +26,7 @@ export class Tally {
   }
 
   add(happening: Happening): void {
-    if (happening.type === "heard" && !happening.inTime) this.#failures++;
+    if (happening.type === "received" && !happening.inTime) this.#failures++;
     if (happening.type !== "answer") return;
     this.#steps++;
     if (!happening.isAsExpected) this.#failures++;

@@ -54,7 +54,7 @@ export class Telling {
       commands,
       ms,
       digest,
-      seen: res.statusCode >= 500 ? `error ${res.statusCode}` : seen,
+      seen: res.statusCode >= 500 ? String(res.locals["failure"]) : seen,
       isTraffic: req.get("x-demo-visitor") === "traffic",
       isLook: req.get("x-demo-visitor") === "look",
     } satisfies RequestNews);
@@ -80,7 +80,7 @@ export class Telling {
       hits,
       misses,
       published: messagesPublished,
-      heard: invalidations,
+      received: invalidations,
       cached: cached.slice(0, MOST_SESSIONS),
       cacheSize: cached.length,
     };

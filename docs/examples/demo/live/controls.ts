@@ -3,7 +3,7 @@ import type { ClusterNode } from "../cluster-node.ts";
 import type { Hub, Surroundings } from "./hub.ts";
 import { Traffic } from "./traffic.ts";
 
-/** Nobody need remember that Redis is paused. */
+/** Redis resumes by itself if nobody presses the button. */
 const LONGEST_PAUSE_MS = 20_000;
 
 /** An order that cannot be carried out, and why. */
@@ -40,11 +40,11 @@ export class Controls {
     if (order === "kill") return node.kill();
     if (uncuttable !== null) throw new Refusal(uncuttable);
     if (order === "cut") {
-      hub.say("has its subscriber cut off", "bad", number);
+      hub.say("has lost its subscriber: it receives no messages", "bad", number);
       return node.cut();
     }
     if (order !== "join") throw new Refusal(`Nodes know no order "${order}".`);
-    hub.say("may subscribe again", "plain", number);
+    hub.say("may reconnect its subscriber", "plain", number);
     node.join();
   }
 
@@ -56,7 +56,7 @@ export class Controls {
     if (this.#pause !== undefined) return;
     this.#pause = setTimeout(() => void this.#resume(hub).catch(console.error), LONGEST_PAUSE_MS).unref();
     await this.#redis.pause();
-    hub.say(`Redis is paused, for ${LONGEST_PAUSE_MS / 1000} s at most: it answers nothing`, "bad");
+    hub.say(`Redis stopped, for at most ${LONGEST_PAUSE_MS / 1000} s: it answers nothing`, "bad");
   }
 
   /** @throws Refusal */
@@ -64,7 +64,9 @@ export class Controls {
     if (order === "start") this.#traffic.start(origin);
     else if (order === "stop") this.#traffic.stop();
     else throw new Refusal(`Traffic knows no order "${order}".`);
-    hub.say(order === "start" ? "Five visitors come and go" : "The visitors have gone");
+    hub.say(
+      order === "start" ? "Traffic: five visitors log in, read, change and log out" : "Traffic stopped",
+    );
   }
 
   async close(): Promise<void> {
@@ -79,6 +81,6 @@ export class Controls {
     clearTimeout(this.#pause);
     this.#pause = undefined;
     await this.#redis.resume();
-    hub.say("Redis goes on", "good");
+    hub.say("Redis resumed", "good");
   }
 }

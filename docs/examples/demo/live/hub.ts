@@ -1,14 +1,14 @@
 import { randomUUID } from "node:crypto";
 import type { ServerResponse } from "node:http";
 import type { ClusterNode } from "../cluster-node.ts";
-import type { Commands, LogLine, NodeNews, NodeView, PageState, RequestNews, Snapshot } from "./news.ts";
+import type { LogLine, NodeNews, NodeView, PageState, RequestNews, Snapshot, Totals } from "./news.ts";
 import { Viewers } from "./viewers.ts";
 import { flightOf, lineOf } from "./wording.ts";
 
 const MOST_LINES = 40;
 /** However much happens, the page is drawn no more often. */
 const STATE_MS = 100;
-const NOTHING: Commands = { requests: 0, background: 0, connectRedis: 0 };
+const NOTHING: Totals = { requests: 0, saved: 0, commands: 0, connectRedis: 0, background: 0 };
 
 /** What the page shows besides the nodes. */
 export type Surroundings = Pick<PageState, "redis" | "hasTraffic">;
@@ -23,13 +23,13 @@ export class Hub {
   readonly #last = new Map<number, RequestNews>();
   #log: readonly LogLine[] = [];
   #lines = 0;
-  #commands = NOTHING;
+  #totals = NOTHING;
   #stateTimer: NodeJS.Timeout | undefined;
 
   constructor(nodes: readonly ClusterNode[], surroundings: () => Surroundings) {
     this.#nodes = nodes;
     this.#surroundings = surroundings;
-    for (const node of nodes) node.on("news", (news) => this.#hear(node.number, news));
+    for (const node of nodes) node.on("news", (news) => this.#onNews(node.number, news));
   }
 
   join(res: ServerResponse): void {
@@ -51,8 +51,8 @@ export class Hub {
     }, STATE_MS).unref();
   }
 
-  countAnew(): void {
-    this.#commands = NOTHING;
+  reset(): void {
+    this.#totals = NOTHING;
     this.changed();
   }
 
@@ -61,17 +61,20 @@ export class Hub {
     this.#viewers.close();
   }
 
-  #hear(node: number, news: NodeNews): void {
-    // Else that somebody looks would change what he sees.
+  #onNews(node: number, news: NodeNews): void {
+    // Otherwise looking at the account page would change what this page shows.
     if (news.type === "request" && news.isLook) return;
     if (news.type === "snapshot") {
       this.#snapshots.set(node, news.snapshot);
       this.#count({ background: news.background });
     } else if (news.type === "request") {
       if (!news.isTraffic) this.#last.set(node, news);
-      this.#count({ requests: news.commands, connectRedis: news.calls });
+      const { calls, commands, status } = news;
+      const saved = commands === 0 && status < 500 ? 1 : 0;
+      if (calls > 0) this.#count({ requests: 1, saved, commands, connectRedis: calls });
     } else if (news.type === "ended") {
       this.#snapshots.delete(node);
+      this.#last.delete(node);
     }
     const flight = flightOf(node, news);
     if (flight !== undefined) this.#viewers.send("flight", flight);
@@ -80,12 +83,14 @@ export class Hub {
     else this.say(line.text, line.tone, node);
   }
 
-  #count(more: Partial<Commands>): void {
-    const { requests, background, connectRedis } = this.#commands;
-    this.#commands = {
+  #count(more: Partial<Totals>): void {
+    const { requests, saved, commands, connectRedis, background } = this.#totals;
+    this.#totals = {
       requests: requests + (more.requests ?? 0),
-      background: background + (more.background ?? 0),
+      saved: saved + (more.saved ?? 0),
+      commands: commands + (more.commands ?? 0),
       connectRedis: connectRedis + (more.connectRedis ?? 0),
+      background: background + (more.background ?? 0),
     };
   }
 
@@ -96,6 +101,6 @@ export class Hub {
       const snapshot = status === "up" ? (this.#snapshots.get(number) ?? null) : null;
       return { number, status, isCut, uncuttable, snapshot, last: this.#last.get(number) ?? null };
     });
-    return { ...this.#surroundings(), nodes, commands: this.#commands };
+    return { ...this.#surroundings(), nodes, totals: this.#totals };
   }
 }

@@ -17,6 +17,8 @@ const FILES: Readonly<Record<string, string>> = {
   "saved.css": "text/css; charset=utf-8",
   "nodes.css": "text/css; charset=utf-8",
   "flights.css": "text/css; charset=utf-8",
+  "steps.css": "text/css; charset=utf-8",
+  "log.css": "text/css; charset=utf-8",
   "icon.svg": "image/svg+xml",
   "account.html": "text/html; charset=utf-8",
   "account.css": "text/css; charset=utf-8",
@@ -24,6 +26,7 @@ const FILES: Readonly<Record<string, string>> = {
   "cards.js": "text/javascript; charset=utf-8",
   "flights.js": "text/javascript; charset=utf-8",
   "news.js": "text/javascript; charset=utf-8",
+  "steps.js": "text/javascript; charset=utf-8",
   "account.js": "text/javascript; charset=utf-8",
   "rows.js": "text/javascript; charset=utf-8",
 };
@@ -57,9 +60,9 @@ export class LivePage {
     return true;
   };
 
-  /** What has been sent until now was to show, not to save anything. */
-  countAnew(): void {
-    this.#hub.countAnew();
+  /** Counts from zero: what has been sent until now was the script's. */
+  reset(): void {
+    this.#hub.reset();
   }
 
   async close(): Promise<void> {
@@ -87,7 +90,7 @@ export class LivePage {
   async #order([whom, ...rest]: readonly string[], user: string, origin: string): Promise<void> {
     const hub = this.#hub;
     if (whom === "devices" && rest[0] === "log-in") return this.#logIn(user, origin);
-    if (whom === "commands" && rest[0] === "count-anew") return hub.countAnew();
+    if (whom === "totals" && rest[0] === "reset") return hub.reset();
     if (whom === "redis") return this.#controls.ofRedis(rest[0], hub);
     if (whom === "traffic") return this.#controls.ofTraffic(rest[0], hub, origin);
     const node = this.#nodes.find(({ number }) => whom === "nodes" && String(number) === rest[0]);

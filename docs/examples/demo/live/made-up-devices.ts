@@ -59,7 +59,7 @@ export class MadeUpDevices {
   async #unused(devices: ReadonlyMap<string, LoggedIn>): Promise<string | undefined> {
     for (const agent of AGENTS) {
       const visitor = devices.get(agent)?.visitor;
-      // Any node will do: they agree, or one that has not heard yet is told by the login.
+      // Any node will do: they agree, or the login's message reaches one that is behind.
       if (visitor === undefined || (await answerTo(visitor, undefined)) === "logged out") return agent;
     }
     return undefined;

@@ -22,7 +22,7 @@ export interface Snapshot {
   readonly hits: number;
   readonly misses: number;
   readonly published: number;
-  readonly heard: number;
+  readonly received: number;
   /** The newest come first, and not all are told. */
   readonly cached: readonly CachedSession[];
   readonly cacheSize: number;
@@ -41,7 +41,7 @@ export interface RequestNews {
   readonly commands: number;
   readonly ms: number;
   readonly digest: string;
-  /** Who the application took the visitor for, or what went wrong. */
+  /** Who the application took the visitor for, or why the request failed. */
   readonly seen: string;
   /** One of the visitors that the demo makes up, so that nobody wants to read of it. */
   readonly isTraffic: boolean;
@@ -56,7 +56,7 @@ export type StoreNews =
   | { readonly type: "invalidate"; readonly digest: string; readonly from: string }
   | { readonly type: "resurrection"; readonly digest: string };
 
-/** What main.ts hears of a node: most of it the node sends, its start and its end are seen from outside. */
+/** What main.ts learns of a node: most of it the node sends, its start and its end are seen from outside. */
 export type NodeNews =
   | RequestNews
   | StoreNews
@@ -78,14 +78,18 @@ export interface NodeView {
   readonly last: RequestNews | null;
 }
 
-/** Redis commands since the start, or since somebody began to count anew. */
-export interface Commands {
-  /** Sent for requests. */
+/** Since the start, or since somebody pressed Reset. */
+export interface Totals {
+  /** Requests that brought a session, or changed one: connect-redis sends commands for each. */
   readonly requests: number;
-  /** Sent whether there are requests or not: heartbeats and subscriptions. */
-  readonly background: number;
-  /** What connect-redis would have sent: one for each thing that express-session asks of a store. */
+  /** Of these, those for which not one command was sent. */
+  readonly saved: number;
+  /** Redis commands sent for requests. */
+  readonly commands: number;
+  /** What connect-redis would have sent for them: one command for each call of a store's method. */
   readonly connectRedis: number;
+  /** Commands that are sent whether there are requests or not: heartbeats and subscriptions. */
+  readonly background: number;
 }
 
 /** All that the page shows but what moves. */
@@ -98,7 +102,7 @@ export interface PageState {
   };
   readonly nodes: readonly NodeView[];
   readonly hasTraffic: boolean;
-  readonly commands: Commands;
+  readonly totals: Totals;
 }
 
 export interface LogLine {
@@ -120,8 +124,8 @@ export type Flight =
   | { readonly kind: "read"; readonly node: number }
   /** Sent a write with its message. */
   | { readonly kind: "write"; readonly node: number }
-  /** Heard a message of another node. */
-  | { readonly kind: "heard"; readonly node: number; readonly from: number };
+  /** Received a message of another node. */
+  | { readonly kind: "received"; readonly node: number; readonly from: number };
 
 /** What the server sends to each viewer, by the names of the events. */
 export interface PageEvents {

@@ -2,7 +2,7 @@ import type { Flight, LogLine, NodeNews, RequestNews } from "./news.ts";
 
 type Line = Pick<LogLine, "text" | "tone">;
 
-/** What the log says of it, if anything. Of who is somebody made up, nothing: there would be no end to it. */
+/** What the log says of it, if anything. The requests of the traffic are not logged: there would be no end to it. */
 export function lineOf(news: NodeNews, hasTraffic: boolean): Line | undefined {
   switch (news.type) {
     case "request":
@@ -10,19 +10,19 @@ export function lineOf(news: NodeNews, hasTraffic: boolean): Line | undefined {
     case "invalidate":
       return hasTraffic
         ? undefined
-        : { tone: "plain", text: `heard from ${news.from}: forget ${news.digest}` };
+        : { tone: "plain", text: `received from ${news.from}: invalidate ${news.digest}` };
     case "live":
-      return { tone: "good", text: "is live: its memory is in use" };
+      return { tone: "good", text: "is live: its cache is in use" };
     case "suspect":
-      return { tone: "warn", text: "is suspect: every read goes to Redis until it hears again" };
+      return { tone: "warn", text: "is suspect: it reads from Redis until heartbeats return" };
     case "flush":
-      return { tone: "warn", text: `emptied its memory: ${news.reason}` };
+      return { tone: "warn", text: `dropped its cache: ${news.reason}` };
     case "resurrection":
-      return { tone: "warn", text: `left out a save of ${news.digest}, which has been destroyed` };
+      return { tone: "warn", text: `skipped a save of ${news.digest}, which has been logged out` };
     case "listening":
       return { tone: "good", text: "is up" };
     case "ended":
-      return { tone: "bad", text: `${news.how}: its memory is gone, the sessions are in Redis` };
+      return { tone: "bad", text: `${news.how}: its cache is gone, the sessions are in Redis` };
     case "snapshot":
     case "changed":
       return undefined;
@@ -30,9 +30,10 @@ export function lineOf(news: NodeNews, hasTraffic: boolean): Line | undefined {
 }
 
 function requestLine({ method, path, status, read, commands, ms, seen }: RequestNews): Line {
-  const session = read === "none" ? "no session sent" : read;
+  const session = read === "none" ? "no cookie" : read;
   const work = commands === 0 ? "no Redis command" : `${commands} Redis commands`;
-  const text = `${method} ${path}: ${session}, ${work}, ${ms.toFixed(1)} ms: ${seen}`;
+  const outcome = status >= 500 ? `error ${status}: ${seen}` : seen;
+  const text = `${method} ${path}: ${session}, ${work}, ${ms.toFixed(1)} ms: ${outcome}`;
   return { text, tone: status >= 500 ? "bad" : "plain" };
 }
 
@@ -40,7 +41,7 @@ function requestLine({ method, path, status, read, commands, ms, seen }: Request
 export function flightOf(node: number, news: NodeNews): Flight | undefined {
   if (news.type === "invalidate") {
     const from = Number(/\d+$/.exec(news.from)?.[0]);
-    return Number.isNaN(from) ? undefined : { kind: "heard", node, from };
+    return Number.isNaN(from) ? undefined : { kind: "received", node, from };
   }
   if (news.type !== "request" || news.status >= 500) return undefined;
   if (news.method === "POST" && news.status === 200) return { kind: "write", node };

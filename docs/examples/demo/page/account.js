@@ -9,7 +9,7 @@ import { rowsOf, showRows } from "./rows.js";
 const FIRST_USER = "ada";
 /** What this page asks by itself is neither told nor counted on the other one. */
 const LOOK = { "x-demo-visitor": "look" };
-/** One write is heard by several nodes, and each tells. */
+/** Several nodes receive one write, and each reports it. */
 const SOON_MS = 50;
 
 /**
@@ -41,7 +41,7 @@ listen({
     condition = now;
   },
   flight: ({ kind }) => {
-    if (kind === "write" || kind === "heard") lookSoon();
+    if (kind === "write" || kind === "received") lookSoon();
   },
 });
 
@@ -171,7 +171,7 @@ function outcomeOf({ headers }, text) {
   const { ended } = text === "" ? {} : JSON.parse(text);
   if (node === null || ended === undefined) return "";
   const work = `${headers.get("x-demo-redis-commands")} Redis commands`;
-  return `Node ${node} logged out ${ended === 1 ? "1 device" : `${ended} devices`} and told the other nodes: ${work}.`;
+  return `Node ${node} logged out ${ended === 1 ? "1 device" : `${ended} devices`} and published that: ${work}.`;
 }
 
 /** @param {string} id */

@@ -12,11 +12,35 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 export function newCard(number) {
   const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
   const card = /** @type {HTMLElement} */ (copy.firstElementChild);
+  card.dataset["node"] = String(number);
   const name = part(card, "name");
   name.id = `node-${number}`;
   name.textContent = `node ${number}`;
   card.setAttribute("aria-labelledby", name.id);
+  for (const button of card.querySelectorAll("button")) nameButton(button, number);
   return card;
+}
+
+/** What a state means for the cache. */
+const MEANINGS = /** @type {Record<string, string>} */ ({
+  live: "Heartbeats return: the cache is in use.",
+  suspect:
+    "No heartbeat has returned for a lease, or the subscriber is disconnected: every read goes to Redis.",
+  syncing: "The subscriber connects: every read goes to Redis until a heartbeat returns.",
+  off: "The cache is off.",
+  starting: "The process starts.",
+  down: "There is no process.",
+});
+
+/**
+ * A name that distinguishes it from the same button of other nodes, and begins as it reads.
+ * @param {HTMLButtonElement} button
+ * @param {number} number
+ */
+function nameButton(button, number) {
+  const { request, order } = button.dataset;
+  const preposition = request === undefined ? (order === "cut" ? " of" : "") : " on";
+  button.ariaLabel = `${button.textContent}${preposition} node ${number}`;
 }
 
 /**
@@ -31,19 +55,20 @@ export function showNode(card, node, mine) {
   const state = part(card, "state");
   state.textContent = snapshot?.state ?? status;
   state.dataset["state"] = snapshot?.state ?? status;
+  state.title = MEANINGS[snapshot?.state ?? status] ?? "";
   showLease(card, node);
-  for (const name of /** @type {const} */ (["hits", "misses", "published", "heard"])) {
+  for (const name of /** @type {const} */ (["hits", "misses", "published", "received"])) {
     part(card, name).textContent = snapshot === null ? "–" : snapshot[name].toLocaleString("en");
   }
   const { cached, cacheSize, cacheTtlMs } = snapshot ?? { cached: [], cacheSize: 0, cacheTtlMs: 0 };
   showCache(part(card, "cache"), cached, cacheTtlMs, mine);
-  const untold = cacheSize - cached.length;
-  part(card, "more").textContent = untold > 0 ? `and ${untold.toLocaleString("en")} more` : "";
+  const hidden = cacheSize - cached.length;
+  part(card, "more").textContent = hidden > 0 ? `and ${hidden.toLocaleString("en")} more` : "";
   showLast(part(card, "last"), node.last);
 
   const isUp = status === "up";
   for (const button of card.querySelectorAll("button")) button.disabled = !isUp;
-  const cut = faultButton(card, 0, isCut ? ["join", "Join again"] : ["cut", "Cut subscriber"]);
+  const cut = faultButton(card, 0, isCut ? ["join", "Reconnect"] : ["cut", "Cut subscriber"]);
   cut.disabled = !isUp || uncuttable !== null;
   const kill = faultButton(card, 1, status === "down" ? ["start", "Start"] : ["kill", "Kill"]);
   kill.disabled = status === "starting";
@@ -72,7 +97,9 @@ function showLease(card, { snapshot }) {
   lease.max = lease.optimum = leaseMs / 1000;
   lease.low = 0.6 * lease.max;
   lease.value = left;
-  lease.title = `Its memory may be used for ${left.toFixed(1)} s more; each heartbeat that comes back makes it ${lease.max} s again.`;
+  const says = snapshot === null ? "" : `lease: ${left.toFixed(1)} of ${lease.max} s left`;
+  lease.title = "The cache may be used until the lease is over. Each heartbeat that returns renews it.";
+  part(card, "left").textContent = says;
 }
 
 /**
@@ -128,13 +155,14 @@ function showLast(last, request) {
   const { method, path, status, read, commands, ms, seen } = request;
   last.dataset["read"] = status >= 500 ? "error" : read;
   const how = document.createElement("b");
-  how.textContent = status >= 500 ? seen : `${read === "none" ? "no session sent" : read}: ${seen}`;
+  how.textContent =
+    status >= 500 ? `error ${status}: this needs Redis` : `${read === "none" ? "no cookie" : read}: ${seen}`;
   const work = commands === 1 ? "1 command" : `${commands} commands`;
   last.replaceChildren(
     `${method} ${path}, `,
     how,
     document.createElement("br"),
-    `${work}, ${ms.toFixed(1)} ms`,
+    status >= 500 ? seen : `${work}, ${ms.toFixed(1)} ms`,
   );
 }
 
@@ -148,6 +176,7 @@ function faultButton(card, index, [order, label]) {
   if (button.dataset["order"] !== order) {
     button.dataset["order"] = order;
     button.textContent = label;
+    nameButton(button, Number(card.dataset["node"]));
   }
   return button;
 }

@@ -10,7 +10,7 @@ const sky = /** @type {HTMLElement} */ (document.querySelector("#sky"));
 
 /**
  * Shows that something moves between a node and Redis. A message is two flights: from the writer up to Redis, and from there
- * down to each node that has heard it.
+ * down to each node that received it.
  * @param {Flight} flight
  * @param {ReadonlyMap<number, HTMLElement>} cards
  */
@@ -18,7 +18,7 @@ export function fly(flight, cards) {
   const card = cards.get(flight.node);
   if (card === undefined || document.hidden) return;
   if (flight.kind === "hit") return flash(card, "--good");
-  if (flight.kind === "heard") {
+  if (flight.kind === "received") {
     const from = cards.get(flight.from) ?? card;
     // What has been sent must first get to Redis.
     travel("message", [redisAbove(from, "data"), redisAbove(card, "bus"), port(card, "bus")], LEG_MS).then(

@@ -4,6 +4,7 @@
 import { newCard, showFailure, showNode } from "./cards.js";
 import { fly } from "./flights.js";
 import { listen } from "./news.js";
+import { completeStep } from "./steps.js";
 
 const USERS = ["ada", "grace", "alan", "edsger", "barbara", "linus"];
 const THEMES = ["amber", "teal", "violet", "rose", "sky"];
@@ -30,9 +31,14 @@ listen({
   flight: (flight) => fly(flight, cards),
 });
 
+// It scrolls, also by keyboard.
+byId("log").tabIndex = 0;
 byId("traffic").addEventListener("click", () => order(`traffic/${state?.hasTraffic ? "stop" : "start"}`));
-byId("count-anew").addEventListener("click", () => order("commands/count-anew"));
-byId("pause").addEventListener("click", () => order(`redis/${state?.redis.isPaused ? "resume" : "pause"}`));
+byId("reset").addEventListener("click", () => order("totals/reset"));
+byId("pause").addEventListener("click", async () => {
+  const isStopping = !state?.redis.isPaused;
+  if ((await order(`redis/${isStopping ? "pause" : "resume"}`)) && isStopping) completeStep("stop");
+});
 byId("nodes").addEventListener("click", ({ target }) => {
   if (!(target instanceof HTMLButtonElement)) return;
   const card = target.closest("article");
@@ -40,8 +46,11 @@ byId("nodes").addEventListener("click", ({ target }) => {
   if (number === undefined) return;
   const { request: what, order: command } = target.dataset;
   if (what !== undefined) void request(number, what);
-  else void order(`nodes/${number}/${command}`);
+  else void orderNode(number, command);
 });
+
+/** The steps of the tour that are a request, by the node that it goes to. */
+const STEPS = /** @type {Record<string, string>} */ ({ login: "1", read: "2", logout: "3" });
 
 /**
  * A request as any browser sends it, with this one's cookie, but to a node of one's choice.
@@ -60,20 +69,34 @@ async function request(node, what) {
     const response = await fetch(path, { method, headers: { "x-demo-node": String(node) } });
     const text = await response.text();
     mine = response.headers.get("x-demo-digest") ?? mine;
-    // Any other failure the node tells itself.
+    if (response.ok && STEPS[what] === String(node)) completeStep(what);
+    // Any other failure the node reports itself.
     if (response.status === 502) fail(node, `${method} ${path}: ${text.trim()}`);
   } catch (error) {
     fail(node, `${method} ${path}: ${error}`);
   }
 }
 
-/** @param {string} path */
+/**
+ * @param {number} node
+ * @param {string | undefined} command
+ */
+async function orderNode(node, command) {
+  if ((await order(`nodes/${node}/${command}`)) && command === "cut") completeStep("cut");
+}
+
+/**
+ * @param {string} path
+ * @returns {Promise<boolean>} whether it was carried out
+ */
 async function order(path) {
   try {
     const response = await fetch(`page/${path}`, { method: "POST" });
     if (response.status === 409) showText(await response.text(), "warn");
+    return response.ok;
   } catch (error) {
     showText(`${error}`, "bad");
+    return false;
   }
 }
 
@@ -87,9 +110,9 @@ function showState(now) {
     showNode(card, node, mine);
   }
   showRedis(now.redis);
-  showCommands(now.commands);
+  showTotals(now.totals);
   const traffic = byId("traffic");
-  traffic.ariaPressed = String(now.hasTraffic);
+  traffic.dataset["on"] = String(now.hasTraffic);
   traffic.textContent = now.hasTraffic ? "Stop traffic" : "Send traffic";
 }
 
@@ -98,20 +121,21 @@ function showRedis({ version, isPaused, unpausable }) {
   byId("redis").classList.toggle("paused", isPaused);
   byId("version").textContent = version.replace(/^./, (letter) => letter.toUpperCase());
   const pause = /** @type {HTMLButtonElement} */ (byId("pause"));
-  pause.textContent = isPaused ? "Resume Redis" : "Pause Redis";
+  pause.textContent = isPaused ? "Resume Redis" : "Stop Redis";
   pause.disabled = unpausable !== null;
-  byId("redis-note").textContent = isPaused ? "paused: takes everything, answers nothing" : unpausable;
+  byId("redis-note").textContent = isPaused
+    ? "stopped: it accepts connections and answers nothing"
+    : unpausable;
 }
 
-/** @param {PageState["commands"]} commands */
-function showCommands({ requests, background, connectRedis }) {
-  const here = requests + background;
-  const most = Math.max(here, connectRedis, 1);
-  const figures = { saved: connectRedis - here, there: connectRedis, here, requests, background };
+/** @param {PageState["totals"]} totals */
+function showTotals({ requests, saved, commands, connectRedis, background }) {
+  const figures = { saved, requests, there: connectRedis, here: commands, background };
   for (const [id, figure] of Object.entries(figures)) byId(id).textContent = figure.toLocaleString("en");
-  const widths = { there: connectRedis, requests, background };
-  for (const [id, figure] of Object.entries(widths))
+  const most = Math.max(commands, connectRedis, 1);
+  for (const [id, figure] of Object.entries({ there: connectRedis, here: commands })) {
     byId(`bar-${id}`).style.width = `${(100 * figure) / most}%`;
+  }
 }
 
 /** @param {LogLine} line */
@@ -140,9 +164,9 @@ function showText(text, tone, node, at = Date.now()) {
   what.className = "what";
   what.textContent = text;
   line.append(time, " ", who, " ", what);
-  const log = byId("log");
-  log.prepend(line);
-  if (log.childElementCount > MOST_LINES) log.lastElementChild?.remove();
+  const lines = byId("lines");
+  lines.prepend(line);
+  if (lines.childElementCount > MOST_LINES) lines.lastElementChild?.remove();
 }
 
 /**
