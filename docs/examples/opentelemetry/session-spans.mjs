@@ -3,7 +3,7 @@ import { SpanKind, SpanStatusCode, trace } from "@opentelemetry/api";
 
 /**
  * Makes a span of each session operation that goes to Redis, within the span that is active when it begins.
- * No span holds a session id or a key: the store does not tell them.
+ * No span contains a session id or a key: the store does not publish them.
  */
 export function traceSessions(tracer = trace.getTracer("sessions")) {
   const spans = new WeakMap();

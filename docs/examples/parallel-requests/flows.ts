@@ -9,7 +9,7 @@ const REQUESTS = 10;
 export interface Outcome {
   /** How many of the ten keys that ten parallel requests added are there in the end. */
   readonly keysKept: number;
-  /** Whether a request that was under way brought the session back after its logout on the other process. */
+  /** Whether a running request restored the session after its logout on the other process. */
   readonly cameBack: boolean;
 }
 
