@@ -29,8 +29,19 @@ async function draw() {
   }
 }
 
+/** TypeDoc hides the page until its own script has run. What is hidden has no size, and mermaid fails. */
+function shown() {
+  return new Promise((/** @type {(value?: undefined) => void} */ resolve) => {
+    const check = () => {
+      if (document.body.style.display === "none") requestAnimationFrame(check);
+      else resolve();
+    };
+    check();
+  });
+}
+
 // One after the other: two at once would draw under the same names.
-let drawn = draw();
+let drawn = shown().then(draw);
 const redraw = () => {
   drawn = drawn.then(draw);
 };
