@@ -328,7 +328,7 @@ export class ClusteredRedisStore extends Store {
   }
 
   /**
-   * Unsubscribes, empties the cache, and resolves when every operation under way has settled: within `commandTimeoutMs`.
+   * Unsubscribes, drops the cache, and resolves when every pending operation has settled: within `commandTimeoutMs`.
    * The client stays open, and the store still answers from Redis for requests that are ending.
    */
   close(): Promise<void> {

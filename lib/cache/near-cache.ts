@@ -13,7 +13,7 @@ export interface Cacheable {
   writtenBy?: number | undefined;
 }
 
-/** A local write that is under way, from its call to its outcome. */
+/** A local write that is pending, from its call to its outcome. */
 export interface PendingWrite {
   readonly sids: readonly string[];
   /** Its message's sequence number, as soon as there is one. */
@@ -29,7 +29,7 @@ export interface PendingWrite {
   readonly onExecuted: (() => void)[];
 }
 
-/** A change of nothing but a session's expiry that is under way. */
+/** A pending change of nothing but a session's expiry. */
 export interface PendingTouch {
   readonly sid: string;
   readonly expiresAt: number;
@@ -155,7 +155,7 @@ export class NearCache<V extends Cacheable> {
   /**
    * Begins a write of one or several sessions: from here on nothing older is served. The caller must pass it to `endWrite`.
    *
-   * All processes see the messages about a session in the order in which Redis carried out the writes. So the arrival of
+   * All processes see the messages about a session in the order in which Redis executed the writes. So the arrival of
    * the write's own message marks the write's position: what arrived before is older, what arrives after is newer.
    */
   beginWrite(...sids: readonly string[]): PendingWrite {

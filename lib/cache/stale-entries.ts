@@ -16,7 +16,7 @@ export class StaleEntries<V extends Kept> {
   readonly #maxAgeMs: number;
   /** Those that were served. */
   readonly #served = new Set<string>();
-  /** When they were kept. An answer to something that was sent before tells nothing about them. */
+  /** When they were kept. A reply to something that was sent before says nothing about them. */
   #keptAt = Number.NEGATIVE_INFINITY;
 
   /** @param maxAgeMs how long an entry may be served after it was last verified */

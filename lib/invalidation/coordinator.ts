@@ -62,7 +62,7 @@ export class ClusterCoordinator {
   #provenAt: number | undefined;
   /** The last value of `#provenAt`. */
   #verifiedAt = Number.NEGATIVE_INFINITY;
-  /** The discovery under way, if any; an earlier one's outcome no longer counts. */
+  /** The discovery in progress, if any; an earlier one's outcome no longer counts. */
   #discovery: symbol | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #lastError: SessionStoreError | undefined;
@@ -300,7 +300,7 @@ export class ClusterCoordinator {
     const frozenMs = wallClockLead - this.#wallClockLead;
     this.#wallClockLead = wallClockLead;
     if (this.#state === "live" && frozenMs >= this.#options.leaseMs) {
-      // By this clock, which stood still, nothing tells how old the entries are.
+      // This clock stood still, so the age of the entries is unknown.
       this.#handlers?.cache.invalidateAll();
       this.#suspect(`the process was suspended for ${Math.round(frozenMs)} ms`);
     }

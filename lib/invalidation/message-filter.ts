@@ -6,7 +6,7 @@ import type { ClusterMessage } from "./messages.ts";
 const MAX_REMEMBERED = 1_000;
 
 /**
- * Whose message it is: `own` for a write of this store that is under way or has succeeded, `copy` for one that another
+ * Whose message it is: `own` for a write of this store that is pending or has succeeded, `copy` for one that another
  * primary of a Cluster has delivered before, `new` for everything else.
  */
 export type MessageOrigin = "own" | "copy" | "new";
@@ -20,7 +20,7 @@ interface OwnMessage {
 /**
  * Recognizes this store's own messages, and the copies of a message that several primaries deliver.
  *
- * Whoever may publish can use any instance id and sequence number. So a message that is under way is recognized by its whole
+ * Whoever may publish can use any instance id and sequence number. So a message that is in flight is recognized by its whole
  * text, and so is a copy: a forged message with the same numbers can neither pass for the real one nor hide it.
  */
 export class MessageFilter {

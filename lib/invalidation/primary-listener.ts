@@ -32,7 +32,7 @@ export interface PrimaryListenerHandlers {
 
 const MAX_RETRY_DELAY_MS = 2_000;
 
-/** Of the random payload of a heartbeat: nobody who may publish can guess one that is under way. */
+/** Of the random payload of a heartbeat: nobody who may publish can guess one that is in flight. */
 const SECRET_BYTES = 16;
 
 /** The subscription to one primary, replaced whenever it is lost, and the lease that its heartbeats keep. */

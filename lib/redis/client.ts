@@ -1,6 +1,6 @@
 /**
  * A node-redis client (5 or 6): what `createClient`, `createClientPool`, `createCluster` and `createSentinel` return. The
- * type asks for the least that tells such a client from others, so that clients with modules, scripts, functions,
+ * type asks for the least that distinguishes such a client from others, so that clients with modules, scripts, functions,
  * either protocol and any type mapping are accepted.
  */
 export interface RedisStoreClient {

@@ -21,7 +21,7 @@ export interface IndexEntry {
 /** An index entry, as it was listed. */
 export interface ListedEntry {
   readonly sid: string;
-  /** Of an entry that never ends, and was not added by a write that may still be under way. */
+  /** Of an entry that never ends, and was not added by a write that may still be pending. */
   readonly settledScore: string | undefined;
 }
 

@@ -147,7 +147,7 @@ ${REMOVE_FROM_INDEX}`;
 
 /**
  * Changes when a session expires. Publishes the message if it expires earlier than before, since copies in other processes
- * expire no later than the key did, and only Redis knows when that is; or if told to.
+ * expire no later than the key did, and only Redis knows when that is; or if ARGV[6] asks for it.
  *
  * Input: SESSION_INPUT, with a ttl; ARGV[6] 1 to publish in any case.
  * Output: "later", "earlier", or "none" if there is no session.

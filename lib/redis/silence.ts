@@ -3,7 +3,7 @@ import { isErrorReply } from "./replies.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type { BatchBuilder } from "./topology.ts";
 
-/** The batches under way on one connection. */
+/** The batches in flight on one connection. */
 interface Exchange {
   unanswered: number;
   /** When the last reply arrived, or the first batch was sent. */

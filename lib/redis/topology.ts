@@ -95,7 +95,7 @@ export interface Primary {
 
 /**
  * What an acknowledged heartbeat shows:
- * - `proof`: the primaries are those of the last `discover`, so the echo proves that messages arrive;
+ * - `proof`: the primaries are those of the last `discover`, so its return proves that messages arrive;
  * - `none`: nothing, since this primary lags behind the others;
  * - `changed`: there are other primaries;
  * - `elsewhere`: nobody is subscribed on this primary, so the subscription is at another server, or lost.

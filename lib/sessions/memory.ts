@@ -137,7 +137,7 @@ const SHAPE_BYTES = 256;
 const root: Shape = new Map();
 let knownBytes = 0;
 
-/** Undefined if a limit is reached. It is for good: nothing tells when the objects have gone that needed so many. */
+/** Undefined if a limit is reached. It is permanent, because it is unknown when the objects that needed so many are gone. */
 function addShape(shape: Shape, key: string): Shape | undefined {
   const bytes = SHAPE_BYTES + 2 * key.length;
   if (shape.size >= MAX_TRANSITIONS || knownBytes + bytes > MAX_KNOWN_BYTES) return undefined;

@@ -10,7 +10,7 @@ export interface SessionMerge {
   readonly expected: string;
   /** What to write over `current`; for `expected`, at first. */
   readonly propose: (current: string) => MergeProposal | Promise<MergeProposal>;
-  /** Called before each attempt: it may be carried out even if it seems to fail. */
+  /** Called before each attempt: Redis may execute it even if it seems to fail. */
   readonly onAttempt: (text: string) => void;
 }
 

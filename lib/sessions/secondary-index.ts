@@ -104,7 +104,7 @@ export class SecondaryIndex {
     }
   }
 
-  /** Whether a session has a value; also if that cannot be told at once. */
+  /** Whether a session has a value; also if that cannot be determined at once. */
   #mayHave(value: string, sid: string, { text }: StoredSession): boolean {
     try {
       const session = this.#operations.parse(sid, text);

@@ -330,7 +330,7 @@ export class SessionOperations {
     return this.#format.prefix;
   }
 
-  /** Unsubscribes, and empties the cache; resolves when everything under way has been answered. */
+  /** Unsubscribes, and drops the cache; resolves when every pending operation has settled. */
   close(): Promise<void> {
     this.coordinator?.close();
     this.cache.close();

@@ -16,7 +16,7 @@ export class SessionQueue {
     this.#deadlines = deadlines;
   }
 
-  /** Whether an operation of the session is under way. */
+  /** Whether an operation of the session is pending. */
   isBusy(sid: string): boolean {
     return this.#turns.has(sid);
   }

@@ -30,7 +30,7 @@ interface Save extends Extension {
 }
 
 /**
- * The session objects that requests hold, what is known of each, and what follows when they come back:
+ * The Session objects of requests, what is known of each, and what a save, a touch or a deletion does with that:
  *
  * - A loaded session is only ever updated. If it has been deleted since, by whatever process, it stays deleted. A new
  *   session, a plain object, and an object saved under another id are written whether or not the key exists.
@@ -39,7 +39,7 @@ interface Save extends Extension {
  * - A save that changes nothing but the cookie's expiry (`resave: true`) becomes a touch.
  * - A touch that would extend the session's life by next to nothing is skipped.
  *
- * express-session passes back the very objects that `createSession` made, so a WeakMap recognizes them, and what is known of
+ * express-session passes back the same objects that `createSession` made, so a WeakMap recognizes them, and what is known of
  * them goes when they go.
  */
 export class SessionTracker {
@@ -49,7 +49,7 @@ export class SessionTracker {
   readonly #emit: EmitEvent;
   readonly #states = new LoadedStates();
   readonly #replaced: ReplacedSessions;
-  /** The newest deletion under way of each session: whether the session existed. */
+  /** The newest pending deletion of each session: whether the session existed. */
   readonly #deletions = new Map<string, Promise<boolean>>();
 
   constructor(options: ResolvedOptions, operations: SessionOperations, counters: Counters, emit: EmitEvent) {
@@ -136,7 +136,7 @@ export class SessionTracker {
         this.#refuse(sid);
         return false;
       }
-      // Earlier saves that were under way may have changed what is known.
+      // Earlier saves that were pending may have changed what is known.
       const state = known ?? this.#storedState(sid, session);
       const isSame = state !== undefined && (await (unchanged ?? this.#isUnchanged(state, text)));
       if (!isSame) {
@@ -211,7 +211,7 @@ export class SessionTracker {
     }
   }
 
-  /** The newest deletion under way of a session: whether it existed. */
+  /** The newest pending deletion of a session: whether it existed. */
   deletionOf(sid: string): Promise<boolean> | undefined {
     return this.#deletions.get(sid);
   }
