@@ -187,6 +187,26 @@ describe("the page of the demo", () => {
     await see(last(page, 1)).toContain(`GET /me, miss: ${user}`);
   });
 
+  test("an outage, with staleIfErrorMs on node 3 and without it on node 1", async () => {
+    const page = await open();
+    await see(node(page, 3)).toContain("staleIfErrorMs: 60 s");
+    expect(await node(page, 1).innerText()).not.toContain("staleIfErrorMs");
+    const user = await logIn(page, 1);
+    await press(page, "Read on node 3");
+    await see(last(page, 3)).toContain(`GET /me, miss: ${user}`);
+    await press(page, "Stop Redis");
+    for (const number of [1, 3] as const) await see(badge(page, number)).toBe("suspect");
+    await press(page, "Read on node 3");
+    await see(last(page, 3)).toContain(`GET /me, stale: ${user}`);
+    await press(page, "Read on node 1");
+    await see(last(page, 1)).toContain("GET /me, error 503");
+
+    await press(page, "Resume Redis");
+    for (const number of NODES) await see(badge(page, number)).toBe("live");
+    await press(page, "Read on node 3");
+    await see(last(page, 3)).toContain(`GET /me, miss: ${user}`);
+  });
+
   test("says so when a node dies in the middle of a request", async () => {
     const page = await open();
     await logIn(page, 2);

@@ -4,13 +4,13 @@ import { digestOf } from "./digest.ts";
 import { countingInto, type RedisWork } from "./redis-commands.ts";
 
 /**
- * How a request came by its session: out of memory; out of Redis; out of Redis because the memory is not trusted at the
- * moment; or not at all, because it brought no cookie.
+ * How a request got its session: from the cache; from Redis; from Redis because the cache is not in use; as it was last verified,
+ * because Redis does not answer; or not at all, because it brought no cookie.
  */
-export type Read = "hit" | "miss" | "bypass" | "none";
+export type Read = "hit" | "miss" | "bypass" | "stale" | "none";
 
 /** What a request took, once it is answered. */
-export interface Outcome extends Readonly<RedisWork> {
+export interface Outcome extends Readonly<Omit<RedisWork, "isStale">> {
   readonly read: Read;
   readonly ms: number;
   /** Of the id of the session that the visitor has now. */
@@ -26,7 +26,7 @@ export type Observer = (req: Request, res: Response, outcome: Outcome) => void;
 export function measured(node: number, store: ClusteredRedisStore, observe: Observer): RequestHandler {
   return (req, res, next) => {
     const before = store.cacheStats;
-    const work: RedisWork = { calls: 0, commands: 0 };
+    const work: RedisWork = { calls: 0, commands: 0, isStale: false };
     const start = performance.now();
     const held: Buffer[] = [];
     const hold = (chunk: unknown) => {
@@ -51,11 +51,13 @@ export function measured(node: number, store: ClusteredRedisStore, observe: Obse
       isSaved = true;
       hold(chunk);
       res.setHeader("x-demo-node", node);
-      res.setHeader("x-demo-session", look());
+      const outcome = work.isStale ? "stale" : look();
+      res.setHeader("x-demo-session", outcome);
       res.setHeader("x-demo-redis-commands", work.commands);
       const digest = digestOf(req.sessionID ?? "");
       res.setHeader("x-demo-digest", digest);
-      observe(req, res, { read: look(), ...work, ms: performance.now() - start, digest });
+      const { calls, commands } = work;
+      observe(req, res, { read: outcome, calls, commands, ms: performance.now() - start, digest });
       return end(Buffer.concat(held));
     }) as typeof res.end;
 

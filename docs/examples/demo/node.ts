@@ -3,17 +3,26 @@ import type { AddressInfo } from "node:net";
 import { ClusteredRedisStore } from "clustered-redis-store";
 import { createClient } from "redis";
 import { createApp } from "./app.ts";
-import { countRedisCommands, countStoreCalls } from "./redis-commands.ts";
+import { countRedisCommands, watchStore } from "./redis-commands.ts";
 import { settingsFromEnvironment } from "./settings.ts";
 import { Telling, type Times } from "./telling.ts";
 
 // The default lease of 3 s is meant for servers; a laptop may well stand still for that long in the middle of a show.
-const TIMES: Times = { leaseMs: 10_000, cacheTtlMs: 30_000 };
+const LEASE_MS = 10_000;
+const CACHE_TTL_MS = 30_000;
+/** On one node only, so that an outage can be watched with it and without it. */
+const STALE_IF_ERROR_MS = 60_000;
+const NODE_WITH_STALE = 3;
 /** The default of 5 s is long to look at a button. */
 const COMMAND_TIMEOUT_MS = 3_000;
 
 const { node, redisUrl, subscriberUrl, run, secret } = settingsFromEnvironment();
 const name = `node ${node}`;
+const times: Times = {
+  leaseMs: LEASE_MS,
+  cacheTtlMs: CACHE_TTL_MS,
+  staleIfErrorMs: node === NODE_WITH_STALE ? STALE_IF_ERROR_MS : 0,
+};
 let isStopping = false;
 
 // Ctrl-C reaches every process of the terminal. This one goes when main.ts says so, or is gone.
@@ -40,18 +49,18 @@ const store = new ClusteredRedisStore({
   client,
   prefix: `demo:${run}:sess:`,
   indexBy: ({ visitor }) => visitor?.user,
-  localCache: { ttlMs: TIMES.cacheTtlMs },
+  localCache: { ttlMs: times.cacheTtlMs, staleIfErrorMs: times.staleIfErrorMs },
   // The duplicate is given the listeners that it needs; this one never connects.
   cluster: {
     nodeId: name,
     channel,
-    leaseMs: TIMES.leaseMs,
+    leaseMs: times.leaseMs,
     subscriber: createClient({ url: subscriberUrl }),
   },
   commandTimeoutMs: COMMAND_TIMEOUT_MS,
 });
-countStoreCalls(store);
-const telling = new Telling(store, TIMES);
+watchStore(store);
+const telling = new Telling(store, times);
 await store.ready();
 
 const server = createApp(node, store, secret, telling.answered).listen(0, "127.0.0.1", (error) => {

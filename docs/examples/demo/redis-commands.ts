@@ -6,6 +6,8 @@ import type { ClusteredRedisStore } from "clustered-redis-store";
 export interface RedisWork {
   calls: number;
   commands: number;
+  /** Whether the session is one that was last verified before Redis stopped answering. */
+  isStale: boolean;
 }
 
 interface TracedCommand {
@@ -54,9 +56,13 @@ export function takeBackground(): number {
 
 /**
  * Counts what express-session asks of the store. connect-redis sends one command for each of these, so this is what it
- * would have cost with connect-redis.
+ * would have cost with connect-redis. And notes when a request gets a stale session.
  */
-export function countStoreCalls(store: ClusteredRedisStore): void {
+export function watchStore(store: ClusteredRedisStore): void {
+  store.on("stale", () => {
+    const work = current.getStore();
+    if (work !== undefined) work.isStale = true;
+  });
   for (const name of ["get", "set", "touch", "destroy"] as const) {
     const method = store[name].bind(store) as (...args: unknown[]) => unknown;
     const value = (...args: unknown[]) => {

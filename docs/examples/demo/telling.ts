@@ -8,7 +8,7 @@ const SNAPSHOT_MS = 500;
 const MOST_SESSIONS = 12;
 
 /** The times that the store was given; it does not tell them itself. */
-export type Times = Pick<Snapshot, "leaseMs" | "cacheTtlMs">;
+export type Times = Pick<Snapshot, "leaseMs" | "cacheTtlMs" | "staleIfErrorMs">;
 
 /** Tells main.ts what happens in this process, for the page. */
 export class Telling {

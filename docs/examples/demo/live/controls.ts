@@ -4,7 +4,7 @@ import type { Hub, Surroundings } from "./hub.ts";
 import { Traffic } from "./traffic.ts";
 
 /** Redis resumes by itself if nobody presses the button. */
-const LONGEST_PAUSE_MS = 20_000;
+const LONGEST_PAUSE_MS = 60_000;
 
 /** An order that cannot be carried out, and why. */
 export class Refusal extends Error {}

@@ -27,6 +27,8 @@ export interface Snapshot {
   readonly cached: readonly CachedSession[];
   readonly cacheSize: number;
   readonly cacheTtlMs: number;
+  /** 0: nothing stale is served. */
+  readonly staleIfErrorMs: number;
 }
 
 /** A request that a node has answered. */
