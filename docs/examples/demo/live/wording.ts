@@ -31,7 +31,7 @@ export function lineOf(news: NodeNews, hasTraffic: boolean): Line | undefined {
 
 function requestLine({ method, path, status, read, commands, ms, seen }: RequestNews): Line {
   const session = read === "none" ? "no cookie" : read;
-  const work = commands === 0 ? "no Redis command" : `${commands} Redis commands`;
+  const work = commands === 0 ? "no Redis command" : `${commands} Redis command${commands === 1 ? "" : "s"}`;
   const outcome = status >= 500 ? `error ${status}: ${seen}` : seen;
   const text = `${method} ${path}: ${session}, ${work}, ${ms.toFixed(1)} ms: ${outcome}`;
   return { text, tone: status >= 500 ? "bad" : "plain" };

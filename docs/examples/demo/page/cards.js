@@ -97,12 +97,12 @@ function showLease(card, { snapshot }) {
   lease.max = lease.optimum = leaseMs / 1000;
   lease.low = 0.6 * lease.max;
   lease.value = left;
-  const says = snapshot === null ? "" : `lease: ${left.toFixed(1)} of ${lease.max} s left`;
+  const says = snapshot === null ? "" : `lease ${left.toFixed(1)} of ${lease.max} s`;
   lease.title = "The cache may be used until the lease is over. Each heartbeat that returns renews it.";
   part(card, "left").textContent = says;
   const staleMs = snapshot?.staleIfErrorMs ?? 0;
   const stale = part(card, "stale");
-  stale.textContent = staleMs > 0 ? `staleIfErrorMs: ${staleMs / 1000} s` : "";
+  stale.textContent = staleMs > 0 ? `staleIfErrorMs ${staleMs / 1000} s` : "";
   stale.title =
     "While Redis does not answer, this node serves sessions as they were last verified, for so long at most.";
 }
