@@ -22,7 +22,7 @@ describe("defaults", () => {
       disableTouch: false,
       serializer: JSON,
       scanCount: 100,
-      localCache: { ttlMs: 30_000, maxSize: 10_000, maxBytes: 67_108_864 },
+      localCache: { ttlMs: 30_000, maxSize: 10_000, maxBytes: 67_108_864, staleIfErrorMs: 0 },
       merge: undefined,
       touchAfterMs: undefined,
       commandTimeoutMs: 5_000,
@@ -79,7 +79,7 @@ describe("values that are passed", () => {
   });
 
   test("localCache", () => {
-    const localCache = { ttlMs: 1, maxSize: 1, maxBytes: 1 };
+    const localCache = { ttlMs: 1, maxSize: 1, maxBytes: 1, staleIfErrorMs: 1 };
     expect(resolve({ localCache: { ...localCache, enabled: true } }).localCache).toEqual(localCache);
   });
 
@@ -106,6 +106,13 @@ describe("values that are passed", () => {
 });
 
 describe("switching a group off and on", () => {
+  test("staleIfErrorMs needs the messages that verify the cache", () => {
+    const options = { localCache: { staleIfErrorMs: 1 }, cluster: false };
+    expect(() => resolve(options)).toThrow(
+      "localCache.staleIfErrorMs: expected 0 with cluster: false, which verifies nothing, got 1",
+    );
+  });
+
   test.each(["localCache", "cluster"] as const)("%s: false is short for { enabled: false }", (group) => {
     expect(resolve({ [group]: false })[group]).toBeUndefined();
     expect(resolve({ [group]: { enabled: false } })[group]).toBeUndefined();
@@ -161,6 +168,7 @@ describe("wrong options are TypeErrors that name the option, what it takes and w
     ["localCache.enabled", "no", "a boolean", '"no"'],
     ["localCache.ttlMs", 0, milliseconds, "0"],
     ["localCache.ttlMs", "30s", milliseconds, '"30s"'],
+    ["localCache.staleIfErrorMs", -1, "0 or a number of milliseconds", "-1"],
     ["localCache.maxSize", 0, "a whole number from 1", "0"],
     ["localCache.maxSize", 0.5, "a whole number from 1", "0.5"],
     ["localCache.maxBytes", -1, "a whole number from 1", "-1"],
