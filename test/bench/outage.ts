@@ -5,6 +5,7 @@ import { startRedis } from "../support/redis-server.ts";
 import { CONTENDERS, type Contender } from "./outage/contenders.ts";
 import { measureMemory } from "./outage/memory.ts";
 import { measureRecovery } from "./outage/recovery.ts";
+import { saveAndKill } from "./outage/save-and-kill.ts";
 import type { handlers as serverHandlers } from "./outage/server.ts";
 import { FAST_MS, type Second, secondsOf, tookMs, type Visit, Visitors } from "./outage/visitors.ts";
 import { describe, machine } from "./support/machine.ts";
@@ -27,7 +28,7 @@ type Server = Awaited<ReturnType<typeof startRedis>>;
 
 const OUTAGES: Record<string, (redis: Server) => Promise<void>> = {
   killed: async (redis) => {
-    await redis.kill();
+    await saveAndKill(redis);
     await pause(OUTAGE_S * 1_000);
     await redis.restart();
   },
@@ -55,8 +56,7 @@ interface Seen {
 }
 
 async function watch(contender: Contender, fail: (redis: Server) => Promise<void>): Promise<Seen> {
-  // It keeps its data when it is killed, as Redis does that is used for sessions.
-  const redis = await startRedis({ own: true, args: ["--appendonly", "yes", "--appendfsync", "always"] });
+  const redis = await startRedis({ own: true });
   const file = new URL("outage/server.ts", import.meta.url);
   const server = new Remote<typeof serverHandlers>(file, [redis.url, contender]);
   const visitors = new Visitors(await server.call("port"));

@@ -6,6 +6,7 @@ import { Remote } from "../support/rpc.ts";
 import { short } from "../support/statistics.ts";
 import { table } from "../support/table.ts";
 import type { handlers as nodeHandlers } from "./node.ts";
+import { saveAndKill } from "./save-and-kill.ts";
 
 const TOTAL_RATE = 5_000;
 const WATCH_S = 12;
@@ -18,20 +19,11 @@ const OUTAGES: Record<
   {
     fail(redis: Server, proxy: FaultProxy): unknown;
     mend(redis: Server, proxy: FaultProxy): unknown;
-    args: string[];
   }
 > = {
-  "killed, empty when it is back": {
-    fail: (redis) => redis.kill(),
-    mend: (redis) => redis.restart(),
-    args: ["--save", ""],
-  },
-  "killed, with its data": {
-    fail: (redis) => redis.kill(),
-    mend: (redis) => redis.restart(),
-    args: ["--appendonly", "yes", "--appendfsync", "always"],
-  },
-  stopped: { fail: (redis) => redis.pause(), mend: (redis) => redis.resume(), args: [] },
+  "killed, empty when it is back": { fail: (redis) => redis.kill(), mend: (redis) => redis.restart() },
+  "killed, with its data": { fail: saveAndKill, mend: (redis) => redis.restart() },
+  stopped: { fail: (redis) => redis.pause(), mend: (redis) => redis.resume() },
   "partition (all packets lost)": {
     fail: (_, proxy) => {
       proxy.halfOpen();
@@ -39,7 +31,6 @@ const OUTAGES: Record<
       proxy.swallow("toClient");
     },
     mend: (_, proxy) => proxy.pass(),
-    args: [],
   },
 };
 
@@ -47,8 +38,8 @@ const OUTAGES: Record<
 export async function measureRecovery(processes: number, seconds: number): Promise<object> {
   const figures: Record<string, object> = {};
   const rows: string[][] = [];
-  for (const [name, { fail, mend, args }] of Object.entries(OUTAGES)) {
-    const redis = await startRedis({ own: true, args });
+  for (const [name, { fail, mend }] of Object.entries(OUTAGES)) {
+    const redis = await startRedis({ own: true });
     const proxy = await startProxy(redis.url);
     const url = name.startsWith("partition") ? proxy.url : redis.url;
     const file = new URL("node.ts", import.meta.url);

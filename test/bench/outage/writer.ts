@@ -53,7 +53,7 @@ export const handlers = {
           else failed.push(sid);
         });
       }
-      if (performance.now() - measuredAt > 1_000) {
+      if (performance.now() - measuredAt > 10_000) {
         most = Math.max(most, heapMb());
         measuredAt = performance.now();
       }
