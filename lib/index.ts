@@ -27,7 +27,15 @@ export type {
   OutgoingMessage,
 } from "./invalidation/types.ts";
 export type { ClusteredRedisStoreOptions, ClusterOptions, LocalCacheOptions } from "./options/options.ts";
-export type { ConflictingValues, IndexBy, ResolveConflict, Serializer, SessionTtl } from "./options/types.ts";
+export type {
+  Codec,
+  CodecContext,
+  ConflictingValues,
+  IndexBy,
+  ResolveConflict,
+  Serializer,
+  SessionTtl,
+} from "./options/types.ts";
 export type { RedisStoreClient, RedisSubscriberClient, RedisSubscriberSource } from "./redis/client.ts";
 export type { StoreEventMessage, StoreOperation } from "./reporting/diagnostics.ts";
 export { SessionStoreError, type SessionStoreErrorCode } from "./reporting/errors.ts";

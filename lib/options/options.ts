@@ -21,7 +21,7 @@ import {
   type Values,
 } from "./option.ts";
 import { MAX_TTL_S, warnOfLongTtl } from "./ttl.ts";
-import type { IndexBy, ResolveConflict, Serializer, SessionTtl } from "./types.ts";
+import type { Codec, IndexBy, ResolveConflict, Serializer, SessionTtl } from "./types.ts";
 import { type AllOptions, rejectUnknownOptions } from "./unknown-options.ts";
 
 // An option is one row: its documentation, default, check and public type. The public interfaces and `ResolvedOptions` are
@@ -128,6 +128,26 @@ export const STORE_OPTIONS = {
       return typeof parse === "function" && typeof stringify === "function";
     },
   }) as Option<Serializer>,
+  /**
+   * Encodes what the serializer returns for Redis, and decodes it: encryption or compression, for example. The entry
+   * `clustered-redis-store/codecs` has both. Cache hits do not decode. @default undefined: Redis holds the serializer's text
+   */
+  codec: option({
+    expected: "an object with the functions encode and decode",
+    accepts: (given) => {
+      const { encode, decode } = given as Partial<Codec>;
+      return typeof encode === "function" && typeof decode === "function";
+    },
+  }) as Option<Codec, Codec | undefined>,
+  /**
+   * What a request gets whose session in Redis can be neither decoded nor parsed: `"error"` is an error, `"none"` is no session,
+   * and the event `clusterError`. The value is not modified. @default "error"
+   */
+  onCorrupt: option<"error" | "none">({
+    default: "error",
+    expected: '"error" or "none"',
+    accepts: (given) => given === "error" || given === "none",
+  }) as Option<"error" | "none">,
   /** COUNT of the SCAN command: about how many keys Redis examines per call. @default 100 */
   scanCount: count({ default: 100 }) as Option<number>,
   /** The cache of this process. `true` means the defaults, `false` `{ enabled: false }`. @default true */

@@ -11,6 +11,25 @@ export interface Serializer {
   stringify(session: SessionData): string;
 }
 
+/** The session whose value a codec encodes or decodes. */
+export interface CodecContext {
+  /** The session id. */
+  readonly sid: string;
+  /** The key in Redis: the prefix, including one that the client adds, and the session id. */
+  readonly key: string;
+}
+
+/**
+ * Encodes the serializer's text for Redis, and decodes it: encryption, for example. Both are synchronous. What is cached is
+ * decoded, so that a cache hit does not decode.
+ */
+export interface Codec {
+  /** Returns what Redis stores: a well-formed string that is not empty. If it throws, the save fails. */
+  encode(text: string, context: CodecContext): string;
+  /** Returns the text that `encode` was given. If it throws, the value is corrupt; see `onCorrupt`. */
+  decode(value: string, context: CodecContext): string;
+}
+
 /** The value a session is found by; undefined for a session that is not indexed. */
 export type IndexBy = (session: SessionData) => string | undefined;
 

@@ -11,9 +11,10 @@ import { indexValueOf } from "./index-value.ts";
 /** A touch with an index. */
 export interface IndexedTouch extends SessionTouch {
   readonly indexBy: IndexBy;
-  /** What Redis probably holds; undefined if unknown. */
-  readonly knownText: string | undefined;
-  readonly parse: (text: string) => SessionData | Promise<SessionData>;
+  /** The value that Redis probably holds; undefined if unknown. */
+  readonly known: string | undefined;
+  /** The session in a value of Redis. */
+  readonly parse: (value: string) => SessionData | Promise<SessionData>;
   /** What precedes the session id in its key. */
   readonly prefix: string;
 }
@@ -22,7 +23,7 @@ export interface IndexedTouch extends SessionTouch {
  * Changes when a session expires, together with the index entry of the session *in Redis*: a request that loaded it before the
  * login touches it, too, and the key must not outlive the entry of the user it belongs to by now.
  *
- * If Redis does not hold the known text, the script changes nothing and returns what it holds, and the touch is tried again for
+ * If Redis does not hold the known value, the script changes nothing and returns what it holds, and the touch is tried again for
  * that. If the index value of what Redis holds cannot be determined, the touch fails, so that key and entry end together.
  *
  * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MAX_CONFLICTS, `ERR_SESSION_CORRUPT`; what `indexBy` throws
@@ -30,11 +31,11 @@ export interface IndexedTouch extends SessionTouch {
 export async function touchIndexed(
   commands: SessionCommands,
   deadline: Deadline,
-  { indexBy, knownText, parse, prefix, ...touch }: IndexedTouch,
+  { indexBy, known: knownValue, parse, prefix, ...touch }: IndexedTouch,
   announcement: Announcement | undefined,
 ): Promise<ExpiryChange> {
   let known: ChangedValue | undefined =
-    knownText === undefined ? undefined : { text: knownText, sha1: sha1Of(knownText) };
+    knownValue === undefined ? undefined : { text: knownValue, sha1: sha1Of(knownValue) };
   let former: string | undefined;
   for (let conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
     const value = known && indexValueOf(indexBy, await parse(known.text));

@@ -1,11 +1,14 @@
 import type { SessionData } from "express-session";
+import type { StoredSession } from "./stored-session.ts";
 
-/** A text that this process wrote or tried to write. */
+/** What this process read, wrote or tried to write. */
 export interface Version {
-  /** What the holder of the object had when it was written. */
+  /** The text that the holder of the object had then. */
   readonly base: string;
-  /** What Redis holds, or may hold, because of it: the same, unless it was merged. */
+  /** The text that Redis holds, or may hold, because of it: the same, unless it was merged. */
   readonly current: string;
+  /** The value that Redis holds for that text; undefined if it will not be compared with another. */
+  readonly value: string | undefined;
 }
 
 /** What is known of a session object in a request's hands. */
@@ -30,10 +33,11 @@ const NO_ATTEMPTS: readonly Version[] = [];
 export function newState(
   sid: string,
   session: SessionData,
-  { text, expiresAt }: { readonly text: string; readonly expiresAt: number | undefined },
+  { text, value, expiresAt }: Pick<StoredSession, "text" | "value" | "expiresAt">,
 ): LoadedState {
   const maxAge = session.cookie?.originalMaxAge;
-  return { sid, expiresAt, maxAge, isStored: false, base: text, current: text, attempts: NO_ATTEMPTS };
+  const texts = { base: text, current: text, value, attempts: NO_ATTEMPTS };
+  return { sid, expiresAt, maxAge, isStored: false, ...texts };
 }
 
 /** What is known of each session object. An entry goes when its object goes. */

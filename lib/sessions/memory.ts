@@ -9,9 +9,10 @@ export const MAX_DEPTH: number = 1_000;
 /** A `StoredSession`, its entry in the cache, and its id. */
 const ENTRY_BYTES = 330;
 
-/** What a text takes. */
-export function memoryOfText(text: string): number {
-  return ENTRY_BYTES + memoryOfString(text, true);
+/** What a value of Redis and its text take, as far as they are kept; once if they are the same. */
+export function memoryOfTexts(value: string | undefined, text: string | undefined): number {
+  const bytes = value === undefined ? 0 : memoryOfString(value, true);
+  return ENTRY_BYTES + bytes + (text === undefined || text === value ? 0 : memoryOfString(text, true));
 }
 
 /**

@@ -6,12 +6,12 @@ import type { SessionSave } from "../redis/session-values.ts";
 /** A write over a value that is expected in Redis; it is merged with whatever else is there. */
 export interface SessionMerge {
   readonly sid: string;
-  /** What Redis held when this process last saw it. */
+  /** The value that Redis held when this process last saw it. */
   readonly expected: string;
   /** What to write over `current`; for `expected`, at first. */
   readonly propose: (current: string) => MergeProposal | Promise<MergeProposal>;
   /** Called before each attempt: Redis may execute it even if it seems to fail. */
-  readonly onAttempt: (text: string) => void;
+  readonly onAttempt: (text: string, value: string) => void;
 }
 
 export type MergeProposal = Pick<SessionSave, "text" | "ttlMs" | "index">;

@@ -90,7 +90,9 @@ export class SecondaryIndex {
     try {
       for await (const batch of this.#find(value, "destroyAllOf")) {
         const sessions = batch.filter(({ sid }) => sid !== except);
-        await deletion.run(sessions.map(({ sid, stored }) => ({ sid, sha1: sha1Of(stored.text) })));
+        await deletion.run(
+          sessions.map(({ sid, stored }) => ({ sid, sha1: sha1Of(stored.value as string) })),
+        );
       }
       return deletion.end();
     } catch (error) {
@@ -178,7 +180,7 @@ export class SecondaryIndex {
       }
       const examined = await this.#examine(sid, stored);
       if (examined?.value === value) found.push({ sid, session: examined.session, stored });
-      else if (examined !== undefined) stale.push({ ...entry, sha1: sha1Of(stored.text) });
+      else if (examined !== undefined) stale.push({ ...entry, sha1: sha1Of(stored.value as string) });
     }
     return { found, stale };
   }

@@ -1,12 +1,14 @@
 import type { SessionData } from "express-session";
-import type { Serializer } from "../options/types.ts";
+import type { Codec, Serializer } from "../options/types.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { describeValue, SessionStoreError, withHidden } from "../reporting/errors.ts";
 import { isWellFormed } from "../reporting/text.ts";
 
-/** How sessions are stored in Redis. */
+/** How sessions are stored in Redis: a session is serialized to a text, which the codec encodes to the value of the key. */
 export interface SessionFormat {
   readonly serializer: Serializer;
+  /** Undefined if the value is the text. */
+  readonly codec?: Codec | undefined;
   /** What precedes the session id in a key. */
   readonly prefix: string;
 }
@@ -17,21 +19,53 @@ export function stringify(format: SessionFormat, sid: string, session: SessionDa
   try {
     text = format.serializer.stringify(session);
   } catch (error) {
-    throw serializeError(format, sid, reasonOf(error), error);
+    throw serializeError(format, sid, reasonOf(error, "serializer"), error);
   }
-  if (typeof text !== "string") {
-    throw serializeError(format, sid, `serializer.stringify returned ${describeType(text)}`);
-  }
-  // Redis cannot tell an empty value from none, and replaces a lone surrogate: other processes would not see the session.
-  if (text === "") throw serializeError(format, sid, "serializer.stringify returned an empty string");
-  if (!isWellFormed(text)) {
-    throw serializeError(
-      format,
-      sid,
-      "serializer.stringify returned a string that is not well-formed UTF-16",
-    );
-  }
+  requireStorable(format, sid, text, "serializer.stringify");
   return text;
+}
+
+/** The value in Redis for a text. @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
+export function encode(format: SessionFormat, sid: string, text: string): string {
+  const { codec, prefix } = format;
+  if (codec === undefined) return text;
+  let value: unknown;
+  try {
+    value = codec.encode(text, { sid, key: prefix + sid });
+  } catch (error) {
+    throw serializeError(format, sid, reasonOf(error, "codec"), error);
+  }
+  requireStorable(format, sid, value, "codec.encode");
+  return value;
+}
+
+/** The text in a value of Redis. @throws SessionStoreError `ERR_SESSION_CORRUPT` */
+export function decode(format: SessionFormat, sid: string, value: string): string {
+  const { codec, prefix } = format;
+  if (codec === undefined) return value;
+  let text: unknown;
+  try {
+    text = codec.decode(value, { sid, key: prefix + sid });
+  } catch (error) {
+    throw corruptError(format, sid, reasonOf(error, "codec"), error);
+  }
+  if (typeof text === "string") return text;
+  throw corruptError(format, sid, `codec.decode returned ${describeType(text)}`);
+}
+
+/** Redis cannot tell an empty value from none, and replaces a lone surrogate: other processes would not see the session. */
+function requireStorable(
+  format: SessionFormat,
+  sid: string,
+  text: unknown,
+  source: string,
+): asserts text is string {
+  const fail = (what: string) => {
+    throw serializeError(format, sid, `${source} returned ${what}`);
+  };
+  if (typeof text !== "string") return fail(describeType(text));
+  if (text === "") fail("an empty string");
+  if (!isWellFormed(text)) fail("a string that is not well-formed UTF-16");
 }
 
 function serializeError(
@@ -47,7 +81,7 @@ function serializeError(
   });
 }
 
-/** The error for a value that is not a session. @param error what the serializer threw, if it did */
+/** The error for a value that is not a session. @param error what the serializer or the codec threw, if it did */
 export function corruptError(
   format: SessionFormat,
   sid: string,
@@ -64,9 +98,9 @@ export function corruptError(
 /** Messages of V8 that contain nothing of the session. */
 const HARMLESS = /^(Converting circular structure to JSON|Do not know how to serialize a BigInt)/;
 
-/** What can be said of a serializer's error: its text may contain parts of the session, as that of `JSON.parse` does. */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return `the serializer threw ${describeType(error)}`;
+/** What can be said of an error: its text may contain parts of the session, as that of `JSON.parse` does. */
+export function reasonOf(error: unknown, thrower: "serializer" | "codec"): string {
+  if (!(error instanceof Error)) return `the ${thrower} threw ${describeType(error)}`;
   const { name, message, code } = error as NodeJS.ErrnoException;
   if (error instanceof SyntaxError) {
     const [position] = / at position \d+/.exec(message) ?? [""];
@@ -74,7 +108,7 @@ export function reasonOf(error: unknown): string {
   }
   const [harmless] = HARMLESS.exec(message) ?? [];
   if (harmless !== undefined) return harmless;
-  return `the serializer threw ${[name, code].filter((part) => typeof part === "string").join(" ")}`;
+  return `the ${thrower} threw ${[name, code].filter((part) => typeof part === "string").join(" ")}`;
 }
 
 /** The kind of a value, without its content. */

@@ -22,7 +22,7 @@ import type { EmitEvent } from "../reporting/types.ts";
 import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
 import { touchIndexed } from "./indexed-touch.ts";
 import type { SessionMerge } from "./merge.ts";
-import { corruptError, type SessionFormat, stringify } from "./serializer.ts";
+import { corruptError, decode, encode, type SessionFormat, stringify } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
 import { StoredSession } from "./stored-session.ts";
@@ -57,16 +57,19 @@ export class SessionOperations {
   /** Those of parsing, which needs no Redis. */
   readonly #parsing: Deadlines;
   readonly #format: SessionFormat;
+  /** Whether cached sessions are compared with what Redis holds. */
+  readonly #comparesValues: boolean;
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
 
   constructor(options: ResolvedOptions, counters: Counters, emit: EmitEvent) {
-    const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs, serializer } = options;
+    const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs } = options;
     this.#indexBy = options.indexBy;
     this.#counters = counters;
     this.#emit = emit;
     const topology = topologyOf({ client, prefix, cluster });
-    this.#format = { serializer, prefix: topology.fullPrefix };
+    this.#format = { serializer: options.serializer, codec: options.codec, prefix: topology.fullPrefix };
+    this.#comparesValues = options.merge !== undefined || options.indexBy !== undefined;
     this.outage = topology.outage;
     const explain = () => connectionProblem(client, commandTimeoutMs);
     const admission = new Admission(this.outage, counters);
@@ -98,6 +101,7 @@ export class SessionOperations {
       if (value === undefined) return undefined;
       const stored = this.stored(value.text, value.expiresAt);
       await stored.parse(sid);
+      if (!this.#comparesValues) stored.dropValue();
       return stored;
     };
     const read = () => this.cache.read(sid, () => this.call("get", sid, fetch, isFound));
@@ -121,18 +125,17 @@ export class SessionOperations {
     pending: PendingWrite,
     save: SessionSave,
   ): Promise<StoredSession | undefined> {
-    const announcement = this.coordinator?.announce(
-      { type: "SessionInvalidated", sids: [save.sid] },
-      deadline,
-    );
+    const { sid, text } = save;
+    const value = encode(this.#format, sid, text);
+    const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
     pending.sequence = announcement?.sequence;
     const expiresAt = expiryAfter(save.ttlMs);
     let isPublished = false;
     let stored: StoredSession | undefined;
     try {
-      const isWritten = await this.commands.write(deadline, save, announcement);
+      const isWritten = await this.commands.write(deadline, { ...save, text: value }, announcement);
       isPublished = true;
-      if (isWritten) stored = this.stored(save.text, expiresAt);
+      if (isWritten) stored = this.#written(value, expiresAt, text);
       return stored;
     } finally {
       announcement?.settle(isPublished);
@@ -159,12 +162,13 @@ export class SessionOperations {
       for (let current = expected, conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
         const { text, ttlMs, index } = await propose(current);
         const expiresAt = expiryAfter(ttlMs);
-        onAttempt(text);
-        const write = { sid, expected: current, text, ttlMs, index };
+        const value = encode(this.#format, sid, text);
+        onAttempt(text, value);
+        const write = { sid, expected: current, text: value, ttlMs, index };
         const result = await this.commands.replace(deadline, write, announcement);
         if (result.written) {
           isPublished = true;
-          stored = this.stored(text, expiresAt);
+          stored = this.#written(value, expiresAt, text);
           return stored;
         }
         if (result.current === null) return undefined;
@@ -184,13 +188,13 @@ export class SessionOperations {
   /**
    * Gives a session a new expiry. A cached copy elsewhere never outlives the key it was read from, so that a later expiry
    * is not published, unless it is news: another process would otherwise skip a touch that shortens it again.
-   * @param knownText what Redis probably holds; only needed with an index
+   * @param known the value that Redis probably holds; only needed with an index
    * @returns when it expires now, by performance.now(); undefined if it does not exist
    */
   async touch(
     deadline: Deadline,
     session: SessionTouch,
-    knownText: string | undefined,
+    known: string | undefined,
   ): Promise<number | undefined> {
     const { sid, ttlMs, isNews } = session;
     const expiresAt = performance.now() + ttlMs;
@@ -200,8 +204,8 @@ export class SessionOperations {
     try {
       if (this.#indexBy === undefined) change = await this.commands.touch(deadline, session, announcement);
       else {
-        const parse = (text: string) => this.parse(sid, text);
-        const indexed = { ...session, indexBy: this.#indexBy, knownText, parse, prefix: this.prefix };
+        const parse = (value: string) => this.parse(sid, this.decode(sid, value));
+        const indexed = { ...session, indexBy: this.#indexBy, known, parse, prefix: this.prefix };
         change = await touchIndexed(this.commands, deadline, indexed, announcement);
       }
       return change === "none" ? undefined : expiresAt;
@@ -250,13 +254,22 @@ export class SessionOperations {
   }
 
   /** A session that Redis holds. */
-  stored(text: string, expiresAt: number | undefined): StoredSession {
-    return new StoredSession(this.#format, text, expiresAt);
+  stored(value: string, expiresAt: number | undefined): StoredSession {
+    return new StoredSession(this.#format, value, expiresAt);
+  }
+
+  #written(value: string, expiresAt: number | undefined, text: string): StoredSession {
+    return new StoredSession(this.#format, this.#comparesValues ? value : undefined, expiresAt, text);
+  }
+
+  /** The text in a value of Redis. @throws SessionStoreError `ERR_SESSION_CORRUPT` */
+  decode(sid: string, value: string): string {
+    return decode(this.#format, sid, value);
   }
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
-    const session = this.stored(text, undefined).copy(sid);
+    const session = new StoredSession(this.#format, undefined, undefined, text).copy(sid);
     return session instanceof Promise ? this.within("parse", session, sid) : session;
   }
 

@@ -109,7 +109,7 @@ export class SessionScan {
     try {
       for await (const page of this.#pages()) {
         for (const { sid, stored } of page) {
-          if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.text) });
+          if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.value as string) });
           if (sessions.length >= BATCH_SIZE) await deleteBatch();
         }
       }

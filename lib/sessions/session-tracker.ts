@@ -4,6 +4,7 @@ import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { IndexChange } from "../redis/index-commands.ts";
 import type { Counters } from "../reporting/counters.ts";
+import { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
@@ -12,7 +13,7 @@ import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
-import { isUnchanged, mayBeUnchanged } from "./unchanged.ts";
+import { isSameSession } from "./unchanged.ts";
 import { checkSession, checkSid } from "./validate.ts";
 
 /** A session's new expiry, as it stood when it was called. */
@@ -68,6 +69,16 @@ export class SessionTracker {
 
   async #loadFromRedis(sid: string): Promise<SessionData | null> {
     checkSid(sid);
+    try {
+      return await this.#read(sid);
+    } catch (error) {
+      if (this.#options.onCorrupt !== "none" || !isCorrupt(error)) throw error;
+      this.#emit("clusterError", error);
+      return null;
+    }
+  }
+
+  async #read(sid: string): Promise<SessionData | null> {
     const written = this.#operations.cache.whenWritten(sid);
     if (written !== undefined) {
       return this.#operations.call("get", sid, async () => {
@@ -163,14 +174,14 @@ export class SessionTracker {
     const ttlMs = disableTTL ? undefined : lifetime;
     const mustExist = state !== undefined;
     const attempts = [...(state?.attempts ?? [])];
-    const onAttempt = (current: string) => attempts.push({ base: text, current });
+    const onAttempt = (current: string, value?: string) => attempts.push({ base: text, current, value });
     try {
       const from = state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
       const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
       let stored: StoredSession | undefined;
       if (state !== undefined && this.#options.merge !== undefined) {
         const propose = (current: string) => this.#merged(state, current, proposal);
-        const merge = { sid, expected: state.current, propose, onAttempt };
+        const merge = { sid, expected: state.value as string, propose, onAttempt };
         stored = await this.#operations.merge(deadline, pending, merge);
       } else {
         onAttempt(text);
@@ -240,9 +251,9 @@ export class SessionTracker {
     const { sid, session, lifetime } = extension;
     const state = this.#states.get(session);
     const isNews = state === undefined || state.maxAge !== session.cookie?.originalMaxAge;
-    const knownText = this.#operations.cache.peek(sid)?.text ?? this.#stateOf(sid, session)?.current;
+    const known = this.#operations.cache.peek(sid)?.value ?? this.#stateOf(sid, session)?.value;
     const touch = { sid, ttlMs: lifetime, isNews };
-    const expiresAt = await this.#operations.touch(deadline, touch, knownText);
+    const expiresAt = await this.#operations.touch(deadline, touch, known);
     if (expiresAt === undefined) {
       if (state?.isStored && state.sid === sid) this.#refuse(sid);
     } else if (state?.sid === sid) this.#states.set(session, { ...state, expiresAt });
@@ -280,30 +291,21 @@ export class SessionTracker {
   /** Whether a text is what the object was loaded as, but for the cookie's expiry, and Redis certainly holds that. */
   #isUnchanged({ sid, base, attempts }: LoadedState, text: string): boolean | Promise<boolean> {
     if (attempts.length > 0) return false;
-    if (this.#options.serializer === JSON && !mayBeUnchanged(base, text)) return false;
-    if (base === text) return true;
-    try {
-      const was = this.#operations.parse(sid, base);
-      const is = this.#operations.parse(sid, text);
-      if (!(was instanceof Promise || is instanceof Promise)) return isUnchanged(was, is);
-      const compare = ([before, after]: SessionData[]) =>
-        isUnchanged(before as SessionData, after as SessionData);
-      return Promise.all([was, is]).then(compare, () => false);
-    } catch {
-      // A session that cannot be read back is no reason to refuse the one that replaces it.
-      return false;
-    }
+    const parse = (each: string) => this.#operations.parse(sid, each);
+    return isSameSession(base, text, this.#options.serializer, parse);
   }
 
-  /** What to write over `current`, for a request that started from `state`. */
-  async #merged(state: LoadedState, current: string, proposal: MergeProposal): Promise<MergeProposal> {
-    // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
-    const { base } = state.attempts.find((attempt) => attempt.current === current) ?? state;
-    if (current === base) return proposal;
+  /** What to write over the value `found`, for a request that started from `state`. */
+  async #merged(state: LoadedState, found: string, proposal: MergeProposal): Promise<MergeProposal> {
     const { ttl, merge, disableTTL, indexBy } = this.#options;
     const { sid } = state;
+    // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
+    const version = [...state.attempts, state].find(({ value }) => value === found);
+    const { base } = version ?? state;
     let versions: SessionData[];
     try {
+      const current = version?.current ?? this.#operations.decode(sid, found);
+      if (current === base) return proposal;
       const texts = [base, current, proposal.text];
       versions = await Promise.all(texts.map((text) => this.#operations.parse(sid, text)));
     } catch {
@@ -330,6 +332,10 @@ export class SessionTracker {
   #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {
     return this.#options.indexBy && { to, from };
   }
+}
+
+function isCorrupt(error: unknown): error is SessionStoreError {
+  return error instanceof SessionStoreError && error.code === "ERR_SESSION_CORRUPT";
 }
 
 /** Whether it is a request's Session, which express-session made, and no plain object that the application writes. */

@@ -1,15 +1,16 @@
 import type { SessionData } from "express-session";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
-import { MAX_DEPTH, memoryOfJson, memoryOfText } from "./memory.ts";
-import { corruptError, describeType, reasonOf, type SessionFormat } from "./serializer.ts";
+import { MAX_DEPTH, memoryOfJson, memoryOfTexts } from "./memory.ts";
+import { corruptError, decode, describeType, reasonOf, type SessionFormat } from "./serializer.ts";
 
 /**
  * A session as Redis holds it, of which any number of private copies can be made. It does not know its id, which methods
- * take only for errors: an id more or less makes a difference in memory.
+ * take only for errors and for the codec: an id more or less makes a difference in memory.
  *
- * With JSON the text is parsed once and the result cloned for each copy, unless it takes too much memory. With any other
- * serializer the text is parsed for each copy, because only the serializer knows how to make another of what it makes.
+ * The value is decoded once. With JSON the text is parsed once and the result cloned for each copy, unless it takes too much
+ * memory. With any other serializer the text is parsed for each copy, because only the serializer knows how to make another of
+ * what it makes.
  *
  * Applications do not construct one: `store.localCache` shows those of the store.
  */
@@ -17,7 +18,8 @@ export class StoredSession {
   /** The sequence number of this process's write that stored it; undefined if it was read. */
   writtenBy: number | undefined;
   readonly #format: SessionFormat;
-  readonly #text: string;
+  #value: string | undefined;
+  #text: string | undefined;
   #expiresAt: number | undefined;
   #bytes: number;
   /** The original of all copies, or a copy that nobody has taken yet. */
@@ -27,14 +29,22 @@ export class StoredSession {
 
   /**
    * For the store alone: the arguments may change in any version.
+   * @param value what Redis holds; undefined if only the text is of interest
    * @param expiresAt when the key expires, in milliseconds by the monotonic clock of `performance.now()`, so that a step of
    * the wall clock changes nothing; undefined for never
+   * @param text what the value is decoded to, if it is known
    */
-  constructor(format: SessionFormat, text: string, expiresAt: number | undefined) {
+  constructor(
+    format: SessionFormat,
+    value: string | undefined,
+    expiresAt: number | undefined,
+    text: string | undefined = format.codec === undefined ? value : undefined,
+  ) {
     this.#format = format;
+    this.#value = value;
     this.#text = text;
     this.#expiresAt = expiresAt;
-    this.#bytes = memoryOfText(text);
+    this.#bytes = memoryOfTexts(value, text);
   }
 
   /** When its key expires, in milliseconds by `performance.now()`; undefined for never. */
@@ -53,13 +63,26 @@ export class StoredSession {
     return this.#bytes;
   }
 
-  /** The value in Redis. */
+  /** The serializer's text; empty until a value that was read has been decoded, by `parse` or `copy`. */
   get text(): string {
-    return this.#text;
+    return this.#text ?? "";
+  }
+
+  /** The value in Redis; undefined after `dropValue`. */
+  get value(): string | undefined {
+    return this.#value;
+  }
+
+  /** Keeps only the text of a value that has been decoded: nothing will compare the value with what Redis holds. */
+  dropValue(): void {
+    if (this.#value !== this.#text) {
+      this.#bytes += memoryOfTexts(this.#text, undefined) - memoryOfTexts(this.#text, this.#value);
+    }
+    this.#value = undefined;
   }
 
   /**
-   * Checks that the text is a session.
+   * Checks that the value is a session.
    * @throws SessionStoreError `ERR_SESSION_CORRUPT` (or rejects with it, if the serializer is asynchronous)
    */
   parse(sid: string): void | Promise<void> {
@@ -91,11 +114,19 @@ export class StoredSession {
 
   /** Whether a parsed session may be kept beside its text. If so, it counts from here on. */
   #mayKeep(sid: string, session: SessionData): boolean {
-    const bytes = memoryOfJson(this.#text, session);
+    const bytes = memoryOfJson(this.text, session);
     if (bytes === undefined) throw corruptError(this.#format, sid, TOO_DEEP);
     if (bytes === Number.POSITIVE_INFINITY) return false;
     this.#bytes += bytes;
     return true;
+  }
+
+  #decode(sid: string): string {
+    if (this.#text === undefined) {
+      this.#text = decode(this.#format, sid, this.#value as string);
+      this.#bytes = memoryOfTexts(this.#value, this.#text);
+    }
+    return this.#text;
   }
 
   #parseText(sid: string): SessionData | Promise<SessionData> {
@@ -107,15 +138,16 @@ export class StoredSession {
       alignExpires(session, this.#expiresAt);
       return session;
     };
+    const text = this.#decode(sid);
     let parsed: SessionData | PromiseLike<SessionData>;
     try {
-      parsed = this.#format.serializer.parse(this.#text);
+      parsed = this.#format.serializer.parse(text);
     } catch (error) {
-      throw corruptError(this.#format, sid, reasonOf(error), error);
+      throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
     }
     if (!isThenable(parsed)) return check(parsed);
     return Promise.resolve(parsed).then(check, (error: unknown) => {
-      throw corruptError(this.#format, sid, reasonOf(error), error);
+      throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
     });
   }
 }

@@ -21,6 +21,8 @@ describe("defaults", () => {
       disableTTL: false,
       disableTouch: false,
       serializer: JSON,
+      codec: undefined,
+      onCorrupt: "error",
       scanCount: 100,
       localCache: { ttlMs: 30_000, maxSize: 10_000, maxBytes: 67_108_864, staleIfErrorMs: 0 },
       merge: undefined,
@@ -41,7 +43,7 @@ describe("defaults", () => {
 
   test("replace undefined and null", () => {
     const names = ["prefix", "ttl", "disableTTL", "disableTouch", "serializer", "scanCount", "localCache"];
-    names.push("touchAfterMs", "commandTimeoutMs", "onConflict", "resolveConflict");
+    names.push("touchAfterMs", "commandTimeoutMs", "onConflict", "resolveConflict", "codec", "onCorrupt");
     const inGroups = { ttlMs: null, maxSize: undefined, enabled: null };
     const all = resolve({
       ...Object.fromEntries(names.map((name, i) => [name, i % 2 === 0 ? undefined : null])),
@@ -68,6 +70,8 @@ describe("values that are passed", () => {
     ["disableTTL", true],
     ["disableTouch", true],
     ["serializer", serializer],
+    ["codec", { encode: String, decode: String }],
+    ["onCorrupt", "none"],
     ["scanCount", 1],
     ["touchAfterMs", 0],
     ["touchAfterMs", 1.5],
@@ -150,6 +154,9 @@ describe("wrong options are TypeErrors that name the option, what it takes and w
     ["serializer", {}, "an object with the functions parse and stringify", "an object (Object)"],
     ["serializer", { parse: JSON.parse }, "an object with the functions parse and stringify", "an object"],
     ["serializer", "json", "an object with the functions parse and stringify", '"json"'],
+    ["codec", { encode: String }, "an object with the functions encode and decode", "an object (Object)"],
+    ["codec", "aes", "an object with the functions encode and decode", '"aes"'],
+    ["onCorrupt", "null", '"error" or "none"', '"null"'],
     ["scanCount", 0, "a whole number from 1", "0"],
     ["scanCount", 1.5, "a whole number from 1", "1.5"],
     ["scanCount", "100", "a whole number from 1", '"100"'],

@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { installPacked, type PackedProject, ROOT } from "./packed.ts";
 
 /** Bytes of the tarball, with docstrings and two module formats: 71,000 when this was written. What takes it further is a decision. */
-const BUDGET = 160_000;
+const BUDGET = 180_000;
 
 function pack(): PackedProject {
   const project = installPacked();
@@ -20,7 +20,7 @@ test("the types are right for any way to import either entry", async () => {
   const tarball = new Uint8Array(readFileSync(join(folder, packed.filename)));
   const analysis = await checkPackage(createPackageFromTarballData(tarball));
   if (analysis.types === false) throw new Error("There are no types");
-  expect(Object.keys(analysis.entrypoints)).toEqual([".", "./prometheus", "./package.json"]);
+  expect(Object.keys(analysis.entrypoints)).toEqual([".", "./prometheus", "./codecs", "./package.json"]);
   expect(analysis.problems).toEqual([]);
 });
 
