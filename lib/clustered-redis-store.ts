@@ -1,21 +1,15 @@
-import { type Session, type SessionData, Store } from "express-session";
+import type { Session, SessionData, Store } from "express-session";
 import type { LocalCache, LocalCacheStats } from "./cache/local-cache.ts";
 import { asCallback, type Callback } from "./callback.ts";
 import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
+import { ManagedStore } from "./managed-store.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options/options.ts";
 import type { Serializer, SessionTtl } from "./options/types.ts";
 import type { RedisStoreClient } from "./redis/client.ts";
-import type {
-  ClusterStats,
-  IdentifiedSession,
-  ListedSession,
-  StoreEvents,
-  StoreHealth,
-} from "./reporting/types.ts";
-import type { ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
+import type { ClusterStats, ListedSession, StoreEvents, StoreHealth } from "./reporting/types.ts";
 import type { StoredSession } from "./sessions/stored-session.ts";
 import { hasInvalidExpiry, withNewCookie, withValidCookie } from "./sessions/valid-cookie.ts";
-import { createParts, indexOf, type StoreParts, scheduleWarning } from "./store-parts.ts";
+import { createParts, scheduleWarning } from "./store-parts.ts";
 
 /** Called with the arguments of an event of the store. */
 export type StoreListener<E extends keyof StoreEvents> = (...args: StoreEvents[E]) => void;
@@ -48,13 +42,7 @@ export interface ClusteredRedisStore {
  * app.use(session({ store, secret, resave: false, saveUninitialized: false }));
  */
 // biome-ignore lint/suspicious/noUnsafeDeclarationMerging: the interface only types methods that are inherited
-export class ClusteredRedisStore extends Store {
-  /**
-   * Not a private field of JavaScript: those do not exist on a Proxy of a store, nor on an object whose prototype is a store,
-   * and applications wrap their stores in both ways. It is not enumerable.
-   */
-  declare private readonly parts: StoreParts;
-
+export class ClusteredRedisStore extends ManagedStore {
   /**
    * Subscribes in the background; the client need not be connected yet.
    * @throws TypeError for an invalid option: it names the option, the expected and the actual value
@@ -181,61 +169,6 @@ export class ClusteredRedisStore extends Store {
   override clear(callback: Callback | undefined): void;
   override clear(callback?: Callback): Promise<void> | void {
     return asCallback(callback, () => this.parts.scan.clear());
-  }
-
-  /**
-   * Streams all sessions, never all in memory. One that exists throughout appears at least once, perhaps twice. One that
-   * cannot be parsed is skipped, with the event `clusterError`.
-   */
-  sessions(): AsyncGenerator<IdentifiedSession> {
-    return this.parts.scan.stream();
-  }
-
-  /**
-   * Deletes the sessions for which `predicate` holds in all processes, in batches. One that changes after the predicate has seen
-   * it is passed to the predicate again.
-   * @returns how many were deleted
-   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than that, 32 times in a row
-   */
-  destroyWhere(
-    predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
-  ): Promise<number> {
-    return this.parts.scan.deleteWhere(predicate);
-  }
-
-  /**
-   * The sessions whose index value is `value`, with their ids, the newest first. One whose value cannot be determined is skipped,
-   * with the event `clusterError`.
-   * @throws TypeError without `indexBy`, or when `value` is not a string of 1 to 1,024 characters
-   */
-  async sessionsOf(value: string): Promise<IdentifiedSession[]> {
-    return indexOf(this.parts).list(value, "sessionsOf");
-  }
-
-  /** The number of sessions whose index value is `value`. Fails as `sessionsOf` does. */
-  async countOf(value: string): Promise<number> {
-    return (await indexOf(this.parts).list(value, "countOf")).length;
-  }
-
-  /**
-   * Deletes the sessions that exist now and whose index value is `value` in all processes: a thousand at a time as one unit, in
-   * Cluster each by itself. A request that is still running cannot restore one. Fails as `sessionsOf` does.
-   * @returns how many were deleted
-   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than it can be examined, 32 times in a row; all
-   * others are deleted then
-   */
-  async destroyAllOf(value: string, { except }: { readonly except?: string } = {}): Promise<number> {
-    return indexOf(this.parts).destroyAll(value, except);
-  }
-
-  /**
-   * Adds sessions to the index that were written before `indexBy` was set in all processes. It can be stopped at any time,
-   * resumed, and repeated; sessions can be used meanwhile. One whose index value cannot be determined is skipped, with the
-   * event `clusterError`.
-   * @throws TypeError without `indexBy`, or for an invalid cursor
-   */
-  async reindex(options: ReindexOptions = {}): Promise<ReindexProgress> {
-    return indexOf(this.parts).reindex(options);
   }
 
   /**

@@ -47,5 +47,6 @@ export type {
   StoreEvents,
   StoreHealth,
 } from "./reporting/types.ts";
+export type { ReencodeOptions, ReencodeProgress } from "./sessions/reencode.ts";
 export type { ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
 export type { StoredSession } from "./sessions/stored-session.ts";

@@ -2,7 +2,7 @@ import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts
 import { hintFor } from "../reporting/fixes.ts";
 import type { Deadline } from "./deadlines.ts";
 import { isErrorReply } from "./replies.ts";
-import type { Script } from "./scripts.ts";
+import type { Script } from "./script.ts";
 import type { BatchBuilder, Target, Topology } from "./topology.ts";
 
 /** A message that is published if, and only if, the write it belongs to is executed. */

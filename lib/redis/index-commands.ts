@@ -1,7 +1,7 @@
 import type { Deadline } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
+import { LIST_INDEX, NOTE_IN_INDEX, REMOVE_LISTED, REMOVE_STALE } from "./index-scripts.ts";
 import { asArray, asTexts } from "./replies.ts";
-import { LIST_INDEX, NOTE_IN_INDEX, REMOVE_LISTED, REMOVE_STALE } from "./scripts.ts";
 import type { Topology } from "./topology.ts";
 
 /** How a write changes the index: afterwards the session is found by `to`, and no longer by `from`. */

@@ -3,6 +3,7 @@ import type { CommandBatch, SetOptions } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { type Announcement, CommandExecutor, NO_ANNOUNCEMENT, type OpenAnnouncement } from "./executor.ts";
 import { type IndexChange, IndexCommands, ttlArgument } from "./index-commands.ts";
+import { INDEX_ACL } from "./index-scripts.ts";
 import {
   asArray,
   asInteger,
@@ -13,16 +14,8 @@ import {
   MAX_VALUE_BYTES,
   requireReadable,
 } from "./replies.ts";
-import {
-  DELETE,
-  DELETE_UNCHANGED,
-  INDEX_ACL,
-  REPLACE,
-  SAVE,
-  type Script,
-  TOUCH,
-  TOUCH_UNCHANGED,
-} from "./scripts.ts";
+import type { Script } from "./script.ts";
+import { DELETE, DELETE_UNCHANGED, REPLACE, REWRITE, SAVE, TOUCH, TOUCH_UNCHANGED } from "./scripts.ts";
 import type {
   ChangedValue,
   ExpiryChange,
@@ -30,6 +23,7 @@ import type {
   ReplaceResult,
   SessionDeletion,
   SessionReplacement,
+  SessionRewrite,
   SessionSave,
   SessionTouch,
   SessionWrite,
@@ -127,7 +121,16 @@ export class SessionCommands {
     announcement: Announcement | undefined,
   ): Promise<ReplaceResult> {
     const args = [replacement.text, replacement.expected];
-    const reply = await this.#runOnSession(deadline, REPLACE, replacement, args, announcement);
+    return this.#replaceResult(await this.#runOnSession(deadline, REPLACE, replacement, args, announcement));
+  }
+
+  /** Writes another form of a session's value, if Redis still holds the expected one; its expiry stays. */
+  async rewrite(deadline: Deadline, { sid, text, expected }: SessionRewrite): Promise<ReplaceResult> {
+    const call = { script: REWRITE, keys: [this.#topology.prefix + sid], args: [text, expected] };
+    return this.#replaceResult(await this.#executor.runScript(deadline, call));
+  }
+
+  #replaceResult(reply: unknown): ReplaceResult {
     const [written, current = null] = this.#executor.read("EVALSHA", reply, asArray);
     if (this.#executor.read("EVALSHA", written, asInteger) === 1) return { written: true };
     const text = this.#executor.read("EVALSHA", current, asTextOrNull);

@@ -55,7 +55,10 @@ export interface SessionReplacement extends SessionWrite {
   readonly expected: string;
 }
 
-/** The result of `replace`; `current` is the value in Redis, null for none. */
+/** What `rewrite` writes, and over which value. */
+export type SessionRewrite = Pick<SessionReplacement, "sid" | "text" | "expected">;
+
+/** The result of `replace` and `rewrite`; `current` is the value in Redis, null for none. */
 export type ReplaceResult =
   | { readonly written: true }
   | { readonly written: false; readonly current: string | null };

@@ -23,7 +23,9 @@ export interface StoreOperation {
     | "sessionsOf"
     | "countOf"
     | "destroyAllOf"
-    | "reindex";
+    | "destroyOf"
+    | "reindex"
+    | "reencode";
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;
   /** A hash of the session id, if the operation concerns a single session: the first 16 hexadecimal digits of its SHA-256. */

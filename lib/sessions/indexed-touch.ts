@@ -2,7 +2,7 @@ import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { Announcement } from "../redis/executor.ts";
-import { sha1Of } from "../redis/scripts.ts";
+import { sha1Of } from "../redis/script.ts";
 import type { SessionCommands } from "../redis/session-commands.ts";
 import type { ChangedValue, ExpiryChange, SessionTouch } from "../redis/session-values.ts";
 import { conflictError, MAX_CONFLICTS } from "./conflict.ts";

@@ -1,7 +1,7 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import type { IndexCommands, ListedEntry, StaleEntry } from "../redis/index-commands.ts";
-import { sha1Of } from "../redis/scripts.ts";
+import { sha1Of } from "../redis/script.ts";
 import type { EmitEvent, IdentifiedSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { checkIndexValue, indexValueOf } from "./index-value.ts";

@@ -95,6 +95,11 @@ export function corruptError(
   });
 }
 
+/** The error for a value of which Redis says that it is another than the one that it returned. */
+export function notUtf8Error(format: SessionFormat, sid: string): SessionStoreError {
+  return corruptError(format, sid, "it is not valid UTF-8, so it cannot be compared");
+}
+
 /** Messages of V8 that contain nothing of the session. */
 const HARMLESS = /^(Converting circular structure to JSON|Do not know how to serialize a BigInt)/;
 

@@ -22,7 +22,7 @@ import type { EmitEvent } from "../reporting/types.ts";
 import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
 import { touchIndexed } from "./indexed-touch.ts";
 import type { SessionMerge } from "./merge.ts";
-import { corruptError, decode, encode, type SessionFormat, stringify } from "./serializer.ts";
+import { decode, encode, notUtf8Error, type SessionFormat, stringify } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
 import { StoredSession } from "./stored-session.ts";
@@ -51,12 +51,12 @@ export class SessionOperations {
   readonly outage: Outage;
   /** Undefined without `staleIfErrorMs`. */
   readonly stale: StaleFallback | undefined;
+  readonly format: SessionFormat;
   readonly #ids: SessionIds;
   readonly #indexBy: IndexBy | undefined;
   readonly #deadlines: Deadlines;
   /** Those of parsing, which needs no Redis. */
   readonly #parsing: Deadlines;
-  readonly #format: SessionFormat;
   /** Whether cached sessions are compared with what Redis holds. */
   readonly #comparesValues: boolean;
   readonly #counters: Counters;
@@ -68,7 +68,7 @@ export class SessionOperations {
     this.#counters = counters;
     this.#emit = emit;
     const topology = topologyOf({ client, prefix, cluster });
-    this.#format = { serializer: options.serializer, codec: options.codec, prefix: topology.fullPrefix };
+    this.format = { serializer: options.serializer, codec: options.codec, prefix: topology.fullPrefix };
     this.#comparesValues = options.merge !== undefined || options.indexBy !== undefined;
     this.outage = topology.outage;
     const explain = () => connectionProblem(client, commandTimeoutMs);
@@ -126,7 +126,7 @@ export class SessionOperations {
     save: SessionSave,
   ): Promise<StoredSession | undefined> {
     const { sid, text } = save;
-    const value = encode(this.#format, sid, text);
+    const value = encode(this.format, sid, text);
     const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
     pending.sequence = announcement?.sequence;
     const expiresAt = expiryAfter(save.ttlMs);
@@ -162,7 +162,7 @@ export class SessionOperations {
       for (let current = expected, conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
         const { text, ttlMs, index } = await propose(current);
         const expiresAt = expiryAfter(ttlMs);
-        const value = encode(this.#format, sid, text);
+        const value = encode(this.format, sid, text);
         onAttempt(text, value);
         const write = { sid, expected: current, text: value, ttlMs, index };
         const result = await this.commands.replace(deadline, write, announcement);
@@ -173,12 +173,12 @@ export class SessionOperations {
         }
         if (result.current === null) return undefined;
         if (result.current === current) {
-          throw corruptError(this.#format, sid, "it is not valid UTF-8, so it cannot be compared");
+          throw notUtf8Error(this.format, sid);
         }
         current = result.current;
         this.#counters.conflicts++;
       }
-      throw conflictError(sid, this.#format.prefix);
+      throw conflictError(sid, this.format.prefix);
     } finally {
       announcement?.settle(isPublished);
       this.cache.endWrite(pending, deadline.passed ? undefined : stored);
@@ -204,7 +204,7 @@ export class SessionOperations {
     try {
       if (this.#indexBy === undefined) change = await this.commands.touch(deadline, session, announcement);
       else {
-        const parse = (value: string) => this.parse(sid, this.decode(sid, value));
+        const parse = (value: string) => this.parse(sid, decode(this.format, sid, value));
         const indexed = { ...session, indexBy: this.#indexBy, known, parse, prefix: this.prefix };
         change = await touchIndexed(this.commands, deadline, indexed, announcement);
       }
@@ -255,21 +255,16 @@ export class SessionOperations {
 
   /** A session that Redis holds. */
   stored(value: string, expiresAt: number | undefined): StoredSession {
-    return new StoredSession(this.#format, value, expiresAt);
+    return new StoredSession(this.format, value, expiresAt);
   }
 
   #written(value: string, expiresAt: number | undefined, text: string): StoredSession {
-    return new StoredSession(this.#format, this.#comparesValues ? value : undefined, expiresAt, text);
-  }
-
-  /** The text in a value of Redis. @throws SessionStoreError `ERR_SESSION_CORRUPT` */
-  decode(sid: string, value: string): string {
-    return decode(this.#format, sid, value);
+    return new StoredSession(this.format, this.#comparesValues ? value : undefined, expiresAt, text);
   }
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
-    const session = new StoredSession(this.#format, undefined, undefined, text).copy(sid);
+    const session = new StoredSession(this.format, undefined, undefined, text).copy(sid);
     return session instanceof Promise ? this.within("parse", session, sid) : session;
   }
 
@@ -335,12 +330,12 @@ export class SessionOperations {
 
   /** The text of a session. @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
   stringify(sid: string, session: SessionData): string {
-    return stringify(this.#format, sid, session);
+    return stringify(this.format, sid, session);
   }
 
   /** What precedes the session ids in Redis. */
   get prefix(): string {
-    return this.#format.prefix;
+    return this.format.prefix;
   }
 
   /** Unsubscribes, and drops the cache; resolves when every pending operation has settled. */

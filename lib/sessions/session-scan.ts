@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { Deadline } from "../redis/deadlines.ts";
-import { sha1Of } from "../redis/scripts.ts";
+import { sha1Of } from "../redis/script.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
 import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent, IdentifiedSession, ListedSession } from "../reporting/types.ts";

@@ -11,6 +11,7 @@ import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, MAX_ATTEMPTS, newState } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
+import { decode } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 import { isSameSession } from "./unchanged.ts";
@@ -304,7 +305,7 @@ export class SessionTracker {
     const { base } = version ?? state;
     let versions: SessionData[];
     try {
-      const current = version?.current ?? this.#operations.decode(sid, found);
+      const current = version?.current ?? decode(this.#operations.format, sid, found);
       if (current === base) return proposal;
       const texts = [base, current, proposal.text];
       versions = await Promise.all(texts.map((text) => this.#operations.parse(sid, text)));

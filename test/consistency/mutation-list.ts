@@ -313,8 +313,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "state.attempts.find((attempt) => attempt.current === current) ?? state;",
-        to: "state;",
+        from: "[...state.attempts, state].find(",
+        to: "[state].find(",
       },
     ],
   },

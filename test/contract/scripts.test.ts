@@ -4,7 +4,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test
 import { Deadlines } from "../../lib/redis/deadlines.ts";
 import type { Announcement } from "../../lib/redis/executor.ts";
 import { IndexCommands } from "../../lib/redis/index-commands.ts";
-import * as scripts from "../../lib/redis/scripts.ts";
+import { sha1Of } from "../../lib/redis/script.ts";
+import { DELETE } from "../../lib/redis/scripts.ts";
 import { SessionCommands } from "../../lib/redis/session-commands.ts";
 import { topologyOf } from "../../lib/redis/topology-of.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -68,7 +69,7 @@ const writes: Record<string, { write: string; run: (commands: SessionCommands) =
     write: "pexpire",
     run: (commands) =>
       deadlines.run("touch", (deadline) => {
-        const touch = { sid: "s", ttlMs: 60_000, isNews: false, index, expectedSha1: scripts.sha1Of("old") };
+        const touch = { sid: "s", ttlMs: 60_000, isNews: false, index, expectedSha1: sha1Of("old") };
         return commands.touchUnchanged(deadline, touch, announcement);
       }),
   },
@@ -83,7 +84,7 @@ const writes: Record<string, { write: string; run: (commands: SessionCommands) =
     write: "del",
     run: (commands) =>
       deadlines.run("delete", (deadline) => {
-        const sessions = [{ sid: "s", isNamed: true, sha1: scripts.sha1Of("old") }];
+        const sessions = [{ sid: "s", isNamed: true, sha1: sha1Of("old") }];
         const open = { channel: CHANNEL, head: announcement.message, tail: "" };
         return commands.deleteUnchanged(deadline, sessions, "bob", open);
       }),
@@ -180,7 +181,7 @@ describe.each(Object.entries(writes))("%s", (name, { write, run }) => {
 });
 
 describe("before Redis 7, which has no redis.acl_check_cmd", () => {
-  const source = scripts.DELETE.source.replaceAll("redis.acl_check_cmd", "redis.unknown");
+  const source = DELETE.source.replaceAll("redis.acl_check_cmd", "redis.unknown");
   const run = async (user: string[]) => {
     const username = `user-${randomUUID()}`;
     await admin.sendCommand(["ACL", "SETUSER", username, "on", ">secret", "+@all", "~*", ...user]);
