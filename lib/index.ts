@@ -46,7 +46,8 @@ export type {
   ListedSession,
   StoreEvents,
   StoreHealth,
+  UserSession,
 } from "./reporting/types.ts";
 export type { ReencodeOptions, ReencodeProgress } from "./sessions/reencode.ts";
-export type { ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
+export type { DestroyAllOptions, ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
 export type { StoredSession } from "./sessions/stored-session.ts";

@@ -1,8 +1,8 @@
 import { type SessionData, Store } from "express-session";
 import { optionError } from "./reporting/errors.ts";
-import type { IdentifiedSession } from "./reporting/types.ts";
+import type { IdentifiedSession, UserSession } from "./reporting/types.ts";
 import { type ReencodeOptions, type ReencodeProgress, reencode } from "./sessions/reencode.ts";
-import type { ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
+import type { DestroyAllOptions, ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
 import { indexOf, type StoreParts } from "./store-parts.ts";
 
 /** The methods of `ClusteredRedisStore` for many sessions: what applications and operators call, and express-session does not. */
@@ -34,28 +34,52 @@ export abstract class ManagedStore extends Store {
   }
 
   /**
-   * The sessions whose index value is `value`, with their ids, the newest first. One whose value cannot be determined is skipped,
-   * with the event `clusterError`.
+   * The sessions whose index value is `value`, the newest first. One whose value cannot be determined is skipped, with the event
+   * `clusterError`.
    * @throws TypeError without `indexBy`, or when `value` is not a string of 1 to 1,024 characters
    */
-  async sessionsOf(value: string): Promise<IdentifiedSession[]> {
-    return indexOf(this.parts).list(value, "sessionsOf");
+  async sessionsOf(value: string): Promise<UserSession[]> {
+    const found: UserSession[] = [];
+    for await (const session of this.eachSessionOf(value)) found.push(session);
+    return found;
   }
 
-  /** The number of sessions whose index value is `value`. Fails as `sessionsOf` does. */
+  /** The same as `sessionsOf`, a batch at a time: the ids of all these sessions are in memory at once, the sessions never. */
+  eachSessionOf(value: string): AsyncGenerator<UserSession> {
+    return indexOf(this.parts).stream(value);
+  }
+
+  /**
+   * The number of sessions whose index value is `value`, without reading them: of those that the index names, the ones that
+   * exist. One that a process gave another value without having loaded it counts until `sessionsOf` is called; in Redis
+   * Cluster, any that was given another value. Fails as `sessionsOf` does.
+   */
   async countOf(value: string): Promise<number> {
-    return (await indexOf(this.parts).list(value, "countOf")).length;
+    return indexOf(this.parts).count(value);
+  }
+
+  /**
+   * Deletes the session with this `publicId` in all processes, if its index value is `value`: nobody can end somebody else's.
+   * Fails as `sessionsOf` does.
+   * @returns whether there was one
+   */
+  async destroyOf(value: string, publicId: string): Promise<boolean> {
+    return indexOf(this.parts).destroyOne(value, publicId);
   }
 
   /**
    * Deletes the sessions that exist now and whose index value is `value` in all processes: a thousand at a time as one unit, in
-   * Cluster each by itself. A request that is still running cannot restore one. Fails as `sessionsOf` does.
+   * Cluster each by itself. A request that is still running cannot restore one. One that cannot be decoded or parsed is
+   * deleted, too. Fails as `sessionsOf` does.
+   *
+   * `except` and the `keepNewest` newest stay; both together leave at most `keepNewest` sessions, `except` among them. Call it
+   * with `keepNewest` after a login, once the session is saved.
    * @returns how many were deleted
    * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than it can be examined, 32 times in a row; all
    * others are deleted then
    */
-  async destroyAllOf(value: string, { except }: { readonly except?: string } = {}): Promise<number> {
-    return indexOf(this.parts).destroyAll(value, except);
+  async destroyAllOf(value: string, options: DestroyAllOptions = {}): Promise<number> {
+    return indexOf(this.parts).destroyAll(value, options);
   }
 
   /**

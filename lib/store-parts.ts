@@ -38,7 +38,8 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
   };
   const operations = new SessionOperations(options, counters, emit);
   const tracker = new SessionTracker(options, operations, counters, emit);
-  return { options, counters, emit, operations, tracker, scan: new SessionScan(operations, counters, emit) };
+  const scan = new SessionScan(operations, counters, emit, options.ttl);
+  return { options, counters, emit, operations, tracker, scan };
 }
 
 /** Without a cache and without a listener for failures, nothing else would show that the store is not as fast as it can be. */

@@ -17,11 +17,12 @@ export const MAX_LABEL_LENGTH: number = 256;
 export const MAX_MESSAGE_LENGTH: number = 1024 * 1024;
 
 /** The method that deleted sessions. */
-export type DestroyReason = "destroy" | "destroyWhere" | "destroyAllOf" | "clear";
+export type DestroyReason = "destroy" | "destroyWhere" | "destroyOf" | "destroyAllOf" | "clear";
 
 const REASONS: readonly unknown[] = [
   "destroy",
   "destroyWhere",
+  "destroyOf",
   "destroyAllOf",
   "clear",
 ] satisfies DestroyReason[];

@@ -177,8 +177,8 @@ export const STORE_OPTIONS = {
     accepts: (given) => Number.isFinite(given) && (given as number) >= 0,
   }) as Option<number, number | undefined>,
   /**
-   * The value by which sessions are found, for example the id of their user; `sessionsOf`, `countOf` and `destroyAllOf`
-   * require it. Called with each session that is written or touched. It must depend on the session alone, be the same in
+   * The value by which sessions are found, for example the id of their user; `sessionsOf`, `countOf`, `destroyOf` and
+   * `destroyAllOf` require it. Called with each session that is written or touched. It must depend on the session alone, be the same in
    * all processes, and return a string that is not empty, or undefined for a session not to be indexed.
    * @default undefined: no index
    */

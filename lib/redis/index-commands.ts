@@ -21,6 +21,8 @@ export interface IndexEntry {
 /** An index entry, as it was listed. */
 export interface ListedEntry {
   readonly sid: string;
+  /** Since when it is known, in milliseconds since 1970 by the clock of Redis. */
+  readonly since: number;
   /** Of an entry that never ends, and was not added by a write that may still be pending. */
   readonly settledScore: string | undefined;
 }
@@ -68,12 +70,11 @@ export class IndexCommands {
     const call = { script: LIST_INDEX, keys: this.keysFor(value), args: [] };
     const reply = await this.#executor.runScript(deadline, call);
     const parts = this.#executor.read("EVALSHA", reply, asArray);
-    const [sids, settled] = parts.map((part) => this.#executor.read("EVALSHA", part, asTexts));
-    const scores = new Map<string, string>();
-    for (let i = 0; settled && i < settled.length; i += 2) {
-      scores.set(settled[i] as string, settled[i + 1] as string);
-    }
-    return (sids ?? []).map((sid) => ({ sid, settledScore: scores.get(sid) }));
+    const [listed = [], settled = []] = parts.map((part) =>
+      pairs(this.#executor.read("EVALSHA", part, asTexts)),
+    );
+    const scores = new Map(settled);
+    return listed.map(([sid, since]) => ({ sid, since: Number(since), settledScore: scores.get(sid) }));
   }
 
   /** Removes stale entries of a value, except those that have become valid since. */
@@ -97,6 +98,14 @@ export class IndexCommands {
     const base = `${INDEX_PREFIX}${this.#topology.prefix}${value}}`;
     return [`${base}:ends`, `${base}:since`];
   }
+}
+
+/** Members and scores, which alternate in a reply. */
+function pairs(texts: readonly string[]): (readonly [member: string, score: string])[] {
+  return Array.from(
+    { length: texts.length / 2 },
+    (_, i) => [texts[2 * i], texts[2 * i + 1]] as [string, string],
+  );
 }
 
 /** A ttl as an argument of a script: whole milliseconds, or empty for never. */

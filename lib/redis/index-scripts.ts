@@ -61,8 +61,8 @@ ${ADD_TO_INDEX}`,
  * Lists the sessions of an index value.
  *
  * Input: KEYS[1] the set of ends, KEYS[2] the set of beginnings.
- * Output: the session ids, newest first; and, in pairs, the ids and scores of the entries that never end and are so old that
- * the writes which they were added for are over.
+ * Output, each in pairs of session id and score: since when the sessions are known, newest first; and the entries that never
+ * end and are so old that the writes which they were added for are over.
  */
 export const LIST_INDEX: Script = script(
   INDEX_ACL,
@@ -70,7 +70,7 @@ export const LIST_INDEX: Script = script(
 ${REMOVE_EXPIRED}
 local settledUntil = ${FOREVER - INDEX_GRACE_MS} + nowMs
 return {
-  redis.call("ZREVRANGE", sinceKey, 0, -1),
+  redis.call("ZREVRANGE", sinceKey, 0, -1, "WITHSCORES"),
   redis.call("ZRANGEBYSCORE", endsKey, ${FOREVER}, settledUntil, "WITHSCORES"),
 }`,
 );

@@ -81,6 +81,21 @@ export class SessionCommands {
     return batches.flat();
   }
 
+  /** Which of several sessions exist, without reading them. One round trip per batch. */
+  async existing(deadline: Deadline, sids: readonly string[]): Promise<string[]> {
+    const batches = this.batches(sids).map(async (batch) => {
+      const keys = batch.map((sid) => this.#topology.prefix + sid);
+      const { replies } = await this.#executor.send(deadline, {
+        name: "PTTL",
+        acl: "+pttl",
+        target: { key: keys[0] as string },
+        build: (pipeline) => keys.reduce((all, key) => all.pTTL(key), pipeline),
+      });
+      return batch.filter((_, i) => this.#executor.read("PTTL", replies[i], asInteger) >= NEVER);
+    });
+    return (await Promise.all(batches)).flat();
+  }
+
   /**
    * Writes a session and publishes the announcement, both or neither. Without an index this is a transaction of plain
    * commands, if the client has any, which costs Redis half as much as a script.

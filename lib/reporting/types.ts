@@ -36,10 +36,29 @@ export interface StoreHealth {
 
 /** A session and its id. */
 export interface IdentifiedSession {
-  /** The id, without the prefix. */
+  /** The id, without the prefix. It gives access to the session: show `publicId` instead. */
   readonly sid: string;
+  /**
+   * Identifies the session without giving access to it, and so is safe to show: the hash of the id that errors and traces
+   * contain, too, 16 hexadecimal digits.
+   */
+  readonly publicId: string;
   /** A copy that belongs to the caller. */
   readonly session: SessionData;
+  /**
+   * When a request last used it, accurate to `touchAfterMs`: its key's expiry, less the lifetime that a request gives it.
+   * Undefined if it never expires, or the cookie has an `expires` without `maxAge`. With a `ttl` function it is right if the
+   * function returns now what it returned then. With `disableTouch` it is the last write.
+   */
+  readonly lastActiveAt: Date | undefined;
+  /** When it expires if it is not used again; undefined if it never does. */
+  readonly expiresAt: Date | undefined;
+}
+
+/** A session that was found by its index value. */
+export interface UserSession extends IdentifiedSession {
+  /** When it was first written with that index value: usually the login. By the clock of Redis. */
+  readonly since: Date;
 }
 
 /** A session as `all` lists it. */
@@ -54,7 +73,7 @@ export interface StoreEvents {
   invalidate: [sid: string, from: string];
   /**
    * A process, named by its label, deleted a session, which may have been gone already. The reason is the method: `destroy`,
-   * `destroyWhere` or `destroyAllOf`. `clear` emits `flush` instead. Emitted in every process that is `live`.
+   * `destroyWhere`, `destroyOf` or `destroyAllOf`. `clear` emits `flush` instead. Emitted in every process that is `live`.
    */
   destroyed: [sid: string, by: string, reason: string];
   /** Redis removed an expired session; only with `cluster.expiredEvents`. */

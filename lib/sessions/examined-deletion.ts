@@ -11,7 +11,7 @@ import type { StoredSession } from "./stored-session.ts";
 /** Which sessions are deleted, and why. */
 export interface ExaminedDeletionOptions {
   /** The method that deletes them, for messages and events. */
-  readonly reason: "destroyWhere" | "destroyAllOf";
+  readonly reason: "destroyWhere" | "destroyOf" | "destroyAllOf";
   /** The index value of all of them, if it is known. */
   readonly indexValue: string | undefined;
   /** Whether a session is to be deleted; called again for one that has changed. */

@@ -59,6 +59,25 @@ export function alignExpires(session: unknown, expiresAt: number | undefined): v
   else if (expires instanceof Date) cookie.expires = new Date(time);
 }
 
+/**
+ * When a request last gave a session its lifetime, in milliseconds since 1970: its key's expiry, less that lifetime.
+ * @param expiresAt the key's expiry, since 1970
+ * @returns undefined if no request gives it any
+ */
+export function lastActiveAt(session: SessionData, ttl: SessionTtl, expiresAt: number): number | undefined {
+  const { expires, originalMaxAge } = session.cookie ?? {};
+  let lifetime: number | null | undefined;
+  if (typeof ttl === "number") lifetime = expires ? originalMaxAge : ttl * 1000;
+  else {
+    try {
+      lifetime = lifetimeMs(session, ttl, Date.now());
+    } catch {
+      // A listing does not fail because of one session.
+    }
+  }
+  return typeof lifetime === "number" ? Math.min(expiresAt - lifetime, Date.now()) : undefined;
+}
+
 /** The default of `touchAfterMs`: a hundredth of the session's life, at most a minute. */
 export function touchWindowMs(lifetime: number): number {
   return Math.min(lifetime / 100, 60_000);

@@ -2,7 +2,10 @@ import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import type { IndexCommands, ListedEntry, StaleEntry } from "../redis/index-commands.ts";
 import { sha1Of } from "../redis/script.ts";
-import type { EmitEvent, IdentifiedSession } from "../reporting/types.ts";
+import type { ExaminedSession } from "../redis/session-values.ts";
+import { hashSid } from "../reporting/diagnostics.ts";
+import { optionError } from "../reporting/errors.ts";
+import type { EmitEvent, UserSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { checkIndexValue, indexValueOf } from "./index-value.ts";
 import type { SessionOperations } from "./session-operations.ts";
@@ -29,13 +32,36 @@ export interface ReindexOptions {
   readonly onProgress?: ((progress: ReindexProgress) => void) | undefined;
 }
 
+/** Options of `destroyAllOf`. */
+export interface DestroyAllOptions {
+  /** The id of a session that stays; usually the request's own. */
+  readonly except?: string | undefined;
+  /** How many sessions stay, the newest ones; `except` is one of them. @default 0 */
+  readonly keepNewest?: number | undefined;
+}
+
 /** How many sessions are read, or deleted, at once. */
 const BATCH_SIZE = 1_000;
 
-/** A session of an index value. */
-interface FoundSession extends IdentifiedSession {
-  readonly stored: StoredSession;
+/** What becomes of the entries of an index value when they are compared with the sessions. */
+interface Compared {
+  /** The sessions that have the value. */
+  readonly found: readonly FoundSession[];
+  /** Sessions that can be neither decoded nor parsed: here, nobody can use them. */
+  readonly unreadable: readonly ExaminedSession[];
+  /** Entries of sessions that do not exist, or have another value. */
+  readonly stale: readonly StaleEntry[];
 }
+
+type FoundSession = UserSession & ExaminedSession;
+
+/** What is known of a session; undefined if `indexBy` failed, "unreadable" if it could not even be called. */
+type Examined =
+  | { readonly session: SessionData; readonly value: string | undefined }
+  | "unreadable"
+  | undefined;
+
+type IndexOperation = "sessionsOf" | "countOf" | "destroyOf" | "destroyAllOf";
 
 /** The sessions of an index value, say of a user: what the index names, compared with the sessions themselves. */
 export class SecondaryIndex {
@@ -64,46 +90,84 @@ export class SecondaryIndex {
     this.#emit = emit;
   }
 
-  /**
-   * The sessions of a value, the newest first.
-   * @param operation the method that lists them, for traces
-   */
-  async list(value: string, operation: "sessionsOf" | "countOf"): Promise<IdentifiedSession[]> {
-    const found: IdentifiedSession[] = [];
-    for await (const batch of this.#find(value, operation)) {
-      for (const { sid, session } of batch) found.push({ sid, session });
+  /** The sessions of a value that exist when it is called, the newest first. */
+  async *stream(value: string): AsyncGenerator<UserSession> {
+    for await (const { found } of this.#compareAll(value, "sessionsOf")) {
+      for (const { sha1: _, ...session } of found) yield session;
     }
-    return found;
+  }
+
+  /** How many sessions of a value exist, by their entries alone. */
+  async count(value: string): Promise<number> {
+    const entries = await this.#list(value, "countOf");
+    let count = 0;
+    for (let i = 0; i < entries.length; i += BATCH_SIZE) {
+      const batch = entries.slice(i, i + BATCH_SIZE);
+      const sids = batch.map(({ sid }) => sid);
+      const existing = await this.#operations.call("countOf", undefined, (deadline) =>
+        this.#operations.commands.existing(deadline, sids),
+      );
+      count += existing.length;
+      if (existing.length === sids.length) continue;
+      const exists = new Set(existing);
+      const missing = batch.filter(({ sid }) => !exists.has(sid));
+      await this.#removeStale(
+        value,
+        missing.map((entry) => ({ ...entry, sha1: undefined })),
+        "countOf",
+      );
+    }
+    return count;
+  }
+
+  /** Deletes the session of a value that has a public id. @returns whether there was one */
+  async destroyOne(value: string, publicId: string): Promise<boolean> {
+    if (typeof publicId !== "string") throw optionError("publicId", "a string", publicId);
+    checkIndexValue(value);
+    try {
+      const entries = await this.#list(value, "destroyOf");
+      const named = entries.filter(({ sid }) => hashSid(sid) === publicId);
+      if (named.length === 0) return false;
+      const { found, unreadable } = await this.#compare(value, named);
+      const deletion = this.#deletion(value, "destroyOf");
+      await deletion.run([...found, ...unreadable]);
+      return deletion.end() > 0;
+    } catch (error) {
+      this.#dropStale((sid, stored) => hashSid(sid) === publicId && this.#mayHave(value, sid, stored));
+      throw error;
+    }
   }
 
   /**
-   * Deletes the sessions of a value that exist now. One that is changed meanwhile is deleted if it still has the value.
-   * @param except the id of one that stays
-   * @returns how many were deleted
+   * Deletes the sessions of a value that exist now, but for `except` and the `keepNewest` newest. One that is changed
+   * meanwhile is deleted if it still has the value.
+   * @returns how many
    * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than it can be examined; the others are deleted
    */
-  async destroyAll(value: string, except: string | undefined): Promise<number> {
-    const examine = async (sid: string, stored: StoredSession) =>
-      (await this.#examine(sid, stored))?.value === value;
-    const options = { reason: "destroyAllOf", indexValue: value, examine } as const;
-    const deletion = new ExaminedDeletion(this.#operations, this.#emit, options);
+  async destroyAll(value: string, { except, keepNewest = 0 }: DestroyAllOptions): Promise<number> {
+    checkIndexValue(value);
+    if (!Number.isSafeInteger(keepNewest) || keepNewest < 0) {
+      throw optionError("keepNewest", "0 or a positive whole number", keepNewest);
+    }
     try {
-      for await (const batch of this.#find(value, "destroyAllOf")) {
-        const sessions = batch.filter(({ sid }) => sid !== except);
-        await deletion.run(
-          sessions.map(({ sid, stored }) => ({ sid, sha1: sha1Of(stored.value as string) })),
-        );
+      let places = keepNewest;
+      if (places > 0 && except !== undefined && (await this.#has(value, except))) places--;
+      const deletion = this.#deletion(value, "destroyAllOf");
+      for await (const { found, unreadable } of this.#compareAll(value, "destroyAllOf")) {
+        const others = found.filter(({ sid }) => sid !== except);
+        await deletion.run([...others.slice(places), ...unreadable.filter(({ sid }) => sid !== except)]);
+        places -= Math.min(places, others.length);
       }
       return deletion.end();
     } catch (error) {
-      // If Redis does not answer, they must not be served without it either.
-      if (this.#operations.stale !== undefined) {
-        const isObsolete = (sid: string, stored: StoredSession) =>
-          sid !== except && this.#mayHave(value, sid, stored);
-        this.#operations.cache.invalidateWhere(isObsolete);
-      }
+      this.#dropStale((sid, stored) => sid !== except && this.#mayHave(value, sid, stored));
       throw error;
     }
+  }
+
+  /** If Redis does not answer, what was to be deleted must not be served without it either. */
+  #dropStale(isObsolete: (sid: string, stored: StoredSession) => boolean): void {
+    if (this.#operations.stale !== undefined) this.#operations.cache.invalidateWhere(isObsolete);
   }
 
   /** Whether a session has a value; also if that cannot be determined at once. */
@@ -136,7 +200,7 @@ export class SecondaryIndex {
 
   async #note(sid: string, stored: StoredSession): Promise<"indexed" | "skipped" | "without value"> {
     const examined = await this.#examine(sid, stored);
-    if (examined === undefined) return "skipped";
+    if (examined === undefined || examined === "unreadable") return "skipped";
     const { value } = examined;
     if (value === undefined) return "without value";
     const ttlMs = stored.expiresAt === undefined ? undefined : stored.expiresAt - performance.now();
@@ -146,50 +210,65 @@ export class SecondaryIndex {
     return "indexed";
   }
 
-  /** The sessions of a value that exist when it is called, in batches, the newest first. Removes stale entries. */
-  async *#find(
-    value: string,
-    operation: "sessionsOf" | "countOf" | "destroyAllOf",
-  ): AsyncGenerator<FoundSession[]> {
+  #deletion(value: string, reason: "destroyOf" | "destroyAllOf"): ExaminedDeletion {
+    const examine = async (sid: string, stored: StoredSession) => {
+      const examined = await this.#examine(sid, stored);
+      return examined === "unreadable" || examined?.value === value;
+    };
+    return new ExaminedDeletion(this.#operations, this.#emit, { reason, indexValue: value, examine });
+  }
+
+  async #has(value: string, sid: string): Promise<boolean> {
+    const [read] = await this.#operations.readMany([sid]);
+    const examined = read && (await this.#examine(sid, read.stored));
+    return examined !== undefined && examined !== "unreadable" && examined.value === value;
+  }
+
+  /** The entries of a value, the newest first. */
+  #list(value: string, operation: IndexOperation): Promise<ListedEntry[]> {
     checkIndexValue(value);
-    const entries = await this.#operations.call(operation, undefined, (deadline) =>
-      this.#index.list(deadline, value),
-    );
+    return this.#operations.call(operation, undefined, (deadline) => this.#index.list(deadline, value));
+  }
+
+  /** Compares the entries of a value with the sessions, in batches, the newest first. Removes stale entries. */
+  async *#compareAll(value: string, operation: IndexOperation): AsyncGenerator<Compared> {
+    const entries = await this.#list(value, operation);
     for (let i = 0; i < entries.length; i += BATCH_SIZE) {
-      const { found, stale } = await this.#compare(value, entries.slice(i, i + BATCH_SIZE));
-      if (stale.length > 0) await this.#removeStale(value, stale, operation);
-      yield found;
+      const compared = await this.#compare(value, entries.slice(i, i + BATCH_SIZE));
+      await this.#removeStale(value, compared.stale, operation);
+      yield compared;
     }
   }
 
-  /** Compares entries with the sessions. A session whose value cannot be determined is neither found nor stale. */
-  async #compare(
-    value: string,
-    entries: readonly ListedEntry[],
-  ): Promise<{ found: FoundSession[]; stale: StaleEntry[] }> {
+  /** Compares entries with the sessions. One for which `indexBy` fails is in none of the lists. */
+  async #compare(value: string, entries: readonly ListedEntry[]): Promise<Compared> {
     const read = await this.#operations.readMany(entries.map(({ sid }) => sid));
     const storedOf = new Map(read.map(({ sid, stored }) => [sid, stored]));
     const found: FoundSession[] = [];
+    const unreadable: ExaminedSession[] = [];
     const stale: StaleEntry[] = [];
     for (const entry of entries) {
-      const { sid } = entry;
+      const { sid, since } = entry;
       const stored = storedOf.get(sid);
       if (stored === undefined) {
         stale.push({ ...entry, sha1: undefined });
         continue;
       }
       const examined = await this.#examine(sid, stored);
-      if (examined?.value === value) found.push({ sid, session: examined.session, stored });
-      else if (examined !== undefined) stale.push({ ...entry, sha1: sha1Of(stored.value as string) });
+      if (examined === undefined) continue;
+      const sha1 = sha1Of(stored.value as string);
+      if (examined === "unreadable") unreadable.push({ sid, sha1 });
+      else if (examined.value !== value) stale.push({ ...entry, sha1 });
+      else {
+        const identified = this.#scan.identify(sid, examined.session, stored);
+        found.push({ ...identified, since: new Date(since), sha1 });
+      }
     }
-    return { found, stale };
+    return { found, unreadable, stale };
   }
 
-  async #removeStale(
-    value: string,
-    stale: readonly StaleEntry[],
-    operation: "sessionsOf" | "countOf" | "destroyAllOf",
-  ): Promise<void> {
+  async #removeStale(value: string, stale: readonly StaleEntry[], operation: IndexOperation): Promise<void> {
+    if (stale.length === 0) return;
     try {
       await this.#operations.call(operation, undefined, (deadline) =>
         this.#index.removeStale(deadline, value, stale),
@@ -200,13 +279,10 @@ export class SecondaryIndex {
     }
   }
 
-  /** A session and its index value; undefined, with the event `clusterError`, if that cannot be determined. */
-  async #examine(
-    sid: string,
-    stored: StoredSession,
-  ): Promise<{ session: SessionData; value: string | undefined } | undefined> {
+  /** Examines a session. If it has no value that can be determined, the event `clusterError` reports it. */
+  async #examine(sid: string, stored: StoredSession): Promise<Examined> {
     const session = await this.#scan.copyOf(sid, stored);
-    if (session === undefined) return undefined;
+    if (session === undefined) return "unreadable";
     try {
       return { session, value: indexValueOf(this.#indexBy, session) };
     } catch (error) {

@@ -1,10 +1,13 @@
 import type { SessionData } from "express-session";
+import type { SessionTtl } from "../options/types.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import { sha1Of } from "../redis/script.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
 import type { Counters } from "../reporting/counters.ts";
+import { hashSid } from "../reporting/diagnostics.ts";
 import type { EmitEvent, IdentifiedSession, ListedSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
+import { lastActiveAt } from "./lifetime.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 
@@ -15,9 +18,11 @@ export class SessionScan {
   readonly #operations: SessionOperations;
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
+  readonly #ttl: SessionTtl;
 
-  constructor(operations: SessionOperations, counters: Counters, emit: EmitEvent) {
+  constructor(operations: SessionOperations, counters: Counters, emit: EmitEvent, ttl: SessionTtl) {
     this.#operations = operations;
+    this.#ttl = ttl;
     this.#counters = counters;
     this.#emit = emit;
   }
@@ -27,7 +32,7 @@ export class SessionScan {
     for await (const page of this.#pages()) {
       for (const { sid, stored } of page) {
         const session = await this.copyOf(sid, stored);
-        if (session !== undefined) yield { sid, session };
+        if (session !== undefined) yield this.identify(sid, session, stored);
       }
     }
   }
@@ -40,6 +45,19 @@ export class SessionScan {
       this.#emit("clusterError", error as Error);
       return undefined;
     }
+  }
+
+  /** A session with its id, and what its key shows. */
+  identify(sid: string, session: SessionData, { expiresAt }: StoredSession): IdentifiedSession {
+    const end = expiresAt === undefined ? undefined : Math.round(Date.now() + expiresAt - performance.now());
+    const lastActive = end === undefined ? undefined : lastActiveAt(session, this.#ttl, end);
+    return {
+      sid,
+      publicId: hashSid(sid),
+      session,
+      lastActiveAt: lastActive === undefined ? undefined : new Date(lastActive),
+      expiresAt: end === undefined ? undefined : new Date(end),
+    };
   }
 
   /** Deletes all sessions, and drops the caches of all processes, even of sessions that Redis no longer has. */

@@ -158,6 +158,40 @@ test("Passport: log out everywhere", async () => {
   }
 });
 
+test("account: one device is logged out by its public id, and a fourth login ends the oldest", async () => {
+  const [a, b] = (await startTwo("account/server.mjs")) as [ExampleProcess, ExampleProcess];
+  const visitors = [new Visitor(), new Visitor(), new Visitor(), new Visitor()];
+  const ended: unknown[] = [];
+  for (const [i, visitor] of visitors.entries()) {
+    ended.push((await visitor.post(i % 2 === 0 ? a : b, "/login", { user: "ada" })).body);
+  }
+  expect(ended.map((body) => (body as { ended: number }).ended)).toEqual([0, 0, 0, 1]);
+  const [oldest, second, , newest] = visitors as [Visitor, Visitor, Visitor, Visitor];
+  await eventually(async () => (await oldest.get(a, "/account/devices")).status === 401);
+  const { devices } = (await newest.get(b, "/account/devices")).body as {
+    devices: { id: string; since: string }[];
+  };
+  expect(devices).toHaveLength(3);
+  for (const { id, since } of devices) {
+    expect(id).toMatch(/^[0-9a-f]{16}$/);
+    expect(Date.now() - Date.parse(since)).toBeLessThan(600_000);
+  }
+  const { id } = devices[2] as { id: string };
+  const stranger = new Visitor();
+  await stranger.post(a, "/login", { user: "bob" });
+  expect(await stranger.post(a, "/account/log-out-device", { id })).toEqual({
+    status: 404,
+    body: { ended: 0 },
+  });
+  expect(await newest.post(a, "/account/log-out-device", { id })).toEqual({
+    status: 200,
+    body: { ended: 1 },
+  });
+  for (const app of [a, b])
+    await eventually(async () => (await second.get(app, "/account/devices")).status === 401);
+  expect((await newest.get(b, "/account/devices")).body).toMatchObject({ devices: [{}, {}] });
+});
+
 test("account: devices are listed without their ids, and the others are logged out on every process", async () => {
   const [a, b] = (await startTwo("account/server.mjs")) as [ExampleProcess, ExampleProcess];
   const [phone, laptop, stranger] = [new Visitor(), new Visitor(), new Visitor()];
@@ -275,9 +309,9 @@ test("OpenTelemetry: trips to Redis are spans within their request, and tell no 
     if (name === "GET /") continue;
     expect(parent).toMatch(/^[0-9a-f]{16}$/);
     expect(attributes).toMatchObject({
-      "session.operation": name.replace("session ", ""),
-      "session.label": expect.stringMatching(/^[0-9a-f]{16}$/),
-      "session.found": true,
+      "clustered_redis_store.operation": name.replace("session ", ""),
+      "clustered_redis_store.session_hash": expect.stringMatching(/^[0-9a-f]{16}$/),
+      "clustered_redis_store.found": true,
     });
   }
   const [, sid = ""] = /s%3A([^.]+)\./.exec(visitor.cookie) ?? [];

@@ -24,6 +24,11 @@ declare global {
   const createClient: typeof import("redis").createClient;
   const createClientPool: typeof import("redis").createClientPool;
   const collectStoreMetrics: typeof import("clustered-redis-store/prometheus").collectStoreMetrics;
+  const encrypted: typeof import("clustered-redis-store/codecs").encrypted;
+  const compressed: typeof import("clustered-redis-store/codecs").compressed;
+  const composed: typeof import("clustered-redis-store/codecs").composed;
+  const createHmac: typeof import("node:crypto").createHmac;
+  const key: Buffer;
   const ClusteredRedisStore: typeof import("clustered-redis-store").ClusteredRedisStore;
   const req: Request;
   const rootNodes: { url: string }[];
@@ -38,6 +43,9 @@ declare module "express-session" {
     user?: string;
     userId?: string;
     views?: number;
+    email?: string;
+    /** In milliseconds since 1970. */
+    loggedInAt?: number;
   }
 }
 `;
@@ -49,6 +57,7 @@ const COMMON: ts.CompilerOptions = {
   paths: {
     "clustered-redis-store": [join(ROOT, "lib/index.ts")],
     "clustered-redis-store/prometheus": [join(ROOT, "lib/prometheus.ts")],
+    "clustered-redis-store/codecs": [join(ROOT, "lib/codecs.ts")],
   },
   allowImportingTsExtensions: true,
   moduleDetection: ts.ModuleDetectionKind.Force,

@@ -1,6 +1,6 @@
-// An account page: the devices that are logged in, "log out the others", "log out everywhere".
+// An account page: the devices that are logged in, three at most; "log out this one", "the others", "everywhere".
 // npm install clustered-redis-store express express-session redis
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { ClusteredRedisStore } from "clustered-redis-store";
 import express from "express";
 import session from "express-session";
@@ -23,6 +23,7 @@ app.use(session({ store, secret, cookie, resave: false, saveUninitialized: false
 
 const MAX_NAME = 64;
 const MAX_DEVICE = 200;
+const MAX_DEVICES = 3;
 
 app.post("/login", (req, res, next) => {
   const user = req.body?.user;
@@ -34,21 +35,30 @@ app.post("/login", (req, res, next) => {
     if (error) return next(error);
     req.session.userId = user; // after you have checked a password
     req.session.device = (req.get("user-agent") ?? "unknown").slice(0, MAX_DEVICE);
-    req.session.since = new Date().toISOString();
-    res.json({ user });
+    // Saved now, so that it is counted: whoever logs in once too often ends the oldest session.
+    req.session.save(async (error) => {
+      if (error) return next(error);
+      const others = { keepNewest: MAX_DEVICES, except: req.sessionID };
+      const ended = await store.destroyAllOf(user, others).catch(next);
+      if (ended !== undefined) res.json({ user, ended });
+    });
   });
 });
 
 const loggedIn = (req, res, next) => (req.session.userId ? next() : res.status(401).json({}));
-// A session id gives access to the session: only the session's own cookie may contain it.
-const labelOf = (sid) => createHash("sha256").update(sid).digest("hex").slice(0, 12);
 
+// A session id gives access to the session: only the session's own cookie may contain it. A page gets the publicId.
 app.get("/account/devices", loggedIn, async (req, res) => {
   const found = await store.sessionsOf(req.session.userId);
-  const devices = found.map(({ sid, session: { device, since } }) => {
-    return { label: labelOf(sid), device, since, isThis: sid === req.sessionID };
+  const devices = found.map(({ sid, publicId, session: { device }, since, lastActiveAt }) => {
+    return { id: publicId, device, since, lastActiveAt, isThis: sid === req.sessionID };
   });
   res.json({ devices });
+});
+app.post("/account/log-out-device", loggedIn, async (req, res) => {
+  const id = String(req.body?.id);
+  const found = await store.destroyOf(req.session.userId, id); // among the user's own: nobody can end somebody else's
+  res.status(found ? 200 : 404).json({ ended: found ? 1 : 0 });
 });
 app.post("/account/log-out-others", loggedIn, async (req, res) => {
   res.json({ ended: await store.destroyAllOf(req.session.userId, { except: req.sessionID }) });

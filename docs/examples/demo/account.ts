@@ -23,10 +23,11 @@ export function accountRoutes(store: ClusteredRedisStore): Router {
     "/devices",
     forUser(async (user, req, res) => {
       const found = await store.sessionsOf(user);
-      const devices = found.flatMap(({ sid, session: { device } }): ListedDevice[] =>
-        // Only a digest of the id leaves the server: whoever has the id has the session.
-        device === undefined ? [] : [{ ...device, digest: digestOf(sid), isThis: sid === req.sessionID }],
-      );
+      const devices = found.flatMap(({ sid, publicId, session: { device } }): ListedDevice[] => {
+        // The id does not leave the server: whoever has it has the session.
+        const ids = { publicId, digest: digestOf(sid), isThis: sid === req.sessionID };
+        return device === undefined ? [] : [{ ...device, ...ids }];
+      });
       res.json({ user, devices });
     }),
   );
@@ -34,10 +35,9 @@ export function accountRoutes(store: ClusteredRedisStore): Router {
   account.post(
     "/logout-device",
     forUser(async (user, req, res) => {
-      // Looked for among the user's own: nobody can log out anybody else.
-      const found = (await store.sessionsOf(user)).filter(({ sid }) => digestOf(sid) === req.query["device"]);
-      for (const { sid } of found) await store.destroy(sid);
-      res.json({ ended: found.length });
+      // Among the user's own: nobody can log out anybody else.
+      const isEnded = await store.destroyOf(user, String(req.query["device"]));
+      res.json({ ended: isEnded ? 1 : 0 });
     }),
   );
 

@@ -10,7 +10,12 @@ export function traceSessions(tracer = trace.getTracer("sessions")) {
   const subscribers = {
     start(message) {
       const { operation, nodeId, session } = message;
-      const attributes = { "session.operation": operation, "session.node": nodeId, "session.label": session };
+      // Not session.*: OpenTelemetry reserves that for the session id itself, which belongs in no trace.
+      const attributes = {
+        "clustered_redis_store.operation": operation,
+        "clustered_redis_store.node": nodeId,
+        "clustered_redis_store.session_hash": session,
+      };
       spans.set(message, tracer.startSpan(`session ${operation}`, { kind: SpanKind.CLIENT, attributes }));
     },
     error(message) {
@@ -19,7 +24,7 @@ export function traceSessions(tracer = trace.getTracer("sessions")) {
     },
     asyncEnd(message) {
       const span = spans.get(message);
-      if (message.result) span?.setAttribute("session.found", message.result.found);
+      if (message.result) span?.setAttribute("clustered_redis_store.found", message.result.found);
       span?.end();
     },
   };

@@ -10,7 +10,9 @@ export interface Device {
 
 /** A device as the account lists it. */
 export interface ListedDevice extends Device {
-  /** Of its session's id. */
+  /** By which it is logged out. */
+  readonly publicId: string;
+  /** The beginning of that: of its session's id. */
   readonly digest: string;
   /** Whether it is the one that asks. */
   readonly isThis: boolean;

@@ -54,7 +54,8 @@ byId("everywhere").addEventListener("click", () => act("logout-everywhere"));
 byId("devices").addEventListener("click", ({ target }) => {
   if (!(target instanceof HTMLButtonElement)) return;
   const digest = target.closest("li")?.dataset["digest"];
-  void act(digest === own?.digest ? "logout" : `logout-device?device=${digest}`);
+  const device = listed.find((each) => each.digest === digest)?.publicId;
+  void act(digest === own?.digest ? "logout" : `logout-device?device=${device}`);
 });
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** @import { ListedDevice, MadeUpDevice, NodeAnswer } from "../live/device-views.ts" */
 
-/** @typedef {ListedDevice & { isIn: boolean, answers: readonly NodeAnswer[] | undefined }} Row */
+/** @typedef {Omit<ListedDevice, "publicId"> & { isIn: boolean, answers: readonly NodeAnswer[] | undefined }} Row */
 
 const template = /** @type {HTMLTemplateElement} */ (document.querySelector("#device"));
 
