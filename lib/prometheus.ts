@@ -9,13 +9,10 @@ import {
   type Registry,
   type RegistryContentType,
 } from "prom-client";
-import type { ClusteredRedisStore } from "./clustered-redis-store.ts";
-import { CACHE_STATS, CLUSTER_STATS, type Stat, type StatsOf, type StatTable } from "./reporting/counters.ts";
 import { optionError } from "./reporting/errors.ts";
-import type { ClusterState } from "./reporting/types.ts";
+import { type MeteredStore, STATES, STATS } from "./reporting/readable-stats.ts";
 
-/** The part of a store that metrics are made of: any `ClusteredRedisStore`, from `import` or from `require`. */
-export type MeteredStore = Pick<ClusteredRedisStore, "cacheStats" | "clusterStats">;
+export type { MeteredStore } from "./reporting/readable-stats.ts";
 
 /** Where the metrics are registered, and their names. */
 export interface StoreMetricsOptions {
@@ -26,27 +23,6 @@ export interface StoreMetricsOptions {
   /** The value of the label `store`, which distinguishes the stores of one process. @default "default" */
   readonly name?: string;
 }
-
-/** A stat, and how to read it from a store. */
-type ReadableStat = Stat & { readonly read: (store: MeteredStore) => number | null };
-
-function readableStats<T extends StatTable>(
-  table: T,
-  statsOf: (store: MeteredStore) => StatsOf<T>,
-): ReadableStat[] {
-  return Object.entries(table).map(([name, stat]) => ({
-    ...stat,
-    read: (store) => statsOf(store)[name as keyof T],
-  }));
-}
-
-const STATS: readonly ReadableStat[] = [
-  ...readableStats(CACHE_STATS, ({ cacheStats }) => cacheStats),
-  ...readableStats(CLUSTER_STATS, ({ clusterStats }) => clusterStats),
-];
-
-/** The values of the label `state`: the keys, so that the compiler rejects a missing one. */
-const STATES: Readonly<Record<ClusterState, true>> = { off: true, syncing: true, live: true, suspect: true };
 
 interface Metered {
   readonly store: MeteredStore;
@@ -134,8 +110,7 @@ function define(register: Registry, prefix: string): MetricSet {
       state.reset();
       for (const [label, { store }] of stores) {
         const current = store.clusterStats.state;
-        for (const each of Object.keys(STATES))
-          state.set({ store: label, state: each }, each === current ? 1 : 0);
+        for (const each of STATES) state.set({ store: label, state: each }, each === current ? 1 : 0);
       }
     },
   });

@@ -7,11 +7,13 @@ export interface Stat {
   readonly kind: "counter" | "gauge";
   /** The name of the Prometheus metric, without the prefix. */
   readonly metric: string;
+  /** The name of the OpenTelemetry metric, without the prefix, and its unit in UCUM. */
+  readonly otel: { readonly name: string; readonly unit: string };
   /** The help text of the metric. */
   readonly help: string;
   /** The stat is null, and its metric absent, while the value is unknown. */
   readonly nullable?: true;
-  /** The metric is the stat divided by this, for metrics in base units. */
+  /** The metrics are the stat divided by this, for metrics in base units. */
   readonly divisor?: number;
   /** How `node:cluster` workers are combined by prom-client. Default: "sum". */
   readonly aggregator?: "max";
@@ -23,47 +25,133 @@ export type StatTable = Readonly<Record<string, Stat>>;
 /** The stats of `LocalCache`. */
 export const CACHE_STATS = {
   /** Reads that found a live entry. */
-  hits: { kind: "counter", metric: "cache_hits_total", help: "Reads answered from the cache" },
+  hits: {
+    kind: "counter",
+    metric: "cache_hits_total",
+    otel: { name: "cache.hits", unit: "{read}" },
+    help: "Reads answered from the cache",
+  },
   /** Reads that found none. */
-  misses: { kind: "counter", metric: "cache_misses_total", help: "Reads of sessions not in the cache" },
+  misses: {
+    kind: "counter",
+    metric: "cache_misses_total",
+    otel: { name: "cache.misses", unit: "{read}" },
+    help: "Reads of sessions not in the cache",
+  },
   /** Live entries removed to make room for others; expired entries are not counted. */
-  evictions: { kind: "counter", metric: "cache_evictions_total", help: "Live sessions removed to make room" },
+  evictions: {
+    kind: "counter",
+    metric: "cache_evictions_total",
+    otel: { name: "cache.evictions", unit: "{session}" },
+    help: "Live sessions removed to make room",
+  },
   /** Entries held now, including expired ones that have not been removed yet. */
-  size: { kind: "gauge", metric: "cache_entries", help: "Cached sessions" },
+  size: {
+    kind: "gauge",
+    metric: "cache_entries",
+    otel: { name: "cache.session.count", unit: "{session}" },
+    help: "Cached sessions",
+  },
   /** Bytes held now, as counted against `maxBytes`. */
-  bytes: { kind: "gauge", metric: "cache_bytes", help: "Size of the cached sessions in bytes" },
+  bytes: {
+    kind: "gauge",
+    metric: "cache_bytes",
+    otel: { name: "cache.size", unit: "By" },
+    help: "Size of the cached sessions in bytes",
+  },
 } as const;
 
 /** The stats of `ClusteredRedisStore.clusterStats`. */
 export const CLUSTER_STATS = {
   /** Messages published with a write that Redis acknowledged. */
-  messagesPublished: { kind: "counter", metric: "messages_published_total", help: "Messages published" },
+  messagesPublished: {
+    kind: "counter",
+    metric: "messages_published_total",
+    otel: { name: "messages.published", unit: "{message}" },
+    help: "Messages published",
+  },
   /** Messages received, including own and invalid ones. */
-  messagesReceived: { kind: "counter", metric: "messages_received_total", help: "Messages received" },
+  messagesReceived: {
+    kind: "counter",
+    metric: "messages_received_total",
+    otel: { name: "messages.received", unit: "{message}" },
+    help: "Messages received",
+  },
   /** Received messages that were invalid, of an unknown version or for another prefix. */
-  messagesIgnored: { kind: "counter", metric: "messages_ignored_total", help: "Messages ignored" },
+  messagesIgnored: {
+    kind: "counter",
+    metric: "messages_ignored_total",
+    otel: { name: "messages.ignored", unit: "{message}" },
+    help: "Messages ignored",
+  },
   /** Received messages that invalidated sessions. */
-  invalidations: { kind: "counter", metric: "invalidations_total", help: "Invalidations received" },
+  invalidations: {
+    kind: "counter",
+    metric: "invalidations_total",
+    otel: { name: "invalidations", unit: "{message}" },
+    help: "Invalidations received",
+  },
   /** How often the whole cache was dropped. */
-  flushes: { kind: "counter", metric: "cache_flushes_total", help: "Times the whole cache was dropped" },
+  flushes: {
+    kind: "counter",
+    metric: "cache_flushes_total",
+    otel: { name: "cache.flushes", unit: "{flush}" },
+    help: "Times the whole cache was dropped",
+  },
   /** Replies and writes not cached because a newer change was known by then. */
-  fencedFills: { kind: "counter", metric: "fenced_fills_total", help: "Outdated replies not cached" },
+  fencedFills: {
+    kind: "counter",
+    metric: "fenced_fills_total",
+    otel: { name: "cache.fenced_fills", unit: "{reply}" },
+    help: "Outdated replies not cached",
+  },
   /** Saves and touches refused because they would have restored a destroyed session. */
-  resurrections: { kind: "counter", metric: "resurrections_total", help: "Saves of destroyed sessions" },
+  resurrections: {
+    kind: "counter",
+    metric: "resurrections_total",
+    otel: { name: "resurrections", unit: "{write}" },
+    help: "Saves of destroyed sessions",
+  },
   /** With `onConflict: "merge"`: how often a save found a newer version in Redis. */
-  conflicts: { kind: "counter", metric: "conflicts_total", help: "Saves that found a newer version" },
+  conflicts: {
+    kind: "counter",
+    metric: "conflicts_total",
+    otel: { name: "conflicts", unit: "{conflict}" },
+    help: "Saves that found a newer version",
+  },
   /** Touches that Redis did not acknowledge. */
-  failedTouches: { kind: "counter", metric: "failed_touches_total", help: "Touches not acknowledged" },
+  failedTouches: {
+    kind: "counter",
+    metric: "failed_touches_total",
+    otel: { name: "touches.failed", unit: "{touch}" },
+    help: "Touches not acknowledged",
+  },
   /** Reads answered with a session that was no longer verified, because Redis did not answer: see `staleIfErrorMs`. */
-  staleHits: { kind: "counter", metric: "stale_hits_total", help: "Unverified sessions served in an outage" },
+  staleHits: {
+    kind: "counter",
+    metric: "stale_hits_total",
+    otel: { name: "cache.stale_hits", unit: "{read}" },
+    help: "Unverified sessions served in an outage",
+  },
   /** Operations refused because Redis was known to be away, or too many were unanswered: `ERR_SESSION_UNAVAILABLE`. */
-  refusals: { kind: "counter", metric: "refusals_total", help: "Operations refused without being sent" },
+  refusals: {
+    kind: "counter",
+    metric: "refusals_total",
+    otel: { name: "refusals", unit: "{operation}" },
+    help: "Operations refused without being sent",
+  },
   /** Half-open data connections that the store has replaced. */
-  reconnects: { kind: "counter", metric: "reconnects_total", help: "Half-open connections replaced" },
+  reconnects: {
+    kind: "counter",
+    metric: "reconnects_total",
+    otel: { name: "reconnects", unit: "{connection}" },
+    help: "Half-open connections replaced",
+  },
   /** For how long Redis has been known to be away, since its last reply, in milliseconds; null while it answers. */
   outageMs: {
     kind: "gauge",
     metric: "outage_seconds",
+    otel: { name: "outage.duration", unit: "s" },
     help: "Time since the last reply of a Redis that is away",
     nullable: true,
     divisor: 1_000,
@@ -73,6 +161,7 @@ export const CLUSTER_STATS = {
   leaseAgeMs: {
     kind: "gauge",
     metric: "lease_age_seconds",
+    otel: { name: "lease.age", unit: "s" },
     help: "Time since the newest returned heartbeat was sent",
     nullable: true,
     divisor: 1_000,

@@ -49,7 +49,6 @@ function metered(): { cacheStats: MeteredStore["cacheStats"]; clusterStats: Clus
       evictions: 12,
       size: 13,
       bytes: 14,
-      hitRate: 10 / 21,
     },
     clusterStats: CLUSTER,
   };

@@ -1,8 +1,11 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { Registry } from "prom-client";
 import { describe, expect, test } from "vitest";
 import { collectStoreMetrics } from "../../lib/prometheus.ts";
 import { CACHE_STATS, CLUSTER_STATS } from "../../lib/reporting/counters.ts";
+import { STATS } from "../../lib/reporting/readable-stats.ts";
+import { ROOT } from "./markdown.ts";
 
 interface Panel {
   readonly id: number;
@@ -100,3 +103,12 @@ test.each(Object.values({ ...CACHE_STATS, ...CLUSTER_STATS }))(
     expect(textOf("guides/monitoring.md")).toMatch(row);
   },
 );
+
+test("docs/guides/monitoring.md has a row for every metric of OpenTelemetry, with its unit", () => {
+  const page = readFileSync(join(ROOT, "docs/guides/monitoring.md"), "utf8");
+  const rows = STATS.map(({ kind, nullable, otel }) => {
+    const name = kind === "counter" ? "counter" : nullable ? "gauge" : "up-down counter";
+    return `| \`clustered_redis_store.${otel.name}\` | ${name} | \`${otel.unit}\` |`;
+  });
+  expect(rows.filter((row) => !page.includes(row))).toEqual([]);
+});

@@ -99,8 +99,16 @@ test("the tarball holds what users need and nothing else", () => {
 test("there are no runtime dependencies", () => {
   const manifest = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
   expect(manifest.dependencies).toBeUndefined();
-  expect(Object.keys(manifest.peerDependencies)).toEqual(["express-session", "prom-client", "redis"]);
-  expect(manifest.peerDependenciesMeta).toEqual({ "prom-client": { optional: true } });
+  expect(Object.keys(manifest.peerDependencies)).toEqual([
+    "@opentelemetry/api",
+    "express-session",
+    "prom-client",
+    "redis",
+  ]);
+  expect(manifest.peerDependenciesMeta).toEqual({
+    "@opentelemetry/api": { optional: true },
+    "prom-client": { optional: true },
+  });
 });
 
 test("every import within the package leads to a file, types included", () => {

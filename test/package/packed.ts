@@ -52,7 +52,7 @@ export function installPacked(modules: Readonly<Record<string, string>> = {}): P
   const installed = join(folder, "node_modules/clustered-redis-store");
   mkdirSync(installed, { recursive: true });
   execFileSync("tar", ["-xzf", path, "--strip-components=1", "-C", installed]);
-  for (const name of ["redis", "express-session", "prom-client", "@types", "typescript"]) {
+  for (const name of ["redis", "express-session", "prom-client", "@opentelemetry", "@types", "typescript"]) {
     symlinkSync(join(ROOT, "node_modules", modules[name] ?? name), join(folder, "node_modules", name));
   }
   cpSync(join(import.meta.dirname, "fixtures"), folder, { recursive: true });

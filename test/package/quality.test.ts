@@ -20,7 +20,13 @@ test("the types are right for any way to import either entry", async () => {
   const tarball = new Uint8Array(readFileSync(join(folder, packed.filename)));
   const analysis = await checkPackage(createPackageFromTarballData(tarball));
   if (analysis.types === false) throw new Error("There are no types");
-  expect(Object.keys(analysis.entrypoints)).toEqual([".", "./prometheus", "./codecs", "./package.json"]);
+  expect(Object.keys(analysis.entrypoints)).toEqual([
+    ".",
+    "./prometheus",
+    "./codecs",
+    "./opentelemetry",
+    "./package.json",
+  ]);
   expect(analysis.problems).toEqual([]);
 });
 
