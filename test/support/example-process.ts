@@ -45,15 +45,16 @@ export async function startExample(
   return { ...starting, url };
 }
 
-/** Starts an example. @param env what it has in its environment besides that of the tests, a port and a secret */
+/** Starts an example, with arguments. @param env what it has in its environment besides that of the tests, a port and a secret */
 export function spawnExample(
   file: string,
   env: NodeJS.ProcessEnv,
   modules: Readonly<Record<string, string>> = {},
+  args: readonly string[] = [],
 ): StartingExample {
   const path = Object.keys(modules).length === 0 ? join(EXAMPLES, file) : copyWith(file, modules);
   const loader = file.endsWith(".ts") ? ["--import", import.meta.resolve("tsx")] : [];
-  const child = spawn(process.execPath, [...loader, path], {
+  const child = spawn(process.execPath, [...loader, path, ...args], {
     // tsx takes the tsconfig.json that is here.
     cwd: dirname(path),
     env: {
