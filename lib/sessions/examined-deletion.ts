@@ -43,7 +43,7 @@ export class ExaminedDeletion {
     for (let conflicts = 0; remaining.size > 0; conflicts++) {
       if (conflicts > MAX_CONFLICTS) {
         const [sid] = remaining.keys();
-        this.#conflict ??= conflictError(sid as string, this.#operations.prefix);
+        this.#conflict ??= conflictError(sid as string, this.#operations.format.prefix);
         return;
       }
       const outcomes = await this.#deleteAll(remaining);

@@ -75,5 +75,5 @@ async function rewriteOne(operations: SessionOperations, sid: string, value: str
     if (result.current === expected) throw notUtf8Error(operations.format, sid);
     expected = result.current;
   }
-  throw conflictError(sid, operations.prefix);
+  throw conflictError(sid, operations.format.prefix);
 }

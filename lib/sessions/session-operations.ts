@@ -22,7 +22,7 @@ import type { EmitEvent } from "../reporting/types.ts";
 import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
 import { touchIndexed } from "./indexed-touch.ts";
 import type { SessionMerge } from "./merge.ts";
-import { decode, encode, notUtf8Error, type SessionFormat, stringify } from "./serializer.ts";
+import { decode, encode, notUtf8Error, type SessionFormat } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
 import { StoredSession } from "./stored-session.ts";
@@ -205,7 +205,7 @@ export class SessionOperations {
       if (this.#indexBy === undefined) change = await this.commands.touch(deadline, session, announcement);
       else {
         const parse = (value: string) => this.parse(sid, decode(this.format, sid, value));
-        const indexed = { ...session, indexBy: this.#indexBy, known, parse, prefix: this.prefix };
+        const indexed = { ...session, indexBy: this.#indexBy, known, parse, prefix: this.format.prefix };
         change = await touchIndexed(this.commands, deadline, indexed, announcement);
       }
       return change === "none" ? undefined : expiresAt;
@@ -326,16 +326,6 @@ export class SessionOperations {
       // Also if it was never sent, or its caller has got a timeout.
       this.cache.endWrite(pending);
     }
-  }
-
-  /** The text of a session. @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
-  stringify(sid: string, session: SessionData): string {
-    return stringify(this.format, sid, session);
-  }
-
-  /** What precedes the session ids in Redis. */
-  get prefix(): string {
-    return this.format.prefix;
   }
 
   /** Unsubscribes, and drops the cache; resolves when every pending operation has settled. */

@@ -11,7 +11,7 @@ import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, MAX_ATTEMPTS, newState } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
-import { decode } from "./serializer.ts";
+import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 import { isSameSession } from "./unchanged.ts";
@@ -133,7 +133,7 @@ export class SessionTracker {
     if (lifetime <= 0) return this.#delete(sid, () => session);
     const indexValue = this.#indexValueOf(session);
     // Now: the session belongs to the request, and may change as soon as this returns.
-    const text = operations.stringify(sid, session);
+    const text = stringify(operations.format, sid, session);
     const save: Save = { sid, session, text, lifetime, indexValue };
     const known = operations.queue.isBusy(sid) ? undefined : this.#storedState(sid, session);
     const unchanged = known && this.#isUnchanged(known, text);
@@ -316,7 +316,7 @@ export class SessionTracker {
     const [was, theirs, ours] = versions as [SessionData, SessionData, SessionData];
     const merged = mergeSessions(was, theirs, ours, merge?.resolve);
     return {
-      text: this.#operations.stringify(sid, merged),
+      text: stringify(this.#operations.format, sid, merged),
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
       index: this.#indexChange(
         this.#indexValueOf(merged),

@@ -93,7 +93,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the token is looked at before an asynchronous parse",
     edits: [
-      { file: "sessions/session-operations.ts", from: "        await stored.parse(sid);\n", to: "" },
+      { file: "sessions/session-operations.ts", from: "      await stored.parse(sid);\n", to: "" },
       {
         file: "cache/near-cache.ts",
         from: "    const write = this.#writes.get(sid);\n    if (write !== undefined) write.isOvertaken = true;\n",
