@@ -24,11 +24,13 @@ export type EncryptionKey = {
   | {
       /** 32 random bytes, as `crypto.randomBytes(32)` returns them. */
       readonly key: Uint8Array;
+      /** Not beside a key. */
       readonly secret?: undefined;
     }
   | {
       /** At least 32 random characters; the key is derived with HKDF-SHA-256. A password that people remember is too weak. */
       readonly secret: string;
+      /** Not beside a secret. */
       readonly key?: undefined;
     }
 );

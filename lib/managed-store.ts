@@ -10,6 +10,7 @@ export abstract class ManagedStore extends Store {
   /**
    * Not a private field of JavaScript: those do not exist on a Proxy of a store, nor on an object whose prototype is a store,
    * and applications wrap their stores in both ways. It is not enumerable.
+   * @hidden
    */
   declare protected readonly parts: StoreParts;
 
