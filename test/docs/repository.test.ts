@@ -141,6 +141,11 @@ test("the devcontainer has what the tests and the demo start, and the demo's por
   expect(textOf("docs/examples/demo/main.ts")).toContain(`DEFAULT_PORT = ${container.forwardPorts[0]};`);
 });
 
+test("the changelog has a date for the version, as the release workflow demands", () => {
+  const dated = new RegExp(`^## \\[${manifest.version}\\] - \\d{4}-\\d{2}-\\d{2}$`, "m");
+  expect(textOf("CHANGELOG.md")).toMatch(dated);
+});
+
 test("no address of the repository is invented before there is one", () => {
   for (const field of ["repository", "bugs", "homepage"]) expect(manifest).not.toHaveProperty(field);
 });
