@@ -163,7 +163,7 @@ test("account: one device is logged out by its public id, and a fourth login end
   const visitors = [new Visitor(), new Visitor(), new Visitor(), new Visitor()];
   const ended: unknown[] = [];
   for (const [i, visitor] of visitors.entries()) {
-    ended.push((await visitor.post(i % 2 === 0 ? a : b, "/login", { user: "ada" })).body);
+    ended.push((await visitor.post(i % 2 === 0 ? a : b, "/login", { user: "carol" })).body);
   }
   expect(ended.map((body) => (body as { ended: number }).ended)).toEqual([0, 0, 0, 1]);
   const [oldest, second, , newest] = visitors as [Visitor, Visitor, Visitor, Visitor];
@@ -178,7 +178,7 @@ test("account: one device is logged out by its public id, and a fourth login end
   }
   const { id } = devices[2] as { id: string };
   const stranger = new Visitor();
-  await stranger.post(a, "/login", { user: "bob" });
+  await stranger.post(a, "/login", { user: "dan" });
   expect(await stranger.post(a, "/account/log-out-device", { id })).toEqual({
     status: 404,
     body: { ended: 0 },
