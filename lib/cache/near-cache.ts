@@ -28,6 +28,8 @@ export interface PendingWrite {
   /** A read of the session was answered meanwhile. */
   isOvertaken: boolean;
   isEnded: boolean;
+  /** The write of each session that was pending when this one was called: it may end later, if this one is never sent. */
+  readonly earlier: ReadonlyMap<string, PendingWrite> | undefined;
   /** Called as soon as Redis is known to have executed it, or its outcome is known. */
   readonly onExecuted: (() => void)[];
 }
@@ -132,7 +134,7 @@ export class NearCache<V extends Cacheable> {
   async #fetchAndFill(sid: string, token: FillToken | undefined, fetch: Fetch<V>): Promise<V | undefined> {
     const session = await fetch(token !== undefined);
     const write = this.#writes.get(sid);
-    if (write !== undefined) write.isOvertaken = true;
+    for (let each = write; each !== undefined; each = each.earlier?.get(sid)) each.isOvertaken = true;
     const isBehind = write !== undefined && !write.isPositioned;
     const isRevoked = token !== undefined && !this.#fence.isValid(token);
     if (token !== undefined && !isRevoked && !isBehind) {
@@ -167,7 +169,14 @@ export class NearCache<V extends Cacheable> {
     for (const each of sids) this.invalidate(each);
     const token = this.#tokenIfUsable(sid);
     const state = { isPositioned: false, isOvertaken: false, isEnded: false };
-    const write: PendingWrite = { sids, token, sequence: undefined, onExecuted: [], ...state };
+    let earlier: Map<string, PendingWrite> | undefined;
+    for (const each of sids) {
+      const pending = this.#writes.get(each);
+      if (pending === undefined) continue;
+      earlier ??= new Map();
+      earlier.set(each, pending);
+    }
+    const write: PendingWrite = { sids, token, sequence: undefined, onExecuted: [], earlier, ...state };
     for (const each of sids) this.#writes.set(each, write);
     return write;
   }
@@ -191,7 +200,10 @@ export class NearCache<V extends Cacheable> {
       token !== undefined && (isPositioned ? this.#fence.isValid(token) : this.#fence.isSameEpoch(token));
     for (const each of sids) {
       this.invalidate(each);
-      if (this.#writes.get(each) === write) this.#writes.delete(each);
+      if (this.#writes.get(each) !== write) continue;
+      const pending = pendingBefore(write, each);
+      if (pending === undefined) this.#writes.delete(each);
+      else this.#writes.set(each, pending);
     }
     for (const resolve of write.onExecuted.splice(0)) resolve();
     if (value === undefined || token === undefined) return;
@@ -266,12 +278,12 @@ export class NearCache<V extends Cacheable> {
 
   /** This process's own message about a session has arrived: the position of one of its writes. */
   onOwnMessage(sid: string, sequence: number): void {
-    const write = this.#writes.get(sid);
-    const isPending = write?.sequence === sequence;
+    let write = this.#writes.get(sid);
+    while (write !== undefined && write.sequence !== sequence) write = pendingBefore(write, sid);
     // Cached when the reply came first; or a second primary's copy of the message.
-    if (isPending ? write.isPositioned : this.#cache.peek(sid)?.writtenBy === sequence) return;
+    if (write === undefined ? this.#cache.peek(sid)?.writtenBy === sequence : write.isPositioned) return;
     this.invalidate(sid);
-    if (!isPending) return;
+    if (write === undefined) return;
     write.isPositioned = true;
     for (const resolve of write.onExecuted.splice(0)) resolve();
     const { token } = write;
@@ -294,6 +306,13 @@ export class NearCache<V extends Cacheable> {
     if (leftMs !== undefined && leftMs <= 0) return;
     this.#cache.set(copyOf(sid), session, session.bytes + sid.length, leftMs, now);
   }
+}
+
+/** The newest write of a session that is pending and was called before another. */
+function pendingBefore(write: PendingWrite, sid: string): PendingWrite | undefined {
+  let earlier = write.earlier?.get(sid);
+  while (earlier?.isEnded) earlier = earlier.earlier?.get(sid);
+  return earlier;
 }
 
 /** The gate of a cache that is not used. */

@@ -1043,3 +1043,36 @@ describe("in any interleaving", () => {
     await fc.assert(modelTest(weights, ["a"]), { numRuns: 1_000 });
   });
 });
+
+test("a later write that is never sent does not hide an earlier one that is pending", async () => {
+  const { near, write, read, cached } = nearCache();
+  const earlier = write("1", { sequence: 1 });
+  // Refused at once, while the earlier one is on its way.
+  near.endWrite(near.beginWrite("a"));
+  let isWritten = false;
+  const written = near.whenWritten("a")?.then(() => {
+    isWritten = true;
+  });
+  await Promise.resolve();
+  expect([written === undefined, isWritten]).toEqual([false, false]);
+  earlier.resolve(true);
+  await earlier.result;
+  await written;
+  expect(cached()).toBe("1");
+  const after = read();
+  after.resolve(undefined);
+  await after.result;
+});
+
+test("the own message of an earlier write counts while a later one is pending", async () => {
+  const { near, write, cached } = nearCache();
+  const earlier = write("1", { sequence: 1 });
+  const later = near.beginWrite("a");
+  near.onOwnMessage("a", 1);
+  // Another process's message: the earlier write is not the newest any more.
+  near.invalidate("a");
+  near.endWrite(later);
+  earlier.resolve(true);
+  await earlier.result;
+  expect(cached()).toBeUndefined();
+});

@@ -165,7 +165,7 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: "sessions/session-operations.ts", from: "      await stored.parse(sid);\n", to: "" },
       {
         file: "cache/near-cache.ts",
-        from: "    const write = this.#writes.get(sid);\n    if (write !== undefined) write.isOvertaken = true;\n",
+        from: "    const write = this.#writes.get(sid);\n    for (let each = write; each !== undefined; each = each.earlier?.get(sid)) each.isOvertaken = true;\n",
         to: `    const write = this.#writes.get(sid);
     if (write !== undefined) write.isOvertaken = true;
     if (token !== undefined && this.#fence.isValid(token)) {
@@ -425,7 +425,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "    if (write !== undefined) write.isOvertaken = true;\n",
+        from: "    for (let each = write; each !== undefined; each = each.earlier?.get(sid)) each.isOvertaken = true;\n",
         to: "",
       },
     ],
