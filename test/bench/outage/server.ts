@@ -50,6 +50,8 @@ const onError: express.ErrorRequestHandler = (_error, _req, res, _next) => {
 };
 app.use(onError);
 const server = createServer(app).listen(0, "127.0.0.1");
+// Visitors would sometimes use a connection in the moment in which it is closed.
+server.keepAliveTimeout = 0;
 
 export const handlers = {
   port: (): number => (server.address() as AddressInfo).port,
