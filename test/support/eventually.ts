@@ -1,4 +1,4 @@
-import { type EventEmitter, once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 
 /** Passing tests do not take it. A loaded machine may need many times what a quiet one does. */
@@ -48,11 +48,15 @@ export async function nextEvent(
   name: string,
   { timeoutMs = GENEROUS_MS }: { timeoutMs?: number } = {},
 ): Promise<unknown[]> {
-  const signal = AbortSignal.timeout(timeoutMs);
+  // `once` rejects when its emitter emits `error`, as a client does that reconnects.
+  const relay = new EventEmitter();
+  const forward = (...args: unknown[]) => relay.emit("forwarded", ...args);
+  emitter.once(name, forward);
   try {
-    return await once(emitter, name, { signal });
+    return await once(relay, "forwarded", { signal: AbortSignal.timeout(timeoutMs) });
   } catch (error) {
-    if (!signal.aborted) throw error;
     throw new Error(`There was no event "${name}" in ${timeoutMs} ms`, { cause: error });
+  } finally {
+    emitter.off(name, forward);
   }
 }
