@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
-import type { OperationRecord } from "./protocol.ts";
+import { type OperationRecord, UNKNOWN_OWNER } from "./protocol.ts";
 import type { Rig, Unindexed } from "./rig.ts";
 import type { SessionHistory } from "./session-history.ts";
 import type { Report } from "./violation.ts";
@@ -13,7 +13,10 @@ export function checkIndex(histories: Histories, unindexed: readonly Unindexed[]
     if (operation.kind === "list") checkListing(operation, sessions, report);
     if (operation.kind === "ban") checkBan(operation, sessions, report);
   }
-  for (const history of sessions) checkDeletions(history, report);
+  for (const history of sessions) {
+    checkDeletions(history, report);
+    checkInvalid(history, histories.operations.get(history.sid) ?? [], report);
+  }
   for (const entry of unindexed) checkEntry(entry, report);
 }
 
@@ -52,6 +55,24 @@ function checkDeletions(history: SessionHistory, report: Report): void {
     if (before === undefined || before.owner === by.owner) continue;
     const text = `node-${by.node} banned ${by.owner}, and deleted this session of ${before.owner}`;
     report({ guarantee: "banned", text, sid: history.sid, from: at - 2_000, to: at });
+  }
+}
+
+/** A save for which `indexBy` throws fails and changes nothing: what it wrote would be found by nobody. */
+function checkInvalid(
+  { sid, states }: SessionHistory,
+  operations: readonly OperationRecord[],
+  report: Report,
+): void {
+  for (const operation of operations) {
+    if (operation.kind !== "invalid" || acknowledgedAt(operation) === undefined) continue;
+    const text = `node-${operation.node}'s save was acknowledged, though indexBy had thrown`;
+    report({ guarantee: "found", text, sid, from: operation.invokedAt - 500, to: operation.answeredAt ?? 0 });
+  }
+  for (const { owner, at } of states) {
+    if (owner !== UNKNOWN_OWNER) continue;
+    const text = "a session was written for which indexBy throws";
+    report({ guarantee: "found", text, sid, from: at - 500, to: at });
   }
 }
 

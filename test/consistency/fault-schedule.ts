@@ -33,8 +33,11 @@ const REDIS_FAULTS = {
   becomeReplica: 2,
 } as const;
 
+/** With an index, saves and deletions also fail because Redis refuses them. */
+const INDEXED_FAULTS = { ...REDIS_FAULTS, refuseWrites: 6 } as const;
+
 export type NodeFault = keyof typeof NODE_FAULTS;
-export type RedisFault = keyof typeof REDIS_FAULTS;
+export type RedisFault = keyof typeof INDEXED_FAULTS;
 
 /** Faults of a primary and its replica, or of a Cluster. One at a time, with the recovery. */
 export type ServerFault = "pauseClients" | "pauseWrites" | "killPrimary" | "failover" | "moveSlots";
@@ -48,6 +51,7 @@ export interface FaultKinds {
 }
 
 const SINGLE: FaultKinds = { node: NODE_FAULTS, redis: REDIS_FAULTS, recoveryMs: {} };
+const INDEXED: FaultKinds = { ...SINGLE, redis: INDEXED_FAULTS };
 
 type Kind = NodeFault | RedisFault | ServerFault;
 
@@ -67,7 +71,7 @@ export function planFaults(
   options: Options,
   seed: number,
   ms: number,
-  { node: ofNodes, redis: ofRedis, recoveryMs }: FaultKinds = SINGLE,
+  { node: ofNodes, redis: ofRedis, recoveryMs }: FaultKinds = options.index ? INDEXED : SINGLE,
 ): readonly (readonly PlannedFault[])[] {
   if (!options.faults) return [];
   const random = new Random(seed ^ 0x5eed);

@@ -151,6 +151,12 @@ const REDIS: Record<
   },
   restartRedis: (rig) => rig.restart(),
   becomeReplica: (rig, { ms }) => rig.becomeReplica(ms),
+  // As a primary does that has lost its replicas; reads go on.
+  refuseWrites: async (rig, { ms }) => {
+    await rig.direct.sendCommand(["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    await pause(ms);
+    await rig.direct.sendCommand(["CONFIG", "SET", "min-replicas-to-write", "0"]);
+  },
   flushDb: async (rig) => {
     await rig.direct.sendCommand(["FLUSHDB"]);
   },

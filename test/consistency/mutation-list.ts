@@ -547,4 +547,129 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
       },
     ],
   },
+  {
+    name: "writes of one session start at once, on one connection",
+    edits: [
+      {
+        file: "sessions/session-queue.ts",
+        from: "const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));",
+        to: "const result = before === undefined || (true as boolean) ? work(deadline) : startInTime(deadline, work);",
+      },
+    ],
+  },
+  {
+    name: "a touch is skipped by what is known although a write is pending",
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "if (!this.#operations.queue.isBusy(sid) && this.#isNegligible(extension))",
+        to: "if (this.#isNegligible(extension))",
+      },
+    ],
+  },
+  {
+    name: "a conflict removes the index entry before the session is written",
+    flags: ["--index", "--merge"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "if current ~= expected then return",
+        to: "if current ~= expected then for i = 2, #KEYS do redis.call('ZREM', KEYS[i], sid) end return",
+      },
+    ],
+  },
+  {
+    name: "the index entry is not added with the write",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "  return 0\nend\nif isAdded then $",
+        to: "  return 0\nend\nif false then $",
+      },
+    ],
+  },
+  {
+    name: "an error of indexBy counts as no owner",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "sessions/index-value.ts",
+        from: "  const value: unknown = indexBy(session);\n",
+        to: `  let value: unknown;
+  try {
+    value = indexBy(session);
+  } catch {}
+`,
+      },
+    ],
+  },
+  {
+    name: "the index entry is removed before indexBy is asked",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "    const indexValue = this.#indexValueOf(session);\n    // Now",
+        to: `    const was = this.#storedState(sid, session);
+    const former = was && formerIndexValue(this.#options.indexBy, () => operations.parse(sid, was.base));
+    if (former !== undefined) {
+      const sha1 = createHash("sha1").update(was?.value ?? "").digest("hex");
+      const entry = { sid, since: 0, settledScore: undefined, sha1 };
+      operations
+        .call("set", sid, async (deadline) => operations.index?.removeStale(deadline, former, [entry]))
+        .catch(() => {});
+    }
+    const indexValue = this.#indexValueOf(session);
+    // Now`,
+      },
+      {
+        file: "sessions/session-tracker.ts",
+        from: "\n/** A session's new expiry,",
+        to: '\nimport { createHash } from "node:crypto";\n/** A session\'s new expiry,',
+      },
+    ],
+  },
+  {
+    name: "a destroy publishes before Redis accepts it",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "redis/scripts.ts",
+        from: "local deleted = 0\nfor i = 1, count do deleted = deleted + redis.call(",
+        to: 'local deleted = 0\nredis.call("PUBLISH", channel, message)\nfor i = 1, count do deleted = deleted + redis.call(',
+      },
+    ],
+  },
+  {
+    name: "a heartbeat proves something though nobody received it",
+    edits: [
+      {
+        file: "redis/heartbeats.ts",
+        from: 'return receiversIn(reply, payload) === 0 ? "elsewhere" : "proof";',
+        to: 'return "proof";',
+      },
+    ],
+  },
+  {
+    name: "a reply that is out of step is taken for the reply",
+    edits: [
+      {
+        file: "redis/topology.ts",
+        from: "if (batch.isInStep?.(replies) !== false) return replies;",
+        to: "if (batch.isInStep?.(replies) !== false || replies !== undefined) return replies;",
+      },
+    ],
+  },
+  {
+    name: "a new session may have the owner of the deleted one that it replaces",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {",
+        to: "if (deleted?.indexValue !== undefined && deleted.indexValue === sid) {",
+      },
+    ],
+  },
 ];

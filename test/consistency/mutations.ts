@@ -17,17 +17,17 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const LIBRARY = process.env["CONSISTENCY_LIBRARY"] ?? pathToFileURL(join(ROOT, "lib/index.ts")).href;
 const MAIN = fileURLToPath(new URL("./main.ts", import.meta.url));
 
-/** Five rounds at the most, with Cluster and Sentinel two: what faults show, they show in one of these. */
-const LONGEST = ["--seconds", "100", "--fail-fast", "--json"];
-
 const { values, positionals } = parseArgs({
   options: {
     topology: { type: "string", default: "single" },
     allowance: { type: "string", default: "50" },
+    /** At the most: what faults show, they mostly show in one of these. */
+    rounds: { type: "string", default: "5" },
   },
   allowPositionals: true,
 });
 const [only] = positionals;
+const ROUND_SECONDS = values.topology === "single" ? 20 : 50;
 
 function broken({ name, edits }: Mutation): string {
   const folder = mkdtempSync(join(tmpdir(), "mutation-"));
@@ -58,7 +58,8 @@ function run(folder: string, { flags = [], seed = 100 }: Mutation): Promise<Summ
     MAIN,
     "--seed",
     String(seed),
-    ...LONGEST,
+    ...["--seconds", String(Number(values.rounds) * ROUND_SECONDS)],
+    ...["--fail-fast", "--json"],
     "--topology",
     values.topology,
     ...flags,

@@ -2,7 +2,8 @@
 
 /**
  * `twice` saves a loaded session, and saves it again, changed back or changed further; `copy` saves a loaded session under
- * another id; `list` is `sessionsOf` and `ban` is `destroyAllOf`. The records name the calls: `get`, `save`, `set`.
+ * another id; `invalid` saves a loaded session for which `indexBy` throws; `list` is `sessionsOf` and `ban` is `destroyAllOf`.
+ * The records name the calls: `get`, `save`, `set`.
  */
 export type OperationKind =
   | "get"
@@ -12,9 +13,13 @@ export type OperationKind =
   | "save"
   | "twice"
   | "copy"
+  | "invalid"
   | "list"
   | "ban"
   | "clear";
+
+/** For a session of this owner, `indexBy` throws. */
+export const UNKNOWN_OWNER = "unknown";
 
 /** An operation as the schedule has it. */
 export interface PlannedOperation {

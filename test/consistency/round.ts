@@ -1,4 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
+import { checkEvents } from "./check-events.ts";
 import { auditIndex, checkIndex } from "./check-index.ts";
 import { checkReads, type Staleness } from "./check-reads.ts";
 import { checkRecord, checkRest, readAll } from "./check-rest.ts";
@@ -98,6 +99,8 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
     checkReads(history, histories, limits, staleness, report);
     checkWrites(history, histories, { merge: options.merge, boundMs }, report);
   }
+  // With several servers, what was deleted while nobody listened to one of them is not known.
+  if (options.topology === "single") checkEvents(events, histories, report);
   if (options.stale) checkStale(operations, events, report);
   if (options.index) checkIndex(histories, unindexed, report);
   checkRest(rests, held, histories, report);

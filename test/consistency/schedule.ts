@@ -1,5 +1,5 @@
 import type { Options } from "./options.ts";
-import type { Again, OperationKind, PlannedOperation } from "./protocol.ts";
+import { type Again, type OperationKind, type PlannedOperation, UNKNOWN_OWNER } from "./protocol.ts";
 import { Random } from "./random.ts";
 
 /** What is done in one round, known before it begins: for each node, in the order of time. */
@@ -29,7 +29,7 @@ const MIX: Record<Temperature, Mix> = {
   short: { get: 78, set: 13, touch: 9 },
   // Often not there when another session is saved under its id.
   copy: { get: 45, copy: 30, destroy: 25 },
-  owned: { get: 42, set: 14, touch: 10, destroy: 3, save: 16, twice: 4, list: 10, ban: 1 },
+  owned: { get: 42, set: 14, touch: 10, destroy: 3, save: 16, twice: 4, invalid: 3, list: 10, ban: 1 },
 };
 /** With several servers only the last write tells when a session ends: touches are not recorded. */
 const UNTOUCHED: Mix = { get: 85, set: 15 };
@@ -75,7 +75,7 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
     ...(sid.includes("owned") && {
       // A save keeps the owner more often than not.
       ...((!(kind === "save" || kind === "touch") || random.next() < 0.3) && {
-        owner: owners[random.between(0, OWNERS)] as string,
+        owner: kind === "invalid" ? UNKNOWN_OWNER : (owners[random.between(0, OWNERS)] as string),
       }),
     }),
   });

@@ -14,6 +14,7 @@ export const GUARANTEES = {
   merge: "no acknowledged key is lost (onConflict: merge)",
   found: "every living session of a value is found, and its index entry outlives it",
   banned: "every session that a ban found is dead, and no session of another",
+  events: "a destroyed event only for a session that was not there",
   quiet: "once quiet, every cached entry is what Redis holds, byte for byte",
   rest: "callbacks exactly once, no unhandled rejection, everything at rest after the faults",
   record: "the checker's record of Redis is what Redis holds",

@@ -49,6 +49,7 @@ export class Operations {
     if (kind === "get") this.read(sid);
     else if (kind === "save") this.#load(planned, sid, (session) => this.#save(planned, session));
     else if (kind === "twice") this.#load(planned, sid, (session) => this.#saveTwice(planned, session));
+    else if (kind === "invalid") this.#load(planned, sid, (session) => this.#saveInvalid(planned, session));
     else if (kind === "copy") {
       this.#load(planned, planned.source ?? sid, (session) =>
         this.#set(planned, this.#changed(planned, session)),
@@ -163,6 +164,13 @@ export class Operations {
     const record = this.#record("save", sid, { version, base, lifeMs, ...stamp, ...more });
     this.#run(record, (done) => this.#store.set(sid, session, done), undefined, answered);
     if (planned.again === undefined) scribble(values);
+  }
+
+  /** A save that fails before it reaches Redis: nobody could find what it would write. */
+  #saveInvalid(planned: PlannedOperation, session: Loaded): void {
+    const values = this.#changed(planned, session);
+    this.#run(this.#record("invalid", planned.sid), (done) => this.#store.set(planned.sid, session, done));
+    scribble(values);
   }
 
   /** Saves a change, and then saves the session again: as it was, or changed further. */

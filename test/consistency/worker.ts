@@ -2,14 +2,15 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { Clock } from "./clock.ts";
-import type {
-  EventRecord,
-  FromNode,
-  NodeSettings,
-  OperationRecord,
-  PlannedOperation,
-  Rest,
-  ToNode,
+import {
+  type EventRecord,
+  type FromNode,
+  type NodeSettings,
+  type OperationRecord,
+  type PlannedOperation,
+  type Rest,
+  type ToNode,
+  UNKNOWN_OWNER,
 } from "./protocol.ts";
 import { connectionsFor } from "./worker-clients.ts";
 import { Operations } from "./worker-operations.ts";
@@ -135,7 +136,7 @@ async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
     onConflict: settings.merge ? "merge" : "overwrite",
     commandTimeoutMs: settings.commandTimeoutMs,
     ...(settings.touchAfterMs !== undefined && { touchAfterMs: settings.touchAfterMs }),
-    ...(settings.isIndexed && { indexBy: (session) => (session as { u?: string }).u }),
+    ...(settings.isIndexed && { indexBy: ownerOf }),
     localCache: { ttlMs: settings.cacheTtlMs, staleIfErrorMs: settings.staleIfErrorMs },
     ...(settings.asyncParse && { serializer: { parse, stringify: JSON.stringify } }),
     cluster: {
@@ -145,6 +146,12 @@ async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
       ...(subscriber !== undefined && { subscriber }),
     },
   });
+}
+
+function ownerOf(session: object): string | undefined {
+  const { u } = session as { u?: string };
+  if (u === UNKNOWN_OWNER) throw new Error("The owner of the session is not known");
+  return u;
 }
 
 function watch(store: ClusteredRedisStore, node: number, clock: Clock): void {
@@ -157,6 +164,7 @@ function watch(store: ClusteredRedisStore, node: number, clock: Clock): void {
       ...(detail !== undefined && { detail }),
     });
   store.on("invalidate", (sid: string, from: string) => note("invalidate", `from ${from}`, sid));
+  store.on("destroyed", (sid: string, from: string) => note("destroyed", `from ${from}`, sid));
   store.on("resurrection", (sid: string) => note("resurrection", undefined, sid));
   store.on("stale", (sid: string) => note("stale", undefined, sid));
   store.on("live", () => note("live"));
