@@ -110,7 +110,7 @@ export class RedisRecord {
     const at = Number(time) * 1000 + this.#wallOffset;
     const from = source === "lua" ? this.#scripter : (source as string);
     const origin = { node: this.#nodes.get(from), at };
-    if (name === "HELLO" || name === "CLIENT") this.#introduced(from, args);
+    if (name === "HELLO" || name === "CLIENT") this.#introduced(from, name, args);
     else if (name === "EVAL" || name === "EVALSHA") this.#scripter = from;
     else if (name === "ECHO") this.#echoed = args[0] ?? "";
     else if (name === "FLUSHDB") this.#push({ kind: "flush", sid: "", ...origin });
@@ -135,9 +135,11 @@ export class RedisRecord {
   }
 
   /** A node's connection tells its name when it is made: `node-2`, and `node-2:subscriber`. */
-  #introduced(address: string, args: readonly string[]): void {
-    const name = args[args.findIndex((arg) => arg.toUpperCase() === "SETNAME") + 1] ?? "";
-    const index = /^node-(\d+)$/.exec(name)?.[1];
+  #introduced(address: string, command: string, args: readonly string[]): void {
+    const at = args.findIndex((arg) => arg.toUpperCase() === "SETNAME");
+    // A connection is asked for its own address while it is in use.
+    if (at < 0 && command === "CLIENT") return;
+    const index = /^node-(\d+)$/.exec(args[at + 1] ?? "")?.[1];
     if (index !== undefined) this.#nodes.set(address, Number(index));
     else this.#nodes.delete(address);
   }
