@@ -7,7 +7,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { installPacked, type PackedProject, ROOT } from "./packed.ts";
 
 /** Bytes of the tarball, with docstrings and two module formats: 71,000 when this was written. What takes it further is a decision. */
-const BUDGET = 190_000;
+const BUDGET = 200_000;
 
 function pack(): PackedProject {
   const project = installPacked();
