@@ -11,10 +11,7 @@ function block(ms: number): void {
 
 test("replies that arrived while the event loop was blocked for longer than commandTimeoutMs are read first", async () => {
   const space = newSpace();
-  const { store, data } = await startNode(space, {
-    store: { commandTimeoutMs: TIMEOUT_MS },
-    readsOnClient: true,
-  });
+  const { store, data } = await startNode(space, { store: { commandTimeoutMs: TIMEOUT_MS } });
   await store.set("s", sessionOf({ v: 1 }));
   store.evictFromCache("s");
   data.hold("toClient");
@@ -28,8 +25,7 @@ test("replies that arrived while the event loop was blocked for longer than comm
 });
 
 test("a reply that does not arrive is an error even so", async () => {
-  const options = { store: { commandTimeoutMs: TIMEOUT_MS }, readsOnClient: true };
-  const { store, data } = await startNode(newSpace(), options);
+  const { store, data } = await startNode(newSpace(), { store: { commandTimeoutMs: TIMEOUT_MS } });
   data.hold("toClient");
   const reading = store.get("s");
   block(2 * TIMEOUT_MS);
