@@ -256,6 +256,7 @@ export class ClusteredRedisStore extends ManagedStore {
       state: this.coordinator?.state ?? "off",
       ...this.parts.counters,
       outageMs: this.parts.operations.outage.durationMs ?? null,
+      subscriptions: this.coordinator?.sessions.size ?? 0,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
     };
   }

@@ -18,7 +18,10 @@ export interface PendingWrite {
   readonly sids: readonly string[];
   /** Its message's sequence number, as soon as there is one. */
   sequence: number | undefined;
-  /** Taken at the call; taken again when the write's own message arrives. Undefined while the cache was not usable. */
+  /**
+   * Taken at the call; taken again when the write's own message arrives. Undefined while the cache was not usable, or if later
+   * writes might not be noticed.
+   */
   token: FillToken | undefined;
   /** Its own message has arrived. */
   isPositioned: boolean;
@@ -43,6 +46,9 @@ export interface CacheGate {
   /** @param now a time of performance.now() */
   isLive(now: number): boolean;
 }
+
+/** Reads a session from Redis. @param mayFill whether the reply may be cached */
+export type Fetch<V> = (mayFill: boolean) => Promise<V | undefined>;
 
 interface InFlightRead<V> {
   readonly token: FillToken;
@@ -94,7 +100,8 @@ export class NearCache<V extends Cacheable> {
    * Reads a session through the cache.
    *
    * 1. While the cache is not usable, each read is sent by itself and fills nothing.
-   * 2. Otherwise it takes a token before it is sent.
+   * 2. Otherwise it takes a token before it is sent. If `fetch` cannot read in such a way that later writes are noticed, it
+   *    revokes the token by `invalidate` before it reads.
    * 3. It joins a read in flight if that one's token is still valid: the reply is then as fresh as a hit. No message
    *    reports a key that expires, so a reply delayed until after its session's expiry serves only earlier callers.
    * 4. The reply is cached if the token is still valid, and the cache usable, once it has arrived *and been parsed*.
@@ -103,7 +110,7 @@ export class NearCache<V extends Cacheable> {
    * 6. A reply that is not cached may be newer than what is: it drops the cached session, and a pending write will
    *    not cache its own. So the reads of this process never go back.
    */
-  read(sid: string, fetch: () => Promise<V | undefined>): Promise<V | undefined> {
+  read(sid: string, fetch: Fetch<V>): Promise<V | undefined> {
     const token = this.#tokenIfUsable(sid);
     if (token === undefined) return this.#fetchAndFill(sid, token, fetch);
     const joined = this.#reads.get(sid);
@@ -117,23 +124,15 @@ export class NearCache<V extends Cacheable> {
     return read.reading;
   }
 
-  async #join(
-    { reading }: InFlightRead<V>,
-    sid: string,
-    fetch: () => Promise<V | undefined>,
-  ): Promise<V | undefined> {
+  async #join({ reading }: InFlightRead<V>, sid: string, fetch: Fetch<V>): Promise<V | undefined> {
     const calledAt = performance.now();
     const session = await reading;
     const hadExpired = session?.expiresAt !== undefined && session.expiresAt <= calledAt;
     return hadExpired ? this.read(sid, fetch) : session;
   }
 
-  async #fetchAndFill(
-    sid: string,
-    token: FillToken | undefined,
-    fetch: () => Promise<V | undefined>,
-  ): Promise<V | undefined> {
-    const session = await fetch();
+  async #fetchAndFill(sid: string, token: FillToken | undefined, fetch: Fetch<V>): Promise<V | undefined> {
+    const session = await fetch(token !== undefined);
     const write = this.#writes.get(sid);
     for (let each = write; each !== undefined; each = each.earlier?.get(sid)) each.isOvertaken = true;
     const isBehind = write !== undefined && !write.isPositioned;
@@ -145,6 +144,11 @@ export class NearCache<V extends Cacheable> {
     if (isRevoked && session !== undefined) this.#counters.fencedFills++;
     this.invalidate(sid);
     return session;
+  }
+
+  /** Whether a session is cached, or may be as soon as an operation under way ends: until then its messages must be received. */
+  isInUse(sid: string): boolean {
+    return this.#reads.has(sid) || this.#writes.has(sid) || this.#cache.peek(sid) !== undefined;
   }
 
   /** Resolves when a read sees all writes of a session that were called so far; undefined if it does at once. */

@@ -1,24 +1,25 @@
 import { randomUUID } from "node:crypto";
 import { runInBackground } from "../redis/background.ts";
-import type { Deadline } from "../redis/deadlines.ts";
 import type { Doubt } from "../redis/doubts.ts";
 import type { Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
+import { Announcements } from "./announcements.ts";
 import { Backoff } from "./backoff.ts";
 import { NotificationsCheck, warnOfDeniedChannel } from "./expired-events.ts";
 import { MessageFilter } from "./message-filter.ts";
 import { MessageReceiver } from "./message-receiver.ts";
-import { encodeMessage, type MessageContent } from "./messages.ts";
 import { PrimaryListener } from "./primary-listener.ts";
-import type {
-  ClusterCoordinatorOptions,
-  CoordinatorHandlers,
-  CoordinatorStats,
-  OutgoingMessage,
-} from "./types.ts";
+import { SessionChannels } from "./session-channels.ts";
+import type { ClusterCoordinatorOptions, CoordinatorHandlers, CoordinatorStats } from "./types.ts";
 
 const MAX_DISCOVERY_DELAY_MS = 500;
+
+/** How long an operation waits for a subscriber's connection, at most. */
+const MAX_WAIT_MS = 400;
+
+/** For sessions that have left the cache, and whose subscriptions have not ended yet. */
+const SPARE_SUBSCRIPTIONS = 1_000;
 
 /**
  * Receives invalidations, builds outgoing ones, and knows whether any may have been missed.
@@ -45,6 +46,10 @@ export class ClusterCoordinator {
   readonly instanceId: string = randomUUID();
   /** The label of this process in messages; two processes may have the same. */
   readonly nodeId: string;
+  /** The sessions that this process is subscribed to. For the store alone. */
+  readonly sessions: SessionChannels;
+  /** Builds the messages of this store. For the store alone. */
+  readonly announcements: Announcements;
 
   readonly #options: ClusterCoordinatorOptions;
   readonly #heartbeatChannel: string;
@@ -76,6 +81,9 @@ export class ClusterCoordinator {
     this.nodeId = options.nodeId;
     this.#notificationsCheck = new NotificationsCheck(options.topology, options.leaseMs);
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
+    this.sessions = new SessionChannels({ ...options, listeners: () => this.#listeners });
+    const { instanceId, sessions } = this;
+    this.announcements = new Announcements({ ...options, instanceId, sessions, filter: this.#filter });
   }
 
   /** Whether the cache can be trusted; see `ClusterState`. */
@@ -150,25 +158,6 @@ export class ClusterCoordinator {
     });
   }
 
-  /** Builds the message for a write that is about to be sent. @param deadline the write's */
-  announce(content: MessageContent, deadline: Deadline): OutgoingMessage {
-    const sequence = this.#filter.begin(deadline);
-    const { instanceId, nodeId } = this;
-    const { channel, topology, counters } = this.#options;
-    const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
-    const message = encodeMessage({ ...content, ...base });
-    this.#filter.expect(sequence, message);
-    return {
-      channel,
-      message,
-      sequence,
-      settle: (isPublished) => {
-        if (isPublished) counters.messagesPublished++;
-        this.#filter.end(sequence, isPublished);
-      },
-    };
-  }
-
   /** Ends all subscriptions. The state is `off`; it can be started again. */
   close(): void {
     if (this.#state === "off") return;
@@ -220,20 +209,22 @@ export class ClusterCoordinator {
   }
 
   #listenerOf(primary: Primary): PrimaryListener {
-    const { channel, expiredEvents, leaseMs, subscribeTimeoutMs, topology } = this.#options;
+    const { channel, commandTimeoutMs, expiredEvents, maxSessions, topology } = this.#options;
     const expiredChannel = `__keyevent@${topology.database}__:expired`;
     return new PrimaryListener({
+      ...this.#options,
       primary,
-      channels: [channel],
       optionalChannel: expiredEvents ? expiredChannel : undefined,
       heartbeatChannel: this.#heartbeatChannel,
-      leaseMs,
-      subscribeTimeoutMs,
+      maxWaitMs: Math.min(MAX_WAIT_MS, commandTimeoutMs / 4),
+      maxSessions: 2 * maxSessions + SPARE_SUBSCRIPTIONS,
+      isInUse: (sid) => this.#handlers?.cache.isInUse(sid) ?? false,
       handlers: {
         onMessage: (text, from) => {
           if (from === channel) this.#receiver?.onMessage(text, this.#listeners.length > 1);
           else this.#receiver?.onExpired(text);
         },
+        onSessionMessage: (text, sid) => this.#receiver?.onSessionMessage(text, sid),
         onProof: () => this.#onProof(),
         onLost: (error) => {
           this.#provenAt = undefined;
@@ -307,6 +298,7 @@ export class ClusterCoordinator {
     this.isLive(now);
     if (this.#isComplete && !this.#options.topology.isUpToDate) this.#onOtherPrimaries();
     for (const listener of this.#listeners) listener.sendHeartbeat(now);
+    this.sessions.sweep();
   }
 
   /** A heartbeat has returned from one of the primaries. */

@@ -1,6 +1,6 @@
 import type { Counters } from "../reporting/counters.ts";
 import type { MessageFilter } from "./message-filter.ts";
-import { type ClusterMessage, decodeMessage } from "./messages.ts";
+import { decodeInvalidation, decodeMessage, type SharedMessage } from "./messages.ts";
 import type { CoordinatorHandlers } from "./types.ts";
 
 export interface MessageReceiverOptions extends CoordinatorHandlers {
@@ -12,7 +12,7 @@ export interface MessageReceiverOptions extends CoordinatorHandlers {
   readonly onClear: () => void;
 }
 
-/** Applies received messages: first to the cache, then as events. */
+/** Applies received messages: first to the cache, then as events. `invalidate` is emitted for sessions that concern this process. */
 export class MessageReceiver {
   readonly #options: MessageReceiverOptions;
 
@@ -20,7 +20,28 @@ export class MessageReceiver {
     this.#options = options;
   }
 
-  /** @param hasCopies whether more than one primary delivers messages */
+  /** A message from the channel of a session. */
+  onSessionMessage(text: string, sid: string): void {
+    const { filter, counters, cache, emit } = this.#options;
+    counters.messagesReceived++;
+    const message = decodeInvalidation(text);
+    if (message === undefined) {
+      counters.messagesIgnored++;
+      return;
+    }
+    if (filter.originOf(message, text, false) === "own") {
+      cache.onOwnMessage(sid, message.sequence);
+      return;
+    }
+    counters.invalidations++;
+    cache.invalidate(sid);
+    emit("invalidate", sid, message.nodeId);
+  }
+
+  /**
+   * A message from the shared channel.
+   * @param hasCopies whether more than one primary delivers messages
+   */
   onMessage(text: string, hasCopies: boolean): void {
     const { prefix, filter, counters, cache, emit, onClear } = this.#options;
     counters.messagesReceived++;
@@ -42,11 +63,10 @@ export class MessageReceiver {
       return;
     }
     // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
-    for (const sid of sids) cache.invalidate(sid);
+    const cached = sids.filter((sid) => cache.invalidate(sid));
     // Of a clear, `flush` reports.
-    if (origin === "copy" || (message.type === "SessionDeleted" && message.reason === "clear")) return;
-    for (const sid of sids) emit("invalidate", sid, message.nodeId);
-    if (message.type === "SessionInvalidated") return;
+    if (origin === "copy" || message.reason === "clear") return;
+    for (const sid of cached) emit("invalidate", sid, message.nodeId);
     for (const sid of sids) emit("destroyed", sid, message.nodeId, message.reason);
   }
 
@@ -65,7 +85,7 @@ export class MessageReceiver {
  * shares its sessions with that one, under shorter ids.
  * @returns undefined if the message concerns none of them
  */
-function sidsUnder(prefix: string, message: ClusterMessage): readonly string[] | undefined {
+function sidsUnder(prefix: string, message: SharedMessage): readonly string[] | undefined {
   if (!prefix.startsWith(message.prefix)) return undefined;
   if (message.type === "CacheClear") return [];
   const rest = prefix.slice(message.prefix.length);

@@ -2,7 +2,7 @@ import { MAX_BATCH_SIZE } from "../redis/session-commands.ts";
 import { isPrintable, isWellFormed } from "../reporting/text.ts";
 
 /** The version of the wire format. A process ignores messages of versions that it does not know. */
-export const MESSAGE_VERSION: number = 1;
+export const MESSAGE_VERSION: number = 2;
 
 /** The longest session id, in characters. */
 export const MAX_SID_LENGTH: number = 1_024;
@@ -30,12 +30,13 @@ const REASONS: readonly unknown[] = [
 /** What processes publish to each other. */
 export type ClusterMessage = SessionInvalidated | SessionDeleted | CacheClear;
 
-/** Sessions were written: invalidate them. */
-export interface SessionInvalidated extends MessageBase {
+/** A message on the channel that all processes subscribe to. */
+export type SharedMessage = SessionDeleted | CacheClear;
+
+/** A session was written: invalidate it. The channel says which one. */
+export interface SessionInvalidated extends Sender {
   /** The kind of message. */
   readonly type: "SessionInvalidated";
-  /** The ids of the sessions, without the prefix. */
-  readonly sids: readonly string[];
 }
 
 /** Sessions were deleted: invalidate them. */
@@ -54,30 +55,45 @@ export interface CacheClear extends MessageBase {
   readonly type: "CacheClear";
 }
 
-interface MessageBase {
+interface Sender {
   /** The random id of the store that sent it. */
   readonly instanceId: string;
   /** Numbers the sender's writes from 1. */
   readonly sequence: number;
   /** The sender's label, for logs. */
   readonly nodeId: string;
+}
+
+interface MessageBase extends Sender {
   /** What precedes the session ids in Redis. */
   readonly prefix: string;
   /** When it was sent, in milliseconds since 1970 by the sender's clock; for people, no decision depends on it. */
   readonly sentAt: number;
 }
 
-/** A message without its sender. */
-export type MessageContent =
-  | MessagePayload<SessionInvalidated>
-  | MessagePayload<SessionDeleted>
-  | MessagePayload<CacheClear>;
+/** A message on the shared channel without its sender. */
+export type MessageContent = MessagePayload<SessionDeleted> | MessagePayload<CacheClear>;
 
-type MessagePayload<M extends ClusterMessage> = Omit<M, keyof MessageBase>;
+type MessagePayload<M extends SharedMessage> = Omit<M, keyof MessageBase>;
 
-/** A message as the text that is published. */
-export function encodeMessage(message: ClusterMessage): string {
+/** A message as the text that is published on the shared channel. */
+export function encodeMessage(message: SharedMessage): string {
   return JSON.stringify({ version: MESSAGE_VERSION, ...message });
+}
+
+/** The text that is published on a session's channel: with every write, so it is short. */
+export function encodeInvalidation({ instanceId, sequence, nodeId }: Sender): string {
+  return `${MESSAGE_VERSION} ${instanceId} ${sequence} ${nodeId}`;
+}
+
+const INVALIDATION = /^2 ([\w-]{1,64}) (\d{1,16}) (.{1,256})$/;
+
+/** The message in a text from a session's channel, checked; undefined if it is none that this version knows. */
+export function decodeInvalidation(text: string): SessionInvalidated | undefined {
+  const [, instanceId = "", digits, nodeId = ""] = INVALIDATION.exec(text) ?? [];
+  const sequence = Number(digits);
+  if (!Number.isSafeInteger(sequence) || !isLabel(nodeId)) return undefined;
+  return { type: "SessionInvalidated", instanceId, sequence, nodeId };
 }
 
 /**
@@ -91,7 +107,7 @@ export function splitAtSids(text: string): { readonly head: string; readonly tai
 }
 
 /** The message in a text, or undefined: messages are untrusted input, and anything unexpected is ignored. */
-export function decodeMessage(text: string): ClusterMessage | undefined {
+export function decodeMessage(text: string): SharedMessage | undefined {
   if (text.length > MAX_MESSAGE_LENGTH) return undefined;
   let value: unknown;
   try {
@@ -116,10 +132,9 @@ export function decodeMessage(text: string): ClusterMessage | undefined {
   }
   const base = { instanceId, sequence: sequence as number, nodeId, prefix, sentAt };
   if (type === "CacheClear") return { type, ...base };
-  if (type !== "SessionInvalidated" && type !== "SessionDeleted") return undefined;
+  if (type !== "SessionDeleted" || !REASONS.includes(reason)) return undefined;
   if (!Array.isArray(sids) || sids.length > MAX_BATCH_SIZE || !sids.every(isSid)) return undefined;
-  if (type === "SessionInvalidated") return { type, ...base, sids };
-  return REASONS.includes(reason) ? { type, ...base, sids, reason: reason as DestroyReason } : undefined;
+  return { type, ...base, sids, reason: reason as DestroyReason };
 }
 
 /** Whether a value can be a session id. One with a lone surrogate is none: Redis would see another key. */

@@ -1,23 +1,29 @@
 import { randomBytes } from "node:crypto";
-import type { Primary } from "../redis/topology.ts";
-import { SessionStoreError } from "../reporting/errors.ts";
+import type { Primary, SubscriberConnection, SubscriberProtocol } from "../redis/topology.ts";
+import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { Backoff } from "./backoff.ts";
 import { Lease } from "./lease.ts";
+import { SessionSubscriptions } from "./session-subscriptions.ts";
 import { Subscription } from "./subscription.ts";
 
 export interface PrimaryListenerOptions {
   readonly primary: Primary;
-  readonly channels: readonly string[];
+  readonly channel: string;
   readonly optionalChannel: string | undefined;
   readonly heartbeatChannel: string;
   readonly leaseMs: number;
   readonly subscribeTimeoutMs: number;
+  readonly maxSessions: number;
+  readonly maxWaitMs: number;
+  readonly isInUse: (sid: string) => boolean;
   readonly handlers: PrimaryListenerHandlers;
 }
 
 /** None of these may throw. */
 export interface PrimaryListenerHandlers {
   onMessage(text: string, channel: string): void;
+  /** A message from the channel of a session. */
+  onSessionMessage(text: string, sid: string): void;
   /** A heartbeat has returned. */
   onProof(): void;
   /** The subscription is lost, or could not be opened; another is being opened. */
@@ -42,6 +48,8 @@ export class PrimaryListener {
   readonly #lease: Lease;
   readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
   #subscription: Subscription | undefined;
+  #sessions: SessionSubscriptions | undefined;
+  #protocol: SubscriberProtocol = "RESP 3";
   #hasEnded = false;
   /** The numbers of the heartbeats that have not returned, by their payloads. */
   readonly #numbers = new Map<string, number>();
@@ -59,6 +67,11 @@ export class PrimaryListener {
   /** When the newest returned heartbeat was sent; undefined if there is no proof. */
   get provenAt(): number | undefined {
     return this.#lease.provenAt;
+  }
+
+  /** The sessions that the open subscription includes; undefined while there is none. */
+  get sessions(): SessionSubscriptions | undefined {
+    return this.#sessions;
   }
 
   /** Only heartbeats sent from now on prove anything. */
@@ -109,13 +122,15 @@ export class PrimaryListener {
   }
 
   async #open(): Promise<void> {
-    const { primary, channels, optionalChannel, heartbeatChannel, subscribeTimeoutMs, handlers } =
+    const { primary, channel, optionalChannel, heartbeatChannel, subscribeTimeoutMs, handlers } =
       this.#options;
     let opened: Subscription | undefined;
+    let connection: SubscriberConnection;
     try {
+      connection = await primary.createSubscriber(this.#protocol);
       opened = await Subscription.open({
-        connection: await primary.createSubscriber(),
-        channels: [...channels, heartbeatChannel],
+        connection,
+        channels: [channel, heartbeatChannel],
         optionalChannel,
         accepts: (connection) => primary.isConnectedTo(connection),
         onMessage: (text, from) => {
@@ -129,16 +144,42 @@ export class PrimaryListener {
         timeoutMs: subscribeTimeoutMs,
       });
     } catch (error) {
+      if (lacksResp3(error)) this.#protocol = "the client's";
       if (!this.#hasEnded) this.#onLost(error as SessionStoreError);
       return;
     }
     if (this.#hasEnded) return opened.end();
     this.#subscription = opened;
     this.#restart();
+    const sessions = this.#sessionsOn(connection);
+    this.#sessions = sessions;
+    void primary.canReadOn(connection).then((canRead) => {
+      sessions.canRead = canRead;
+    });
     this.sendHeartbeat(performance.now());
   }
 
+  #sessionsOn(connection: SubscriberConnection): SessionSubscriptions {
+    const { maxSessions, maxWaitMs, isInUse, channel, handlers } = this.#options;
+    return new SessionSubscriptions({
+      connection,
+      maxSessions,
+      maxWaitMs,
+      isInUse,
+      onMessage: (text, sid) => handlers.onSessionMessage(text, sid),
+      // Without one of the two, the subscriptions would not be what they are taken for.
+      onFailure: (error) => {
+        const reason = errorMessage(error);
+        const hint = aclHint(reason, () => `+subscribe +unsubscribe &${channel}*`);
+        const message = `Cannot subscribe to sessions: ${reason}${hint}`;
+        this.#onLost(new SessionStoreError("ERR_SUBSCRIPTION", message, error));
+      },
+    });
+  }
+
   #close(): void {
+    this.#sessions?.end();
+    this.#sessions = undefined;
     this.#subscription?.end();
     this.#subscription = undefined;
     this.#restart();
@@ -171,6 +212,11 @@ export class PrimaryListener {
     this.#backoff.reset();
     this.#options.handlers.onProof();
   }
+}
+
+/** Whether the server does not know RESP 3. */
+function lacksResp3(error: unknown): boolean {
+  return /HELLO|NOPROTO/i.test(errorMessage(error));
 }
 
 function elsewhere(): SessionStoreError {

@@ -53,7 +53,7 @@ export class Subscription {
     } catch (cause) {
       subscription.end();
       if (cause instanceof SessionStoreError) throw cause;
-      const hint = aclHint(errorMessage(cause), () => `+subscribe &${options.channels[0]}*`);
+      const hint = aclHint(errorMessage(cause), () => `+subscribe &${options.channels[0]}* +unsubscribe`);
       throw subscriptionError("Cannot subscribe", cause, hint);
     }
     subscription.#state = "open";
@@ -75,6 +75,11 @@ export class Subscription {
         .then(() => {
           // A Sentinel client subscribes even after destroy(): on a new connection, which nothing would close.
           return this.#state === "ended" ? undefined : this.#connection.subscribe(channels, listener);
+        })
+        .then(() => {
+          // Allowed or not: a subscription to a session that could not be ended again would be too many.
+          if (this.#state === "ended") return undefined;
+          return this.#connection.unsubscribe(`${channels[0]}:none`, listener);
         })
         .then(() => {
           // Redis refuses a SUBSCRIBE as a whole, so this one stands alone.

@@ -6,7 +6,7 @@ import type { ClusterStats, EmitEvent } from "../reporting/types.ts";
 export interface ClusterCoordinatorOptions {
   /** The primaries to subscribe to. Heartbeats go to them on the *data* client: that path is what the lease verifies. */
   readonly topology: Topology;
-  /** The channel that all processes subscribe to. */
+  /** The channel that all processes subscribe to; the names of all others begin with it. */
   readonly channel: string;
   /** Whether to subscribe to the keys that expired. */
   readonly expiredEvents: boolean;
@@ -18,6 +18,10 @@ export interface ClusterCoordinatorOptions {
   readonly heartbeatMs: number;
   /** How long a returned heartbeat keeps the cache in use, in milliseconds. */
   readonly leaseMs: number;
+  /** How many sessions may be cached. */
+  readonly maxSessions: number;
+  /** Timeout of an operation, in milliseconds. */
+  readonly commandTimeoutMs: number;
   /** Counts messages and invalidations. */
   readonly counters: Counters;
 }
@@ -32,20 +36,24 @@ export interface CoordinatorHandlers {
 
 /** A cache, as invalidation sees it. */
 export interface InvalidatedCache {
-  /** Another process has written or deleted the session, or Redis has expired it. */
-  invalidate(sid: string): unknown;
+  /** Another process has written or deleted the session, or Redis has expired it. @returns whether it was cached */
+  invalidate(sid: string): boolean;
   /** All sessions were deleted, or none can be trusted. */
   invalidateAll(): void;
   /** Messages may have been missed. @param verifiedAt up to when none was, by performance.now() */
   suspend(verifiedAt: number): void;
   /** The message of this process's own write has arrived. */
   onOwnMessage(sid: string, sequence: number): void;
+  /** Whether a session is cached, or may be as soon as an operation under way ends. */
+  isInUse(sid: string): boolean;
 }
 
 /** A message to be published with a write. */
 export interface OutgoingMessage {
   /** Where to publish it. */
   readonly channel: string;
+  /** What the names of all channels begin with. */
+  readonly baseChannel: string;
   /** What to publish. */
   readonly message: string;
   /** Numbers the writes of this store from 1. */

@@ -72,7 +72,8 @@ export const CLUSTER_OPTIONS = {
       typeof given === "string" && given !== "" && given.length <= 256 && isPrintable(given),
   }) as Option<string>,
   /**
-   * The Pub/Sub channel, 1 to 1,024 characters. Heartbeats use `<channel>:<random id>`.
+   * The Pub/Sub channel of deletions, 1 to 1,024 characters. The names of the channels of sessions and heartbeats begin with it
+   * and a colon.
    * @default "session:cluster:invalidate"
    */
   channel: text({ default: "session:cluster:invalidate", minLength: 1, maxLength: 1_024 }) as Option<string>,

@@ -43,6 +43,7 @@ export interface CommandBatch {
   evalSha(sha1: string, options: ScriptArguments): CommandBatch;
   scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
   configGet(parameter: string): CommandBatch;
+  clientInfo(): CommandBatch;
   clusterInfo(): CommandBatch;
   clusterSlots(): CommandBatch;
   /** Sends the commands as a transaction. */

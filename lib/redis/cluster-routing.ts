@@ -74,6 +74,11 @@ export class ClusterRoutes {
     return node;
   }
 
+  /** The id of the primary of a key; undefined if the client knows none, or is closed. */
+  primaryIdOfKey(key: string): string | undefined {
+    return this.#cluster.isOpen ? this.#cluster.slots[slotOf(key)]?.master.id : undefined;
+  }
+
   /** Sends a batch to its target. @returns the replies */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const { target } = batch;

@@ -1,5 +1,5 @@
 import { SessionStoreError } from "../reporting/errors.ts";
-import { keyPrefixOf, type RedisStoreClient } from "./client.ts";
+import { batchOn, keyPrefixOf, type RedisStoreClient } from "./client.ts";
 import { ClusterRoutes } from "./cluster-routing.ts";
 import { connectionProblem } from "./connection-state.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
@@ -17,6 +17,7 @@ import type {
   Primary,
   Probe,
   SubscriberConnection,
+  SubscriberProtocol,
   Topology,
   TopologyOptions,
 } from "./topology.ts";
@@ -111,15 +112,32 @@ export class Cluster implements Topology {
     this.#discovered = view;
     return this.#routes.primaries.map(({ id }) => ({
       id,
-      createSubscriber: () => this.#createSubscriber(id),
+      createSubscriber: (protocol) => this.#createSubscriber(id, protocol),
       isConnectedTo: () => true,
+      canReadOn: (subscriber) => this.#canReadOn(subscriber),
       sendHeartbeat: (channel, payload) => this.#sendHeartbeat(id, channel, payload),
     }));
   }
 
-  #createSubscriber(id: string): Promise<SubscriberConnection> {
+  primaryIdOf(sid: string): string | undefined {
+    return this.#routes.primaryIdOfKey(this.prefix + sid);
+  }
+
+  #createSubscriber(id: string, protocol: SubscriberProtocol): Promise<SubscriberConnection> {
     return this.#deadlines.run("subscription", async () =>
-      subscriberFrom(await this.#routes.clientOf(this.#routes.primaryOf(id))),
+      subscriberFrom(await this.#routes.clientOf(this.#routes.primaryOf(id)), protocol),
+    );
+  }
+
+  /** A node has one database. */
+  async #canReadOn(subscriber: SubscriberConnection): Promise<boolean> {
+    const ask = () =>
+      batchOn(subscriber as unknown as RedisStoreClient)
+        .clusterInfo()
+        .execAsPipeline();
+    return this.#deadlines.run("CLUSTER INFO", ask).then(
+      () => true,
+      () => false,
     );
   }
 

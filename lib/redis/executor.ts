@@ -9,6 +9,8 @@ import type { BatchBuilder, Target, Topology } from "./topology.ts";
 export interface Announcement {
   readonly channel: string;
   readonly message: string;
+  /** What the names of all channels begin with, for hints about permissions. @default channel */
+  readonly baseChannel?: string;
 }
 
 /** An announcement of sessions that the script determines: it inserts their ids, as JSON separated by commas. */
@@ -163,7 +165,8 @@ export class CommandExecutor {
     const reason = errorMessage(cause);
     if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");
     const neededAcl = aclHint(reason, () => {
-      const toPublish = announcement?.channel ? ` +publish &${announcement.channel}*` : "";
+      const { channel, baseChannel = channel } = announcement ?? NO_ANNOUNCEMENT;
+      const toPublish = baseChannel ? ` +publish &${baseChannel}*` : "";
       return `${acl} ~${this.#topology.fullPrefix}*${toPublish}`;
     });
     const message = `${name}: ${reason}${neededAcl || hintFor(reason)}`;

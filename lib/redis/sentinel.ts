@@ -127,6 +127,11 @@ export class Sentinel implements Topology {
     return (addressOf(this.#client) ?? this.#discovered) === this.#discovered;
   }
 
+  /** Undefined while the client follows another primary than the subscriptions. */
+  primaryIdOf(): string | undefined {
+    return addressOf(this.#client) === this.#discovered ? this.#discovered : undefined;
+  }
+
   async discover(): Promise<readonly Primary[]> {
     const id = addressOf(this.#client);
     if (id === undefined) {
@@ -142,6 +147,8 @@ export class Sentinel implements Topology {
       id,
       createSubscriber: async () => sentinelSubscriberFrom(this.#subscriber),
       isConnectedTo: (subscriber) => addressOf(subscriber) === id,
+      // A Sentinel client hides the connection on which it subscribes.
+      canReadOn: async () => false,
       sendHeartbeat: (channel, payload) => this.#sendHeartbeat(id, channel, payload),
     };
     return [primary];

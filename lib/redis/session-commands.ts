@@ -28,6 +28,7 @@ import type {
   SessionTouch,
   SessionWrite,
   StoredValue,
+  SubscribedRead,
   UnchangedDeletion,
   UnchangedTouch,
 } from "./session-values.ts";
@@ -48,6 +49,20 @@ export class SessionCommands {
     this.#topology = topology;
     this.#executor = new CommandExecutor(topology);
     this.#index = new IndexCommands(topology);
+  }
+
+  /** A read of a session on a subscriber's connection. It results in "long" for a value that is too long for that. */
+  subscribedRead(sid: string): SubscribedRead<StoredValue | "long" | undefined> {
+    // The connection has no `keyPrefix`.
+    const key = this.#topology.fullPrefix + sid;
+    return {
+      build: (batch) => batch.getRange(key, 0, MAX_SUBSCRIBER_VALUE_BYTES).pTTL(key),
+      parse: ([value, ttl], sentAt) => {
+        const stored = this.#storedValue(value, ttl, sentAt);
+        if (stored === undefined || stored.text.length * 3 <= MAX_SUBSCRIBER_VALUE_BYTES) return stored;
+        return Buffer.byteLength(stored.text) > MAX_SUBSCRIBER_VALUE_BYTES ? "long" : stored;
+      },
+    };
   }
 
   /** A session's value and expiry, in one round trip. */
@@ -306,6 +321,12 @@ export class SessionCommands {
     return this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
   }
 }
+
+/**
+ * The longest value that is read on a subscriber's connection, in bytes. Redis closes that connection if too many replies wait
+ * there (`client-output-buffer-limit pubsub`, by default 8 MiB).
+ */
+const MAX_SUBSCRIBER_VALUE_BYTES = 16 * 1024;
 
 /** How many sessions one command, script or message may name. */
 export const MAX_BATCH_SIZE: number = 1_000;

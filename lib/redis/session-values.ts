@@ -1,10 +1,22 @@
 import type { IndexChange } from "./index-commands.ts";
+import type { BatchBuilder } from "./topology.ts";
 
 /** The value of a key. */
 export interface StoredValue {
   readonly text: string;
   /** When the key expires, by performance.now(), rather too early than too late; undefined for never. */
   readonly expiresAt: number | undefined;
+}
+
+/** A read on a subscriber's connection. */
+export interface SubscribedRead<T> {
+  readonly build: BatchBuilder;
+  /**
+   * The result.
+   * @param sentAt when the read was sent, by performance.now()
+   * @throws SessionStoreError `ERR_SESSION_REDIS` if these are the replies to other commands
+   */
+  readonly parse: (replies: readonly unknown[], sentAt: number) => T;
 }
 
 /** How a touch has moved a session's expiry; "none" if there is no such session. */

@@ -14,6 +14,7 @@ import { Heartbeats } from "./heartbeats.ts";
 import { Outage } from "./outage.ts";
 import { ClientReadiness } from "./readiness.ts";
 import { subscriberFrom } from "./subscriber.ts";
+import { readsLikeClient } from "./subscriber-reads.ts";
 import {
   type Batch,
   type HeartbeatResult,
@@ -21,6 +22,7 @@ import {
   type Probe,
   requireInStep,
   type SubscriberConnection,
+  type SubscriberProtocol,
   type Topology,
   type TopologyOptions,
 } from "./topology.ts";
@@ -69,8 +71,9 @@ export class Standalone implements Topology, Primary {
   }
 
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    const isConnected = () => this.#client.isReady ?? this.#client.isOpen;
-    if (!isConnected()) await this.#readiness.whenConnected(deadline, this.#client, isConnected);
+    if (!this.#isConnected) {
+      await this.#readiness.whenConnected(deadline, this.#client, () => this.#isConnected);
+    }
     let used = this.#client as Connection;
     const client = this.#isPool
       ? this.#connections.startingOn(this.#client, "execute", (connection, run) => {
@@ -100,12 +103,21 @@ export class Standalone implements Topology, Primary {
     return [this];
   }
 
-  async createSubscriber(): Promise<SubscriberConnection> {
-    return subscriberFrom(this.#subscriber);
+  async createSubscriber(protocol: SubscriberProtocol): Promise<SubscriberConnection> {
+    return subscriberFrom(this.#subscriber, protocol);
   }
 
   isConnectedTo(): boolean {
     return true;
+  }
+
+  async canReadOn(subscriber: SubscriberConnection): Promise<boolean> {
+    const ask = (deadline: Deadline) => readsLikeClient(subscriber, this, deadline);
+    return this.#deadlines.run("CLIENT INFO", ask).catch(() => false);
+  }
+
+  primaryIdOf(): string | undefined {
+    return this.#isConnected ? this.id : undefined;
   }
 
   sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
@@ -114,6 +126,10 @@ export class Standalone implements Topology, Primary {
 
   checkConnections(silentMs: number, onReplaced: () => void): boolean {
     return this.#connections.silence.check(silentMs, this.probe.build, onReplaced);
+  }
+
+  get #isConnected(): boolean {
+    return this.#client.isReady ?? this.#client.isOpen;
   }
 
   get #isPool(): boolean {

@@ -35,6 +35,8 @@ export interface Topology {
   send(deadline: Deadline, batch: Batch): Promise<unknown[]>;
   /** The ids of all primaries, as targets of batches. @throws SessionStoreError */
   nodes(deadline: Deadline): Promise<readonly string[]>;
+  /** The id of the primary that holds a session, as far as the client knows; undefined if it has no connection. Sends nothing. */
+  primaryIdOf(sid: string): string | undefined;
   /** Determines the primaries to subscribe to. Later heartbeats are compared with the result. @throws SessionStoreError */
   discover(): Promise<readonly Primary[]>;
   /**
@@ -82,10 +84,15 @@ export type BatchBuilder = (batch: CommandBatch) => CommandBatch;
 export interface Primary {
   /** Identifies the primary; empty if there is only one. */
   readonly id: string;
-  /** A new connection for subscribing to this primary, not connected yet. */
-  createSubscriber(): Promise<SubscriberConnection>;
+  /**
+   * A new connection for subscribing to this primary, not connected yet.
+   * @param protocol RESP 3, in which a connection can subscribe and read at the same time, or that of the client
+   */
+  createSubscriber(protocol: SubscriberProtocol): Promise<SubscriberConnection>;
   /** Whether a subscriber, once connected, is connected to this very primary. */
   isConnectedTo(subscriber: SubscriberConnection): boolean;
+  /** Whether a subscriber that is subscribed reads the same sessions as the client. Never rejects. */
+  canReadOn(subscriber: SubscriberConnection): Promise<boolean>;
   /**
    * Publishes on the path that writes take, to this primary alone: neither its replicas nor a server that is no primary
    * deliver the payload. @throws SessionStoreError if Redis does not acknowledge it
@@ -102,12 +109,27 @@ export interface Primary {
  */
 export type HeartbeatResult = "proof" | "none" | "changed" | "elsewhere";
 
-/** A client that is used for nothing but subscribing. It has no listeners yet and is never reconnected. */
+/** The protocol of a subscriber: RESP 3, or whatever the client that it is duplicated from speaks. */
+export type SubscriberProtocol = "RESP 3" | "the client's";
+
+/** A client that is used to subscribe, and perhaps to read. It has no listeners yet and is never reconnected. */
 export interface SubscriberConnection {
   /** Either event means that messages may have been lost. */
   on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
   connect(): Promise<unknown>;
-  subscribe(channels: string[], listener: (message: string, channel: string) => void): Promise<unknown>;
+  subscribe(
+    channels: string | string[],
+    listener: (message: string, channel: string) => void,
+  ): Promise<unknown>;
+  unsubscribe(
+    channels: string | string[],
+    listener?: (message: string, channel: string) => void,
+  ): Promise<unknown>;
+  /**
+   * What node-redis keeps for each channel, by name: an object with two Sets, which is more than half a kilobyte. Undefined for
+   * a client that does not show it.
+   */
+  getPubSubListeners?(type: "CHANNELS"): Map<string, object>;
   /** Closes the connection at once; throws or rejects if it is closed already. */
   destroy(): unknown;
 }

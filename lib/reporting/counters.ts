@@ -157,6 +157,13 @@ export const CLUSTER_STATS = {
     divisor: 1_000,
     aggregator: "max",
   },
+  /** Sessions whose messages are received: the cached ones, and some that were cached until lately. */
+  subscriptions: {
+    kind: "gauge",
+    metric: "subscriptions",
+    otel: { name: "subscription.count", unit: "{session}" },
+    help: "Sessions whose messages are received",
+  },
   /** Time since the newest returned heartbeat was sent, in milliseconds; null if none has verified the subscription. */
   leaseAgeMs: {
     kind: "gauge",

@@ -69,7 +69,7 @@ export type ListedSession = SessionData & {
 
 /** The events of a store and their arguments. They are for observers: the store does not depend on listeners. */
 export interface StoreEvents {
-  /** Another process, named by its label, wrote or deleted a session. */
+  /** Another process, named by its label, wrote or deleted a session that this process has cached, or had until lately. */
   invalidate: [sid: string, from: string];
   /**
    * A process, named by its label, deleted a session, which may have been gone already. The reason is the method: `destroy`,

@@ -90,7 +90,10 @@ export class ExaminedDeletion {
   ): Promise<(readonly [sid: string, UnchangedDeletion])[]> {
     const { commands, coordinator, cache } = this.#operations;
     const { reason, indexValue } = this.#options;
-    const announcement = coordinator?.announce({ type: "SessionDeleted", sids: [], reason }, deadline);
+    const announcement = coordinator?.announcements.of(
+      { type: "SessionDeleted", sids: [], reason },
+      deadline,
+    );
     pending.sequence = announcement?.sequence;
     const open = announcement && { channel: announcement.channel, ...splitAtSids(announcement.message) };
     let isPublished = false;

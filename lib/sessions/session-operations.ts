@@ -26,6 +26,7 @@ import { decode, encode, notUtf8Error, type SessionFormat } from "./serializer.t
 import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
 import { StoredSession } from "./stored-session.ts";
+import { SubscribedFill } from "./subscribed-fill.ts";
 import { watchOutage } from "./watch-outage.ts";
 
 /** Sessions that are to be deleted. */
@@ -52,6 +53,7 @@ export class SessionOperations {
   /** Undefined without `staleIfErrorMs`. */
   readonly stale: StaleFallback | undefined;
   readonly format: SessionFormat;
+  readonly #fill: SubscribedFill;
   readonly #ids: SessionIds;
   readonly #indexBy: IndexBy | undefined;
   readonly #deadlines: Deadlines;
@@ -82,7 +84,8 @@ export class SessionOperations {
     const { commands } = this;
     watchOutage({ client, topology, commands, limitMs: commandTimeoutMs, counters, emit, onAnswer });
     this.#ids = new SessionIds(topology, scanCount);
-    this.coordinator = cluster && new ClusterCoordinator({ ...cluster, topology, counters });
+    const limited = { maxSessions: localCache?.maxSize ?? 0, commandTimeoutMs };
+    this.coordinator = cluster && new ClusterCoordinator({ ...cluster, ...limited, topology, counters });
     const maxBytes = localCache?.maxBytes ?? DEFAULT_LIMITS.maxBytes;
     const limits = { ...localCache, maxEntryBytes: maxBytes / MIN_FULL_CACHE };
     this.localCache = new LocalCache(limits);
@@ -91,20 +94,21 @@ export class SessionOperations {
     this.stale = entries && new StaleFallback(entries, this.outage, { counters, emit });
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
     this.cache = new NearCache(this.localCache, gate, counters, entries);
+    this.#fill = new SubscribedFill(this.coordinator?.sessions, this.commands, this.cache);
     runInBackground(() => this.coordinator?.start({ cache: this.cache, emit }));
   }
 
   /** Reads a session that is not cached, and caches it. It is known to be readable. */
   read(sid: string): Promise<StoredSession | undefined> {
-    const fetch = async (deadline: Deadline) => {
-      const value = await this.commands.read(deadline, sid);
+    const fetch = (mayFill: boolean) => async (deadline: Deadline) => {
+      const value = await this.#fill.read(deadline, sid, mayFill);
       if (value === undefined) return undefined;
       const stored = this.stored(value.text, value.expiresAt);
       await stored.parse(sid);
       if (!this.#comparesValues) stored.dropValue();
       return stored;
     };
-    const read = () => this.cache.read(sid, () => this.call("get", sid, fetch, isFound));
+    const read = () => this.cache.read(sid, (mayFill) => this.call("get", sid, fetch(mayFill), Boolean));
     return this.stale === undefined ? read() : this.stale.read(sid, read);
   }
 
@@ -127,7 +131,8 @@ export class SessionOperations {
   ): Promise<StoredSession | undefined> {
     const { sid, text } = save;
     const value = encode(this.format, sid, text);
-    const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
+    await this.#fill.prepare(deadline, sid, pending);
+    const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     pending.sequence = announcement?.sequence;
     const expiresAt = expiryAfter(save.ttlMs);
     let isPublished = false;
@@ -154,7 +159,8 @@ export class SessionOperations {
     pending: PendingWrite,
     { sid, expected, propose, onAttempt }: SessionMerge,
   ): Promise<StoredSession | undefined> {
-    const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
+    await this.#fill.prepare(deadline, sid, pending);
+    const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     pending.sequence = announcement?.sequence;
     let isPublished = false;
     let stored: StoredSession | undefined;
@@ -199,7 +205,7 @@ export class SessionOperations {
     const { sid, ttlMs, isNews } = session;
     const expiresAt = performance.now() + ttlMs;
     const touch = this.cache.beginTouch(sid, expiresAt);
-    const announcement = this.coordinator?.announce({ type: "SessionInvalidated", sids: [sid] }, deadline);
+    const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     let change: ExpiryChange | undefined;
     try {
       if (this.#indexBy === undefined) change = await this.commands.touch(deadline, session, announcement);
@@ -223,7 +229,7 @@ export class SessionOperations {
   ): Promise<number> {
     // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
     const content = { type: "SessionDeleted", sids: sids.filter(isSid), reason } as const;
-    const announcement = this.coordinator?.announce(content, deadline);
+    const announcement = this.coordinator?.announcements.of(content, deadline);
     pending.sequence = announcement?.sequence;
     let isPublished = false;
     try {
@@ -340,8 +346,4 @@ export class SessionOperations {
 /** When a key expires that is about to be written, by performance.now(): never later than in Redis. */
 function expiryAfter(ttlMs: number | undefined): number | undefined {
   return ttlMs === undefined ? undefined : performance.now() + ttlMs;
-}
-
-function isFound(result: unknown): boolean {
-  return result !== undefined;
 }

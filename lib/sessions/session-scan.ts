@@ -73,7 +73,7 @@ export class SessionScan {
       await this.#operations.deleteMany({ sids, reason: "clear", indexValue: undefined });
     }
     const publishClear = async (deadline: Deadline) => {
-      const announcement = coordinator?.announce({ type: "CacheClear" }, deadline);
+      const announcement = coordinator?.announcements.of({ type: "CacheClear" }, deadline);
       if (announcement === undefined) return;
       let isPublished = false;
       try {

@@ -166,29 +166,32 @@ const REDIS: Record<
     await rig.direct.sendCommand(["DEL", ...keys]);
   },
   garbage: async (rig, { chance }, sids) => {
-    const base = { version: 1, instanceId: "x", sequence: 1, nodeId: "x", prefix: rig.prefix, sentAt: 0 };
-    const message = { type: "SessionInvalidated", ...base, sids: [sids[Math.floor(chance * sids.length)]] };
+    const base = { version: 2, instanceId: "x", sequence: 1, nodeId: "x", prefix: rig.prefix, sentAt: 0 };
+    const [sid] = sids.slice(Math.floor(chance * sids.length));
+    const message = { type: "SessionDeleted", ...base, sids: [sid], reason: "destroy" };
     const texts = [
       "",
       "null",
       "{",
       "[]",
-      '{"version":1}',
-      JSON.stringify({ ...message, version: 2 }),
+      '{"version":2}',
+      JSON.stringify({ ...message, version: 1 }),
       JSON.stringify({ ...message, prefix: "another:" }),
       JSON.stringify({ ...message, sids: [1, null, {}] }),
       JSON.stringify(message),
       "x".repeat(50_000),
     ];
-    const heartbeats = `${rig.channel}:*`;
+    // Those of heartbeats and of sessions.
     const channels = (await rig.direct.sendCommand([
       "PUBSUB",
       "CHANNELS",
-      heartbeats,
+      `${rig.channel}:*`,
     ])) as unknown as string[];
+    const onChannels = ["1e9", "0", "2 x 1 x", "2 x 1"];
     for (let i = 0; i < 40; i++) {
       const flood = texts.flatMap((text) => [rig.direct.publish(rig.channel, text)]);
-      for (const channel of channels) flood.push(rig.direct.publish(String(channel), i % 2 ? "1e9" : "0"));
+      const text = onChannels[i % onChannels.length] as string;
+      for (const channel of channels) flood.push(rig.direct.publish(String(channel), text));
       await Promise.all(flood);
     }
   },

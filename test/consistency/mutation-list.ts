@@ -10,6 +10,75 @@ export interface Mutation {
 
 export const MUTATIONS: readonly Mutation[] = [
   {
+    name: "a miss is read before it is subscribed",
+    edits: [
+      {
+        file: "invalidation/session-subscriptions.ts",
+        from: `    this.#subscribe(requests);
+    // There may be no room for some.
+    const isSubscribing = requests.map(({ channel }) => this.#entries.has(channel));
+    const reads = requests.filter(({ build }) => build !== undefined);
+    const sentAt = performance.now();
+    const reading = this.#read(reads);
+`,
+        to: `    const isSubscribing = requests.map(() => true);
+    const reads = requests.filter(({ build }) => build !== undefined);
+    const sentAt = performance.now();
+    const reading = this.#read(reads).then(async (replies) => {
+      this.#subscribe(requests);
+      await this.#acknowledged;
+      return replies;
+    });
+`,
+      },
+    ],
+  },
+  {
+    name: "the client's read does not wait for the subscription",
+    edits: [
+      {
+        file: "sessions/subscribed-fill.ts",
+        from: "    if (!(await this.#sessions.subscribe(sid))) this.#cache.invalidate(sid);\n",
+        to: "    void this.#sessions.subscribe(sid);\n",
+      },
+      {
+        file: "invalidation/session-subscriptions.ts",
+        from: "    if (!this.canRead || ",
+        to: "    if (this.#options.maxSessions > 0 || ",
+      },
+    ],
+  },
+  {
+    name: "a written session is cached though it is not subscribed",
+    edits: [
+      {
+        file: "sessions/subscribed-fill.ts",
+        from: "    const isSubscribed = this.#sessions.subscribe(sid);\n",
+        to: "    const isSubscribed = sid.length > 0 ? true : this.#sessions.subscribe(sid);\n",
+      },
+    ],
+  },
+  {
+    name: "a subscription ends while its session is cached",
+    edits: [
+      {
+        file: "invalidation/session-subscriptions.ts",
+        from: " && !this.#options.isInUse(entry)",
+        to: "",
+      },
+    ],
+  },
+  {
+    name: "a subscription ends while its session is being read or written",
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "this.#reads.has(sid) || this.#writes.has(sid) || this.#cache.peek(sid) !== undefined",
+        to: "this.#cache.peek(sid) !== undefined",
+      },
+    ],
+  },
+  {
     name: "stale sessions are kept after Redis has answered",
     flags: ["--stale"],
     edits: [

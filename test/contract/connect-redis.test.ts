@@ -262,7 +262,6 @@ test("sessions streams, with ids; destroyWhere deletes what the predicate picks,
   const a = await startNode(space);
   const b = await startNode(space);
   for (let i = 0; i < 230; i++) await a.store.set(`s${i}`, sessionOf({ i }));
-  await eventually(() => b.store.clusterStats.messagesReceived === 230);
   for (let i = 0; i < 230; i++) await b.store.get(`s${i}`);
   const seen = new Set<string>();
   for await (const { sid, session } of a.store.sessions()) {
@@ -282,7 +281,6 @@ test("clear empties the cache of every node", async () => {
   const a = await startNode(space);
   const b = await startNode(space);
   await a.store.set("s", sessionOf());
-  await eventually(() => b.store.clusterStats.messagesReceived === 1);
   await b.store.get("s");
   await a.store.clear();
   await eventually(() => b.store.localCache.size === 0);

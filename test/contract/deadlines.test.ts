@@ -11,7 +11,10 @@ function block(ms: number): void {
 
 test("replies that arrived while the event loop was blocked for longer than commandTimeoutMs are read first", async () => {
   const space = newSpace();
-  const { store, data } = await startNode(space, { store: { commandTimeoutMs: TIMEOUT_MS } });
+  const { store, data } = await startNode(space, {
+    store: { commandTimeoutMs: TIMEOUT_MS },
+    readsOnClient: true,
+  });
   await store.set("s", sessionOf({ v: 1 }));
   store.evictFromCache("s");
   data.hold("toClient");
@@ -25,7 +28,8 @@ test("replies that arrived while the event loop was blocked for longer than comm
 });
 
 test("a reply that does not arrive is an error even so", async () => {
-  const { store, data } = await startNode(newSpace(), { store: { commandTimeoutMs: TIMEOUT_MS } });
+  const options = { store: { commandTimeoutMs: TIMEOUT_MS }, readsOnClient: true };
+  const { store, data } = await startNode(newSpace(), options);
   data.hold("toClient");
   const reading = store.get("s");
   block(2 * TIMEOUT_MS);

@@ -217,6 +217,7 @@ test("the events of the store have channels", async () => {
   const b = await startNode(space, { cluster: { nodeId: "node b" } });
   const names = ["live", "suspect", "flush", "invalidate"];
   const [live, suspect, flush, invalidate] = names.map((name) => listenFor(name, "node a"));
+  await a.store.set("s", sessionOf());
   await b.store.set("s", sessionOf());
   await eventually(() => invalidate?.length);
   expect(invalidate).toEqual([

@@ -39,9 +39,11 @@ test("other sessions of the outer store, and all of the inner one for the outer,
   const direct = await directClient();
   const [ignoredInside, ignoredOutside] = [inner, outer].map((store) => store.clusterStats.messagesIgnored);
   await outer.set("s", sessionOf({ v: 3 }));
+  await outer.destroy("s");
   await eventually(() => inner.clusterStats.messagesIgnored === Number(ignoredInside) + 1);
   expect(inner.localCache.peek("s")).toBeDefined();
-  await inner.set("s", sessionOf({ v: 4 }));
+  await outer.set("s", sessionOf({ v: 3 }));
+  await inner.destroy("s");
   await eventually(() => outer.clusterStats.messagesIgnored === Number(ignoredOutside) + 1);
   expect(await direct.exists(`${prefix}s`)).toBe(1);
 });

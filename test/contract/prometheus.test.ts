@@ -36,6 +36,7 @@ const CLUSTER: ClusterStats = {
   refusals: 16,
   reconnects: 17,
   outageMs: 6_500,
+  subscriptions: 18,
   leaseAgeMs: 250,
 };
 
@@ -83,6 +84,7 @@ test("every stat is a metric, in base units", async () => {
     refusals_total: 16,
     reconnects_total: 17,
     outage_seconds: 6.5,
+    subscriptions: 18,
     lease_age_seconds: 0.25,
     "state off": 0,
     "state syncing": 0,
@@ -119,12 +121,14 @@ test("the metrics are those of a real store, at the moment of the scrape", async
   const registry = new Registry();
   collectStoreMetrics(b.store, { register: registry });
   await a.store.set("s", sessionOf());
+  await b.store.get("s");
+  await a.store.set("s", sessionOf());
   await eventually(() => b.store.clusterStats.invalidations === 1);
   for (let i = 0; i < 4; i++) await b.store.get("s");
   const series = (name: string) => `clustered_redis_store_${name}{store="default"}`;
   const live = await scrape(registry);
   expect(live[series("cache_hits_total")]).toBe(3);
-  expect(live[series("cache_misses_total")]).toBe(1);
+  expect(live[series("cache_misses_total")]).toBe(2);
   expect(live[series("cache_entries")]).toBe(1);
   expect(live[series("invalidations_total")]).toBe(1);
   expect(live[series("lease_age_seconds")]).toBeLessThan(60);

@@ -8,8 +8,8 @@ import {
   type ClusteredRedisStoreOptions,
   type RedisStoreClient,
 } from "../../lib/index.ts";
-import { eventually } from "../support/eventually.ts";
-import { newSpace, recordEvents, sessionOf } from "../support/node.ts";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import { newSpace, sessionOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { freePort } from "../support/redis/free-port.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -244,7 +244,9 @@ describe("what an application does with the store's client, and Redis's settings
     const store = storeOn(client as unknown as AnyClient);
     await store.ready();
     store.on("clusterError", () => {});
+    const suspect = nextEvent(store, "suspect");
     await client.subscribe("news", () => {});
+    await suspect;
     await expect(store.get("s")).rejects.toThrow(
       /^GETRANGE: ERR Can't execute .getrange.: .* \(the application subscribes on the store's client: use client\.duplicate\(\) for that\)$/,
     );
@@ -255,10 +257,10 @@ describe("what an application does with the store's client, and Redis's settings
     const store = storeOn(client);
     await store.ready();
     store.on("clusterError", () => {});
-    const events = recordEvents(store, ["suspect"]);
+    const suspect = nextEvent(store, "suspect");
     client.blPop("no-such-list", 30).catch(() => {});
+    await suspect;
     await expect(store.get("s")).rejects.toThrow(/: no answer in 500 ms$/);
-    await eventually(() => events.length > 0);
   });
 
   test("it calls WATCH on it", async () => {

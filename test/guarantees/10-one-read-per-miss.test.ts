@@ -31,7 +31,7 @@ test("a hit sends nothing to Redis", async () => {
 });
 
 test("a failed read fails for all who shared it, and the next read is sent again", async () => {
-  const { store, data } = await startNode(newSpace());
+  const { store, data } = await startNode(newSpace(), { readsOnClient: true });
   await store.set("s", sessionOf({ v: 1 }));
   store.evictFromCache("s");
   data.hold("toClient");

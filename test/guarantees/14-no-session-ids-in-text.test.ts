@@ -24,7 +24,7 @@ async function shownFailure(work: Promise<unknown>): Promise<{ error: SessionSto
 
 test("of a timeout", async () => {
   const space = newSpace();
-  const { store, data } = await startNode(space, { store: { commandTimeoutMs: 100 } });
+  const { store, data } = await startNode(space, { store: { commandTimeoutMs: 100 }, readsOnClient: true });
   data.hold("toClient");
   for (const work of [store.get(SID), store.set(SID, sessionOf({ SECRET })), store.destroy(SID)]) {
     const { error, text } = await shownFailure(work);

@@ -13,7 +13,7 @@ test("a node reads what it wrote at once, from memory", async () => {
 });
 
 test("a read that began before a write is not shared with one that begins after it", async () => {
-  const { store, data } = await startNode(newSpace());
+  const { store, data } = await startNode(newSpace(), { readsOnClient: true });
   await store.set("s", sessionOf({ v: "old" }));
   store.evictFromCache("s");
   data.hold("toClient");
@@ -33,6 +33,8 @@ test("every other node reads a write as soon as its message has arrived", async 
   const space = newSpace();
   const a = await startNode(space);
   const others = await Promise.all([startNode(space), startNode(space)]);
+  await a.store.set("s", sessionOf({ v: 0 }));
+  for (const { store } of others) await store.get("s");
   for (let v = 1; v <= 20; v++) {
     await a.store.set("s", sessionOf({ v }));
     for (const { store } of others) {

@@ -153,6 +153,7 @@ test("a listener that throws fails no operation: its exception is uncaught", asy
     throw new Error("the observer's");
   });
   await a.store.set("s", sessionOf());
+  await a.store.set("t", sessionOf());
   await b.store.set("s", sessionOf());
   await b.store.set("t", sessionOf());
   await eventually(() => a.store.clusterStats.invalidations === 2);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { decodeMessage, encodeMessage } from "../../lib/invalidation/messages.ts";
+import { decodeMessage, encodeInvalidation, encodeMessage } from "../../lib/invalidation/messages.ts";
 import { eventually } from "../support/eventually.ts";
 import { directClient, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
 
@@ -31,13 +31,14 @@ test("invalid messages are counted and ignored, and nothing else happens", async
   await store.set("s", sessionOf());
   await eventually(() => store.clusterStats.messagesReceived === 1);
   const message = {
-    type: "SessionInvalidated",
+    type: "SessionDeleted",
     instanceId: "somebody",
     sequence: 1,
     nodeId: "somebody",
     prefix: space.prefix,
     sentAt: 0,
     sids: ["s"],
+    reason: "destroy",
   } as const;
   const garbage = [
     "",
@@ -45,18 +46,20 @@ test("invalid messages are counted and ignored, and nothing else happens", async
     "null",
     "[]",
     "{}",
-    '{"version":1}',
-    encodeMessage(message).replace('"version":1', '"version":2'),
+    '{"version":2}',
+    encodeMessage(message).replace('"version":2', '"version":1'),
     encodeMessage({ ...message, prefix: "another:" }),
-    JSON.stringify({ ...message, version: 1, sids: "s" }),
-    JSON.stringify({ ...message, version: 1, sids: [1] }),
-    JSON.stringify({ ...message, version: 1, type: "Surprise" }),
+    JSON.stringify({ ...message, version: 2, sids: "s" }),
+    JSON.stringify({ ...message, version: 2, sids: [1] }),
+    JSON.stringify({ ...message, version: 2, type: "Surprise" }),
     encodeMessage({ ...message, sids: Array.from({ length: 1_001 }, () => "s") }),
     encodeMessage({ ...message, sids: [""] }),
     encodeMessage({ ...message, sids: ["s".repeat(1_025)] }),
     encodeMessage({ ...message, nodeId: "a\nforged line" }),
     encodeMessage({ ...message, nodeId: "n".repeat(257) }),
-    JSON.stringify({ ...message, version: 1, type: "SessionDeleted", reason: "because" }),
+    JSON.stringify({ ...message, version: 2, type: "SessionInvalidated" }),
+    JSON.stringify({ ...message, version: 2, reason: "because" }),
+    encodeInvalidation(message),
     `${encodeMessage(message)}x`,
     "x".repeat(2 * 1024 * 1024),
   ];
@@ -70,6 +73,36 @@ test("invalid messages are counted and ignored, and nothing else happens", async
   expect(store.localCache.size).toBe(1);
   // The same message is obeyed when it is valid.
   await direct.publish(space.channel, encodeMessage(message));
+  await eventually(() => store.clusterStats.invalidations === 1);
+  expect(store.localCache.size).toBe(0);
+});
+
+test("so are those on the channel of a session", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode(space);
+  await store.set("s", sessionOf());
+  await eventually(() => store.clusterStats.messagesReceived === 1);
+  const channel = String(store.coordinator?.sessions.nameOf("s"));
+  const message = { instanceId: "somebody", sequence: 1, nodeId: "somebody" };
+  const garbage = [
+    "",
+    "hello",
+    "2",
+    "1 somebody 1 somebody",
+    "2 somebody 1",
+    "2 somebody -1 somebody",
+    encodeInvalidation({ ...message, sequence: 2 ** 53 }),
+    encodeInvalidation({ ...message, nodeId: "a\nforged line" }),
+    encodeInvalidation({ ...message, nodeId: "n".repeat(257) }),
+    `${encodeInvalidation(message)}\n`,
+    "x".repeat(2 * 1024 * 1024),
+  ];
+  for (const text of garbage) await direct.publish(channel, text);
+  await eventually(() => store.clusterStats.messagesReceived === 1 + garbage.length);
+  expect(store.clusterStats).toMatchObject({ messagesIgnored: garbage.length, invalidations: 0 });
+  expect(store.localCache.size).toBe(1);
+  await direct.publish(channel, encodeInvalidation(message));
   await eventually(() => store.clusterStats.invalidations === 1);
   expect(store.localCache.size).toBe(0);
 });

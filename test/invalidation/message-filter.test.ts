@@ -7,7 +7,7 @@ const OTHER = "b0c6f9a2-0000-4000-8000-000000000002";
 
 function message(instanceId: string, sequence: number): ClusterMessage {
   const base = { instanceId, sequence, nodeId: "same label", prefix: "sess:", sentAt: 0 };
-  return { type: "SessionInvalidated", sids: ["a"], ...base };
+  return { type: "SessionInvalidated", ...base };
 }
 
 /** Where a message comes from whose text is determined by its sender and number. */

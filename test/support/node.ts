@@ -58,6 +58,8 @@ export interface NodeOptions {
   readonly client?: RedisClientOptions;
   readonly cluster?: ClusterOptions;
   readonly store?: Partial<Omit<ClusteredRedisStoreOptions, "client" | "cluster">>;
+  /** Whether sessions are read by the client even to be cached, as with a subscriber that speaks RESP 2. @default false */
+  readonly readsOnClient?: boolean;
   /** Whether to wait until it is live. @default true */
   readonly live?: boolean;
   /** What to do to the proxies once the data client is connected and before the store is made. */
@@ -82,7 +84,12 @@ export async function startNode(space: Space, options: NodeOptions = {}): Promis
     ...options.store,
     cluster: {
       channel: space.channel,
-      subscriber: createClient({ url: bus.url, ...options.client }),
+      subscriber: options.readsOnClient
+        ? () => {
+            const socket = { reconnectStrategy: false } as const;
+            return createClient({ url: bus.url, ...options.client, RESP: 2, socket });
+          }
+        : createClient({ url: bus.url, ...options.client }),
       ...LONG_LEASE,
       ...options.cluster,
     },
@@ -130,7 +137,9 @@ export async function watchCommands(space: Space, url = inject("redisUrl")): Pro
   await monitor.monitor((line) => {
     const text = String(line);
     const [, command] = /"([^"]+)"/.exec(text) ?? [];
-    if (command === undefined || !text.includes(space.prefix) || isHeartbeat(text, space)) return;
+    const isMessage = new RegExp(`"publish" "${space.channel}:[\\w-]{22}"`, "i").test(text);
+    if (command === undefined || isHeartbeat(text, space)) return;
+    if (!isMessage && !text.includes(space.prefix)) return;
     commands.push(command.toUpperCase());
   });
   return commands;
@@ -138,8 +147,10 @@ export async function watchCommands(space: Space, url = inject("redisUrl")): Pro
 
 /** A heartbeat publishes on a channel of its own, and deletes a key that never exists: a random id under the prefix. */
 function isHeartbeat(command: string, { prefix, channel }: Space): boolean {
-  const [, name = ""] = command.split(prefix);
-  return command.includes(`${channel}:`) || /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}"/.test(name);
+  return [channel, prefix].some((start) => {
+    const [, name = ""] = command.split(start === channel ? `${channel}:` : prefix);
+    return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}"/.test(name);
+  });
 }
 
 /** Whether it is one of the commands by which a store destroys a session. */

@@ -29,15 +29,15 @@ async function readsAndWrites(a: ClusteredRedisStore, b: ClusteredRedisStore): P
   expect(valuesOf(await b.get("s"))).toEqual({ v: 2 });
   // One's own messages, of which there may be several copies, evict nothing.
   await a.set("own", sessionOf({ v: 1 }));
-  const received = b.clusterStats.messagesReceived;
-  await b.set("mark", sessionOf());
-  await eventually(() => b.clusterStats.messagesReceived > received);
+  const received = a.clusterStats.messagesReceived;
+  await b.destroy("mark");
+  await eventually(() => a.clusterStats.messagesReceived > received);
   await eventually(() => a.localCache.peek("own") !== undefined);
   await b.touch("s", sessionOf({}, 600_000));
   a.evictFromCache("s");
   const end = (await a.get("s"))?.cookie.expires;
   expect(new Date(end as Date).getTime()).toBeGreaterThan(Date.now() + 60_000);
-  const destroyed = nextEvent(a, "invalidate");
+  const destroyed = nextEvent(a, "destroyed");
   await b.destroy("s");
   await destroyed;
   expect(await a.get("s")).toBeNull();

@@ -25,7 +25,9 @@ afterAll(async () => {
 
 /** The rule of the guides "Topologies" and "Errors": whatever is taken away from it is missed. */
 const RULE =
-  "+getrange +get +pttl +set +del +scan +evalsha +eval +pexpire +multi +exec +publish +subscribe".split(" ");
+  "+getrange +get +pttl +set +del +scan +evalsha +eval +pexpire +multi +exec +publish +subscribe +unsubscribe +client|info".split(
+    " ",
+  );
 const FOR_INDEX = "+time +zadd +zscore +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist".split(
   " ",
 );
@@ -154,6 +156,10 @@ const missed: Record<string, { when: (store: ClusteredRedisStore) => Promise<unk
     when: (store) => store.ready(),
     says: /Cannot subscribe: NOPERM .*'subscribe'.*\(needed: \+subscribe &/,
   },
+  "+unsubscribe": {
+    when: (store) => store.ready(),
+    says: /Cannot subscribe: NOPERM .*'unsubscribe'.*\(needed: \+subscribe &\S+ \+unsubscribe\)/,
+  },
   "the prefix": {
     when: (store) => store.set("s", sessionOf()),
     says: /^SET: NOPERM .*key.*\(needed: \+set .*~/,
@@ -193,7 +199,9 @@ for (const [right, { when, says }] of Object.entries(missed)) {
       outcome instanceof Error ? says : /event/,
     );
     // Without messages, a subscription, or heartbeats, nothing is cached.
-    if (["+publish", "+subscribe", "+del", "+eval", "+evalsha", "the channel"].includes(right)) {
+    if (
+      ["+publish", "+subscribe", "+unsubscribe", "+del", "+eval", "+evalsha", "the channel"].includes(right)
+    ) {
       const denied = /(NOPERM|can't (run|access)) .*\(needed: /;
       await expect(store.ready()).rejects.toThrow(denied);
       await eventually(() => events.some(({ args }) => denied.test(String((args[0] as Error).message))));

@@ -8,14 +8,24 @@ import { sessionOf, sidOf } from "../support/sessions.ts";
 export interface WriteOptions {
   readonly perSecond: number;
   readonly forMs: number;
+  /** To publish every write on one channel instead of the session's, by plain commands. */
+  readonly sharedChannel?: string;
 }
 
 const SESSIONS = 1000;
 const TICK_MS = 5;
+const HOUR_MS = 3_600_000;
+/** What such a message was like: JSON of about 240 bytes. */
+const SHARED_MESSAGE = "x".repeat(240);
 
 const client = createClient({ url: process.argv[2] as string });
 await client.connect();
-const store = new ClusteredRedisStore({ client, prefix: "fan:", cluster: { channel: "fan" } });
+const store = new ClusteredRedisStore({
+  client,
+  prefix: "fan:",
+  // Without heartbeats, nothing is measured but writes and their messages, and sessions stay subscribed.
+  cluster: { channel: "fan", heartbeatMs: HOUR_MS, leaseMs: 2 * HOUR_MS },
+});
 await store.ready();
 
 /** When which session was heard of, by this machine's monotonic clock in ns, which all processes share. */
@@ -26,18 +36,29 @@ store.on("invalidate", (sid: string) => {
   if (isNoting) heard.set(sid, process.hrtime.bigint());
 });
 
-const writing = sessionOf(1000, 3_600_000);
+const writing = sessionOf(1000, HOUR_MS);
+const text = JSON.stringify(writing);
+const sids = Array.from({ length: SESSIONS }, (_, i) => sidOf(i));
 let turn = 0;
 
+function writeOne(sid: string, sharedChannel: string | undefined): Promise<unknown> {
+  if (sharedChannel === undefined) return store.set(sid, writing);
+  const options = { expiration: { type: "PX", value: HOUR_MS } } as const;
+  return client.multi().set(`fan:${sid}`, text, options).publish(sharedChannel, SHARED_MESSAGE).exec();
+}
+
 export const handlers = {
+  channels: (): string[] => sids.map((sid) => String(store.coordinator?.sessions.nameOf(sid))),
+
   /** Writes at an even pace. @returns how many writes it were */
-  write: async ({ perSecond, forMs }: WriteOptions): Promise<number> => {
+  write: async ({ perSecond, forMs, sharedChannel }: WriteOptions): Promise<number> => {
     const start = performance.now();
-    const outstanding = new Set<Promise<void>>();
+    const outstanding = new Set<Promise<unknown>>();
     let written = 0;
     for (let now = start; now - start < forMs; now = performance.now()) {
       for (; written < ((now - start) * perSecond) / 1000; written++) {
-        const write = store.set(sidOf(turn++ % SESSIONS), writing).finally(() => outstanding.delete(write));
+        const sid = sids[turn++ % SESSIONS] as string;
+        const write = writeOne(sid, sharedChannel).finally(() => outstanding.delete(write));
         outstanding.add(write);
       }
       await pause(TICK_MS);
@@ -51,7 +72,7 @@ export const handlers = {
     const began: [string, string][] = [];
     const pings: number[] = [];
     for (let i = 0; i < times; i++) {
-      const sid = sidOf(500_000 + turn++);
+      const sid = sids[i % SESSIONS] as string;
       began.push([sid, String(process.hrtime.bigint())]);
       await store.set(sid, writing);
       await pause(2);
@@ -61,6 +82,40 @@ export const handlers = {
       await pause(2);
     }
     return { began, pings };
+  },
+
+  /** Writes all sessions once. */
+  fill: async (): Promise<void> => {
+    for (const sid of sids) await store.set(sid, writing);
+  },
+
+  /** Caches all sessions. */
+  cacheAll: async (): Promise<void> => {
+    for (const sid of sids) await store.get(sid);
+  },
+
+  /** Ends all subscriptions to sessions. */
+  cacheNone: async (): Promise<void> => {
+    for (const sid of sids) store.evictFromCache(sid);
+    while (store.clusterStats.subscriptions > 0) store.coordinator?.sessions.sweep();
+    await client.ping();
+  },
+
+  /**
+   * Reads sessions that do not exist, each once: with a subscription each, or by plain commands.
+   * @returns how many
+   */
+  readOnce: async ({ count, isPlain }: { count: number; isPlain: boolean }): Promise<number> => {
+    const first = 1_000_000 + turn;
+    turn += count;
+    for (let i = 0; i < count; i += 50) {
+      const batch = Array.from({ length: Math.min(50, count - i) }, (_, j) => sidOf(first + i + j));
+      const readPlainly = (sid: string) =>
+        client.multi().getRange(`fan:${sid}`, 0, -1).pTTL(`fan:${sid}`).execAsPipeline();
+      await Promise.all(batch.map((sid) => (isPlain ? readPlainly(sid) : store.get(sid))));
+    }
+    while (store.clusterStats.subscriptions > 0) store.coordinator?.sessions.sweep();
+    return count;
   },
 
   noteWhatYouHear: (): void => {

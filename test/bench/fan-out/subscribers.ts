@@ -5,23 +5,42 @@ import { serve } from "../support/rpc.ts";
 const { hostname, port } = new URL(process.argv[2] as string);
 const open: Socket[] = [];
 
-function subscribe(): Promise<Socket> {
+/** Resolves when Redis has acknowledged all channels. */
+function subscribe(channels: readonly string[]): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect(Number(port), hostname, () => socket.write("SUBSCRIBE fan\r\n"));
-    socket.once("data", () => {
+    const socket = connect(Number(port), hostname, () => socket.write(`SUBSCRIBE ${channels.join(" ")}\r\n`));
+    socket.setEncoding("latin1");
+    let received = "";
+    const onData = (text: string) => {
+      received += text;
+      if (received.split("$9\r\nsubscribe").length - 1 < channels.length || !received.endsWith("\r\n"))
+        return;
+      socket.off("data", onData);
       // What comes from now on is only taken off the line.
       socket.resume();
       resolve(socket);
-    });
+    };
+    socket.on("data", onData);
     socket.once("error", reject);
   });
 }
 
+export interface Subscribers {
+  readonly count: number;
+  /** To which all of them subscribe. */
+  readonly shared: readonly string[];
+  /** To which the first ones subscribe besides, since they cache the sessions. */
+  readonly sessions: readonly string[];
+  readonly caching: number;
+}
+
 export const handlers = {
-  /** Sees to it that there are so many. */
-  be: async (count: number): Promise<void> => {
-    for (const socket of open.splice(count)) socket.destroy();
-    while (open.length < count) open.push(await subscribe());
+  /** Replaces all connections. */
+  be: async ({ count, shared, sessions, caching }: Subscribers): Promise<void> => {
+    for (const socket of open.splice(0)) socket.destroy();
+    for (let i = 0; i < count; i++) {
+      open.push(await subscribe(i < caching ? [...shared, ...sessions] : shared));
+    }
   },
 };
 

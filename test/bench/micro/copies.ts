@@ -15,7 +15,8 @@ const buffer = serialize(session);
 const fence = new FillFence();
 const sids = Array.from({ length: 1000 }, (_, i) => sidOf(i));
 const message = encodeMessage({
-  type: "SessionInvalidated",
+  type: "SessionDeleted",
+  reason: "destroy",
   instanceId: "6f0c2a34-8f5e-4b0f-9d06-0f2d3f5a7c11",
   sequence: 4711,
   nodeId: "worker-3",

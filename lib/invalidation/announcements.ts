@@ -1,0 +1,54 @@
+import type { Deadline } from "../redis/deadlines.ts";
+import type { Topology } from "../redis/topology.ts";
+import type { Counters } from "../reporting/counters.ts";
+import type { MessageFilter } from "./message-filter.ts";
+import { encodeInvalidation, encodeMessage, type MessageContent } from "./messages.ts";
+import type { SessionChannels } from "./session-channels.ts";
+import type { OutgoingMessage } from "./types.ts";
+
+export interface AnnouncementsOptions {
+  readonly instanceId: string;
+  readonly nodeId: string;
+  /** The shared channel. */
+  readonly channel: string;
+  readonly sessions: SessionChannels;
+  /** Recognizes the messages when they arrive. */
+  readonly filter: MessageFilter;
+  readonly topology: Topology;
+  readonly counters: Counters;
+}
+
+/** Builds the messages of this store. */
+export class Announcements {
+  readonly #options: AnnouncementsOptions;
+
+  constructor(options: AnnouncementsOptions) {
+    this.#options = options;
+  }
+
+  /** The message for a write of one session that is about to be sent. @param deadline the write's */
+  ofWrite(sid: string, deadline: Deadline): OutgoingMessage {
+    const { instanceId, nodeId, sessions, filter } = this.#options;
+    const sequence = filter.begin(deadline);
+    const message = encodeInvalidation({ instanceId, sequence, nodeId });
+    return this.#outgoing(sessions.nameOf(sid), message, sequence);
+  }
+
+  /** The message for a deletion that is about to be sent. @param deadline the deletion's */
+  of(content: MessageContent, deadline: Deadline): OutgoingMessage {
+    const { instanceId, nodeId, channel, filter, topology } = this.#options;
+    const sequence = filter.begin(deadline);
+    const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
+    return this.#outgoing(channel, encodeMessage({ ...content, ...base }), sequence);
+  }
+
+  #outgoing(channel: string, message: string, sequence: number): OutgoingMessage {
+    const { channel: baseChannel, filter, counters } = this.#options;
+    filter.expect(sequence, message);
+    const settle = (isPublished: boolean) => {
+      if (isPublished) counters.messagesPublished++;
+      filter.end(sequence, isPublished);
+    };
+    return { channel, baseChannel, message, sequence, settle };
+  }
+}

@@ -1,0 +1,69 @@
+import crypto from "node:crypto";
+import type { SubscribedRead } from "../redis/session-values.ts";
+import type { Topology } from "../redis/topology.ts";
+import type { PrimaryListener } from "./primary-listener.ts";
+import type { SessionSubscriptions } from "./session-subscriptions.ts";
+
+export interface SessionChannelsOptions {
+  /** What the names of all channels begin with. */
+  readonly channel: string;
+  readonly topology: Topology;
+  readonly listeners: () => readonly PrimaryListener[];
+}
+
+/** Characters of a channel's hash: 132 bits. */
+const HASH_LENGTH = 22;
+
+/**
+ * The channels of sessions: one for each, on which every write of it is published, and to which the processes subscribe that
+ * cache it. Every cached session is subscribed at the primary that holds it.
+ */
+export class SessionChannels {
+  readonly #options: SessionChannelsOptions;
+
+  constructor(options: SessionChannelsOptions) {
+    this.#options = options;
+  }
+
+  /** How many sessions this process is subscribed to. */
+  get size(): number {
+    return this.#options.listeners().reduce((sum, { sessions }) => sum + (sessions?.size ?? 0), 0);
+  }
+
+  /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
+  nameOf(sid: string): string {
+    const { channel, topology } = this.#options;
+    return `${channel}:${sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH)}`;
+  }
+
+  /** Subscribes to a session. @returns whether every message about it arrives from now on; false if that is not known in time */
+  subscribe(sid: string): boolean | Promise<boolean> {
+    return this.#subscriptionsOf(sid)?.subscribe(this.nameOf(sid), sid) ?? false;
+  }
+
+  /** Subscribes to a session and reads it, in one round trip. @returns undefined if that is not possible now */
+  async read<T>(sid: string, read: SubscribedRead<T>): Promise<{ readonly value: T } | undefined> {
+    return this.#subscriptionsOf(sid)?.read(this.nameOf(sid), sid, read);
+  }
+
+  /** Unsubscribes from some of the sessions that are not in use; from all within MAX_SWEEPS calls. */
+  sweep(): void {
+    for (const { sessions } of this.#options.listeners())
+      sessions?.sweep(Math.max(MIN_SWEPT, sessions.size / MAX_SWEEPS));
+  }
+
+  #subscriptionsOf(sid: string): SessionSubscriptions | undefined {
+    const { topology, listeners } = this.#options;
+    const id = topology.primaryIdOf(sid);
+    return id === undefined ? undefined : listeners().find(({ primary }) => primary.id === id)?.sessions;
+  }
+}
+
+const MAX_SWEEPS = 8;
+const MIN_SWEPT = 1_000;
+
+/** `crypto.hash` makes no object to be collected. Node 20.0 to 20.11 do not have it. */
+const sha256: (text: string) => string =
+  typeof crypto.hash === "function"
+    ? (text) => crypto.hash("sha256", text, "base64url")
+    : (text) => crypto.createHash("sha256").update(text).digest("base64url");

@@ -1,0 +1,274 @@
+import { batchOn, type RedisStoreClient } from "../redis/client.ts";
+import type { SubscribedRead } from "../redis/session-values.ts";
+import type { BatchBuilder, SubscriberConnection } from "../redis/topology.ts";
+
+export interface SessionSubscriptionsOptions {
+  readonly connection: SubscriberConnection;
+  /** How many sessions may be subscribed at the same time. */
+  readonly maxSessions: number;
+  /** How long callers wait for the connection before they do without it, in milliseconds. */
+  readonly maxWaitMs: number;
+  /** Whether a session must stay subscribed. */
+  readonly isInUse: (sid: string) => boolean;
+  /** A message about a session has arrived. Must not throw. */
+  readonly onMessage: (text: string, sid: string) => void;
+  /** The connection is not what it is taken for: Redis refused to subscribe or to unsubscribe, or replies are out of step. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** A session to which Redis has not acknowledged the subscription yet. */
+interface PendingSubscription {
+  readonly sid: string;
+}
+
+interface Request {
+  readonly channel: string;
+  readonly sid: string;
+  /** Adds the commands that read the session; undefined if it is only subscribed to. */
+  readonly build: BatchBuilder | undefined;
+  /** Called once. @param replies undefined if the session is not known to be subscribed */
+  readonly settle: (replies: readonly unknown[] | undefined, sentAt: number) => void;
+}
+
+/** What was sent in one turn, and is not answered yet. */
+interface Group {
+  readonly sentAt: number;
+  /** Called once. @param replies undefined if there are none in time */
+  readonly settle: (replies: readonly unknown[] | undefined) => void;
+}
+
+/** The replies to a read: value and time to live. */
+const REPLIES = 2;
+/** How many sessions are read on the connection at the same time, so that their values stay below Redis's limit for it. */
+const MAX_READS = 256;
+/** Subscriptions are examined in the ratio of four to each new one: then a third more are kept than are in use, at most. */
+const SWEPT_PER_SUBSCRIPTION = 4;
+const SWEEP_SIZE = 1_024;
+const MAX_UNSUBSCRIBED = 500;
+
+/**
+ * The sessions to whose channels one subscriber connection is subscribed.
+ *
+ * 1. A session is active from Redis's acknowledgement until UNSUBSCRIBE is sent, or the connection ends. Every message about
+ *    an active session arrives.
+ * 2. `read` sends SUBSCRIBE and the read together. Redis executes them in this order, so every write that the reply does not
+ *    show is reported, and the report arrives behind the reply. What is requested in one turn of the event loop is sent as one
+ *    SUBSCRIBE and one pipeline.
+ * 3. Only `sweep` unsubscribes, in batches, from sessions that are not in use. One that is requested again is subscribed again,
+ *    and its SUBSCRIBE follows the UNSUBSCRIBE on the same connection.
+ * 4. While the connection does not answer, callers do without it.
+ */
+export class SessionSubscriptions {
+  /** Whether sessions may be read on the connection. */
+  canRead = false;
+  readonly #options: SessionSubscriptionsOptions;
+  /** By channel: the session's id, once it is active. */
+  readonly #entries = new Map<string, string | PendingSubscription>();
+  /** Those of this turn, not sent yet. */
+  #requests: Request[] = [];
+  readonly #groups = new Set<Group>();
+  #watchdog: NodeJS.Timeout | undefined;
+  /** Settles when Redis has answered the last SUBSCRIBE, and so all earlier ones. */
+  #acknowledged: Promise<void> = Promise.resolve();
+  #nextToSweep: Iterator<[string, string | PendingSubscription], undefined> = this.#entries.entries();
+  /** What node-redis keeps for each channel. */
+  #listeners: object | undefined;
+  /** How many subscriptions are to be examined because others were added. */
+  #sweepDebt = 0;
+  #readsUnderWay = 0;
+  #isStalled = false;
+  #hasEnded = false;
+
+  constructor(options: SessionSubscriptionsOptions) {
+    this.#options = options;
+  }
+
+  /** How many sessions there are, including those that Redis has not acknowledged yet. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Subscribes to a session. @returns whether it is active; false if that is not known in time */
+  subscribe(channel: string, sid: string): boolean | Promise<boolean> {
+    if (this.#isActive(channel) || this.#hasEnded || this.#isStalled) return this.#isActive(channel);
+    return new Promise((resolve) => {
+      const settle: Request["settle"] = (replies) => resolve(replies !== undefined);
+      this.#request({ channel, sid, build: undefined, settle });
+    });
+  }
+
+  /** Reads a session that is subscribed when Redis executes the read. @returns undefined if that is not possible now */
+  async read<T>(
+    channel: string,
+    sid: string,
+    { build, parse }: SubscribedRead<T>,
+  ): Promise<{ readonly value: T } | undefined> {
+    const isBusy = this.#readsUnderWay >= MAX_READS;
+    if (!this.canRead || this.#hasEnded || this.#isStalled || isBusy) return undefined;
+    this.#readsUnderWay++;
+    return new Promise((resolve) => {
+      const settle: Request["settle"] = (replies, sentAt) => {
+        this.#readsUnderWay--;
+        try {
+          resolve(replies && { value: parse(replies, sentAt) });
+        } catch (error) {
+          this.#fail(error);
+          resolve(undefined);
+        }
+      };
+      this.#request({ channel, sid, build, settle });
+    });
+  }
+
+  /** Unsubscribes from sessions that are not in use. @param count how many subscriptions are examined */
+  sweep(count: number): void {
+    const channels: string[] = [];
+    for (let i = 0; i < count && i <= this.#entries.size; i++) {
+      const { done, value } = this.#nextToSweep.next();
+      if (done) {
+        this.#nextToSweep = this.#entries.entries();
+        continue;
+      }
+      const [channel, entry] = value;
+      if (typeof entry === "string" && !this.#options.isInUse(entry)) channels.push(channel);
+    }
+    const { connection } = this.#options;
+    const listeners = connection.getPubSubListeners?.("CHANNELS");
+    for (const channel of channels) {
+      this.#entries.delete(channel);
+      listeners?.delete(channel);
+    }
+    for (let i = 0; i < channels.length; i += MAX_UNSUBSCRIBED) {
+      const batch = channels.slice(i, i + MAX_UNSUBSCRIBED);
+      // A listener would be removed from what the channels share.
+      const ended = listeners
+        ? connection.unsubscribe(batch)
+        : connection.unsubscribe(batch, this.#onMessage);
+      ended.catch((error) => this.#fail(error));
+    }
+  }
+
+  /** The connection has ended. */
+  end(): void {
+    this.#hasEnded = true;
+    this.#entries.clear();
+  }
+
+  #isActive(channel: string): boolean {
+    return typeof this.#entries.get(channel) === "string";
+  }
+
+  /** To be sent at the end of this turn: node-redis writes later, in any case. */
+  #request(request: Request): void {
+    if (this.#requests.push(request) === 1) queueMicrotask(() => this.#send());
+  }
+
+  #send(): void {
+    const requests = this.#requests;
+    this.#requests = [];
+    this.#subscribe(requests);
+    // There may be no room for some.
+    const isSubscribing = requests.map(({ channel }) => this.#entries.has(channel));
+    const reads = requests.filter(({ build }) => build !== undefined);
+    const sentAt = performance.now();
+    const reading = this.#read(reads);
+    const settle = (replies: readonly unknown[] | undefined) => {
+      let at = 0;
+      for (const [i, { channel, build, settle }] of requests.entries()) {
+        const isKnown = replies !== undefined && isSubscribing[i] && this.#isActive(channel);
+        const from = at;
+        if (build !== undefined) at += REPLIES;
+        settle(isKnown ? replies.slice(from, at) : undefined, sentAt);
+      }
+    };
+    const group: Group = { sentAt, settle };
+    this.#groups.add(group);
+    this.#watch();
+    const onAnswer = (replies: readonly unknown[] | undefined) => {
+      this.#isStalled = false;
+      if (this.#groups.delete(group)) settle(replies);
+    };
+    Promise.all([reading, this.#acknowledged]).then(
+      ([replies]) => onAnswer(replies),
+      () => onAnswer(undefined),
+    );
+  }
+
+  /** One timer for all groups. */
+  #watch(): void {
+    // After the event loop was blocked, timers run before sockets are read; the answer may be there. Immediates run after.
+    const check = () => setImmediate(() => this.#giveUp());
+    this.#watchdog ??= setTimeout(check, this.#options.maxWaitMs / 2).unref();
+  }
+
+  /** Settles groups that have waited for too long. Nobody waits for this connection any more until it answers. */
+  #giveUp(): void {
+    this.#watchdog = undefined;
+    const latest = performance.now() - this.#options.maxWaitMs;
+    for (const group of this.#groups) {
+      if (group.sentAt > latest) break;
+      this.#isStalled = true;
+      this.#groups.delete(group);
+      group.settle(undefined);
+    }
+    if (this.#groups.size > 0) this.#watch();
+  }
+
+  async #read(reads: readonly Request[]): Promise<readonly unknown[]> {
+    if (reads.length === 0) return [];
+    const connection = this.#options.connection as unknown as RedisStoreClient;
+    return reads.reduce((batch, { build }) => build?.(batch) ?? batch, batchOn(connection)).execAsPipeline();
+  }
+
+  /** Sends SUBSCRIBE for those that are not subscribed yet, as far as there is room. */
+  #subscribe(requests: readonly Request[]): void {
+    if (this.#hasEnded) return;
+    const channels: string[] = [];
+    for (const { channel, sid } of requests) {
+      if (this.#entries.has(channel) || this.#entries.size >= this.#options.maxSessions) continue;
+      channels.push(channel);
+      this.#entries.set(channel, { sid });
+    }
+    if (channels.length === 0) return;
+    this.#scheduleSweep(channels.length);
+    this.#acknowledged = this.#options.connection.subscribe(channels, this.#onMessage).then(
+      () => this.#activate(channels),
+      // The owner ends a connection that fails.
+      (error) => this.#fail(error),
+    );
+  }
+
+  /** Pending sessions are not swept, so all are still wanted, unless the connection has ended. */
+  #activate(channels: readonly string[]): void {
+    if (this.#hasEnded) return;
+    const listeners = this.#options.connection.getPubSubListeners?.("CHANNELS");
+    // All channels have the same listener, so one object for it is enough.
+    this.#listeners ??= listeners?.get(channels[0] as string);
+    for (const channel of channels) {
+      const entry = this.#entries.get(channel);
+      if (typeof entry === "object") this.#entries.set(channel, entry.sid);
+      if (this.#listeners !== undefined) listeners?.set(channel, this.#listeners);
+    }
+  }
+
+  #scheduleSweep(added: number): void {
+    const before = this.#sweepDebt;
+    this.#sweepDebt += SWEPT_PER_SUBSCRIPTION * added;
+    if (before >= SWEEP_SIZE || this.#sweepDebt < SWEEP_SIZE) return;
+    setImmediate(() => {
+      if (!this.#hasEnded) this.sweep(this.#sweepDebt);
+      this.#sweepDebt = 0;
+    });
+  }
+
+  /** One function for all channels. */
+  readonly #onMessage = (text: string, channel: string): void => {
+    const entry = this.#entries.get(channel);
+    if (entry === undefined) return;
+    this.#options.onMessage(text, typeof entry === "string" ? entry : entry.sid);
+  };
+
+  #fail(error: unknown): void {
+    if (!this.#hasEnded) this.#options.onFailure(error);
+  }
+}
