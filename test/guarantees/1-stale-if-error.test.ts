@@ -152,9 +152,9 @@ test("invalidations that are received apply: the subscription stands, the data c
   a.data.hold("toServer");
   await eventually(() => isAway(a));
   expect(valuesOf(await a.store.get("s"))).toEqual({ v: 1 });
-  const invalidated = nextEvent(a.store, "invalidate");
+  const destroyed = nextEvent(a.store, "destroyed");
   await b.store.destroy("s");
-  await invalidated;
+  await destroyed;
   await expect(a.store.get("s")).rejects.toMatchObject(UNAVAILABLE);
   expect(valuesOf(await a.store.get("t"))).toEqual({ v: 1 });
 });
