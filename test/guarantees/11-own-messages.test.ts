@@ -34,7 +34,7 @@ test("forged messages with the numbers of the next real ones suppress neither an
   await a.store.get("s");
   await eventually(() => a.store.localCache.size === 1);
   const instanceId = b.store.coordinator?.instanceId as string;
-  const reason = "destroy";
+  const reason = "clear";
   const forged = { type: "SessionDeleted", instanceId, nodeId: "b", prefix: space.prefix, reason } as const;
   for (let sequence = 2; sequence < 22; sequence++) {
     await direct.publish(space.channel, encodeMessage({ ...forged, sequence, sentAt: 0, sids: ["other"] }));
