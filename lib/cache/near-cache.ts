@@ -148,7 +148,8 @@ export class NearCache<V extends Cacheable> {
 
   /** Whether a session is cached, or may be as soon as an operation under way ends: until then its messages must be received. */
   isInUse(sid: string): boolean {
-    return this.#reads.has(sid) || this.#writes.has(sid) || this.#cache.peek(sid) !== undefined;
+    if (this.#reads.has(sid) || this.#writes.has(sid) || this.#cache.peek(sid) !== undefined) return true;
+    return this.#stale?.peek(sid) !== undefined;
   }
 
   /** Resolves when a read sees all writes of a session that were called so far; undefined if it does at once. */
