@@ -62,11 +62,12 @@ export class MessageReceiver {
       onClear();
       return;
     }
+    const inUse = sids.filter((sid) => cache.isInUse(sid));
     // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
-    const cached = sids.filter((sid) => cache.invalidate(sid));
+    for (const sid of sids) cache.invalidate(sid);
     // Of a clear, `flush` reports.
     if (origin === "copy" || message.reason === "clear") return;
-    for (const sid of cached) emit("invalidate", sid, message.nodeId);
+    for (const sid of inUse) emit("invalidate", sid, message.nodeId);
     for (const sid of sids) emit("destroyed", sid, message.nodeId, message.reason);
   }
 

@@ -36,8 +36,8 @@ export interface CoordinatorHandlers {
 
 /** A cache, as invalidation sees it. */
 export interface InvalidatedCache {
-  /** Another process has written or deleted the session, or Redis has expired it. @returns whether it was cached */
-  invalidate(sid: string): boolean;
+  /** Another process has written or deleted the session, or Redis has expired it. */
+  invalidate(sid: string): unknown;
   /** All sessions were deleted, or none can be trusted. */
   invalidateAll(): void;
   /** Messages may have been missed. @param verifiedAt up to when none was, by performance.now() */
