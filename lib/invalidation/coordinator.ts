@@ -16,7 +16,7 @@ import type { ClusterCoordinatorOptions, CoordinatorHandlers, CoordinatorStats }
 const MAX_DISCOVERY_DELAY_MS = 500;
 
 /** How long an operation waits for a subscriber's connection, at most. */
-const MAX_WAIT_MS = 400;
+const MAX_WAIT_MS = 1_000;
 
 /** For sessions that have left the cache, and whose subscriptions have not ended yet. */
 const SPARE_SUBSCRIPTIONS = 1_000;

@@ -57,7 +57,9 @@ async function readDuring(store: ClusteredRedisStore, disturb: () => Promise<unk
 
 /** The application reads a value that is too long, on the client that it shares with the store. */
 async function useWithLongValue(create: () => SharedClient, options: StoreOptions = {}) {
-  const { store, client } = await openStore(create, newSpace(), options);
+  // Of a connection that transfers half a gigabyte nothing is known for longer than the default of 5 s on a busy machine.
+  const patient = { commandTimeoutMs: 60_000, ...options };
+  const { store, client } = await openStore(create, newSpace(), patient);
   const result = await readDuring(store, async () => {
     const failure = nextEvent(client as unknown as EventEmitter, "error", { timeoutMs: 50_000 });
     client.get("long").catch(() => {});

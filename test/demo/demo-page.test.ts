@@ -364,7 +364,10 @@ describe("the page of the demo", () => {
       },
       () => {},
     );
-    await logIn(page, 1);
+    const user = await logIn(page, 1);
+    await press(page, "Read on node 2");
+    await see(chips(page, 2)).toContain(user);
+    await press(page, "Change on node 1");
     await see(page.getByRole("log")).toMatch(/received from node 1/);
     expect(hasFlown).toBe(false);
   });

@@ -13,6 +13,8 @@ import {
 } from "../support/node.ts";
 
 const UNAVAILABLE = { name: "SessionStoreError", code: "ERR_SESSION_UNAVAILABLE" };
+/** Long enough that a Redis on a busy machine does not count as away once it answers again. */
+const TIMEOUT_MS = 1_000;
 const HOUR_MS = 3_600_000;
 
 /** A node that serves stale sessions, and a Redis of its own. */
@@ -25,7 +27,7 @@ async function startStale(
     url: redis.url,
     cluster: SHORT_LEASE,
     ...options,
-    store: { commandTimeoutMs: 300, localCache: { staleIfErrorMs }, ...options.store },
+    store: { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs }, ...options.store },
   });
   return { ...node, redis };
 }
@@ -88,7 +90,7 @@ test("reads that wait for Redis are answered when the outage becomes known", asy
 
 test("the page of a stale session: its touch is skipped and reported, its save is an error at once", async () => {
   const node = await startStale({
-    store: { commandTimeoutMs: 300, localCache: { staleIfErrorMs: HOUR_MS }, touchAfterMs: 0 },
+    store: { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs: HOUR_MS }, touchAfterMs: 0 },
   });
   const { store, redis } = node;
   await store.set("s", sessionOf({ v: 1 }));
@@ -124,7 +126,7 @@ test("a session that was destroyed here is not served, though Redis did not exec
 test("bans apply at once: destroyAllOf to the user's sessions, destroyWhere and clear to all", async () => {
   const indexBy = (session: object) => (session as { user?: string }).user;
   const node = await startStale({
-    store: { commandTimeoutMs: 300, localCache: { staleIfErrorMs: HOUR_MS }, indexBy },
+    store: { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs: HOUR_MS }, indexBy },
   });
   const { store, redis } = node;
   for (const sid of ["eve1", "eve2"]) await store.set(sid, sessionOf({ user: "eve" }));
@@ -145,7 +147,7 @@ test("bans apply at once: destroyAllOf to the user's sessions, destroyWhere and 
 test("invalidations that are received apply: the subscription stands, the data connection does not", async () => {
   const space = newSpace();
   const redis = await ownRedis();
-  const stale = { commandTimeoutMs: 300, localCache: { staleIfErrorMs: HOUR_MS } };
+  const stale = { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs: HOUR_MS } };
   const a = await startNode(space, { url: redis.url, cluster: SHORT_LEASE, store: stale });
   const b = await startNode(space, { url: redis.url });
   for (const sid of ["s", "t"]) await a.store.set(sid, sessionOf({ v: 1 }));
@@ -206,7 +208,7 @@ test("while Redis answers, an unverified session is read, and not served if the 
 });
 
 test("by default nothing is kept", async () => {
-  const node = await startStale({ store: { commandTimeoutMs: 300, localCache: true } });
+  const node = await startStale({ store: { commandTimeoutMs: TIMEOUT_MS, localCache: true } });
   await node.store.set("s", sessionOf({ v: 1 }));
   await node.redis.pause();
   await eventually(() => isAway(node));
