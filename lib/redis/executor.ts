@@ -3,7 +3,8 @@ import { hintFor } from "../reporting/fixes.ts";
 import type { Deadline } from "./deadlines.ts";
 import { isErrorReply } from "./replies.ts";
 import type { Script } from "./script.ts";
-import type { BatchBuilder, Target, Topology } from "./topology.ts";
+import type { Batch, BatchBuilder, Replies, Target, Topology } from "./topology.ts";
+import { WriteGroups } from "./write-groups.ts";
 
 /** A message that is published if, and only if, the write it belongs to is executed. */
 export interface Announcement {
@@ -30,14 +31,10 @@ export interface Command {
   readonly acl: string;
   readonly target: Target;
   readonly build: BatchBuilder;
+  /** Of a write that may be sent together with others: roughly what it sends. Its first command names its key. */
+  readonly bytes?: number;
   /** See `Batch`. */
   readonly isInStep?: ((replies: readonly unknown[]) => boolean) | undefined;
-}
-
-export interface Replies {
-  readonly replies: readonly unknown[];
-  /** When the commands were sent, by performance.now(). */
-  readonly sentAt: number;
 }
 
 /** One run of a script. */
@@ -58,37 +55,50 @@ export const NO_ANNOUNCEMENT: Announcement = { channel: "", message: "" };
 /** Sends commands and scripts, and turns failures into `SessionStoreError`s that name the permissions that are missing. */
 export class CommandExecutor {
   readonly #topology: Topology;
+  readonly #groups = new WriteGroups((deadline, batch) => this.#exchange(deadline, batch));
 
   constructor(topology: Topology) {
     this.#topology = topology;
   }
 
   /**
-   * Sends commands in one round trip: with an announcement as a transaction, else as a pipeline.
+   * Sends commands in one round trip: with an announcement as a transaction, perhaps together with others, else as a pipeline.
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
   async send(deadline: Deadline, command: Command, announcement?: Announcement): Promise<Replies> {
-    const { name, acl, target, build, isInStep } = command;
+    const { name, acl, target, build, bytes, isInStep } = command;
+    try {
+      if (announcement === undefined)
+        return await this.#exchange(deadline, { target, mode: "pipeline", isInStep, build });
+      const { channel, message } = announcement;
+      const buildBoth: BatchBuilder = (batch) => build(batch).publish(channel, message);
+      if (bytes !== undefined && this.#topology.combinesKeys)
+        return await this.#groups.send(deadline, buildBoth, bytes);
+      return await this.#exchange(deadline, { target, mode: "transaction", isInStep, build: buildBoth });
+    } catch (error) {
+      throw this.#errorOf(name, error, announcement ? `${acl} +multi +exec` : acl, announcement);
+    }
+  }
+
+  /** Sends a batch, and reports it to those who watch for outages. Fails with what the client or Redis throws. */
+  #exchange(deadline: Deadline, batch: Batch): Promise<Replies> {
     const { outage } = this.#topology;
     let sentAt = 0;
     outage.asked();
-    try {
-      const replies = await this.#topology.send(deadline, {
-        target,
-        mode: announcement === undefined ? "pipeline" : "transaction",
-        isInStep,
-        build: (batch) => {
-          sentAt = performance.now();
-          build(batch);
-          return announcement ? batch.publish(announcement.channel, announcement.message) : batch;
-        },
-      });
-      outage.answered(sentAt);
-      return { replies, sentAt };
-    } catch (error) {
-      if (isErrorReply(error)) outage.answered(sentAt);
-      throw this.#errorOf(name, error, announcement ? `${acl} +multi +exec` : acl, announcement);
-    }
+    const build: BatchBuilder = (commands) => {
+      sentAt = performance.now();
+      return batch.build(commands);
+    };
+    return this.#topology.send(deadline, { ...batch, build }).then(
+      (replies) => {
+        outage.answered(sentAt);
+        return { replies, sentAt };
+      },
+      (error: unknown) => {
+        if (isErrorReply(error)) outage.answered(sentAt);
+        throw error;
+      },
+    );
   }
 
   /**
@@ -104,31 +114,17 @@ export class CommandExecutor {
   ): Promise<unknown> {
     const toPublish = announcement ? [announcement.channel, announcement.message] : [];
     const given = { keys: [...keys], arguments: [...toPublish, ...args] };
-    const { outage } = this.#topology;
-    let sentAt = 0;
-    outage.asked();
-    const run = async (build: BatchBuilder) => {
-      const target: Target = { key: keys[0] as string };
-      const check = isInStep && (([reply]: readonly unknown[]) => isInStep(reply));
-      const [reply] = await this.#topology.send(deadline, {
-        target,
-        mode: "pipeline",
-        build: (batch) => {
-          sentAt = performance.now();
-          return build(batch);
-        },
-        isInStep: check,
-      });
-      outage.answered(sentAt);
-      return reply;
-    };
+    const target: Target = { key: keys[0] as string };
+    const check = isInStep && (([reply]: readonly unknown[]) => isInStep(reply));
+    const run = (build: BatchBuilder) =>
+      this.#exchange(deadline, { target, mode: "pipeline", build, isInStep: check });
     try {
-      return await run((batch) => batch.evalSha(script.sha1, given)).catch((error: unknown) => {
+      const { replies } = await run((batch) => batch.evalSha(script.sha1, given)).catch((error: unknown) => {
         if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
         return run((batch) => batch.eval(script.source, given));
       });
+      return replies[0];
     } catch (error) {
-      if (isErrorReply(error)) outage.answered(sentAt);
       const acl = ["+evalsha +eval", script.acl, extraAcl].filter(Boolean).join(" ");
       throw this.#errorOf("EVALSHA", error, acl, announcement);
     }

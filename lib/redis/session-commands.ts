@@ -139,6 +139,7 @@ export class SessionCommands {
       acl: "+set",
       target: { key },
       build: (batch: CommandBatch) => batch.set(key, text, options),
+      bytes: text.length,
     };
     const { replies } = await this.#executor.send(deadline, command, announcement);
     return this.#executor.read("SET", replies[0], asSetReply) !== null;

@@ -60,6 +60,13 @@ export interface Batch {
   readonly isInStep?: ((replies: readonly unknown[]) => boolean) | undefined;
 }
 
+/** What a batch results in. */
+export interface Replies {
+  readonly replies: readonly unknown[];
+  /** When the batch was sent, by performance.now(). */
+  readonly sentAt: number;
+}
+
 /** The replies to a batch. @throws Error if they are out of step, after `replace` */
 export function requireInStep(batch: Batch, replies: unknown[], replace: () => void): unknown[] {
   if (batch.isInStep?.(replies) !== false) return replies;

@@ -1,0 +1,117 @@
+import { errorMessage } from "../reporting/errors.ts";
+import type { Deadline } from "./deadlines.ts";
+import type { Batch, BatchBuilder, Replies } from "./topology.ts";
+import { addEach, type BatchPart } from "./unsent.ts";
+
+/** Limits of a group, since Redis serves nobody else while it executes one. A write that is larger is sent alone. */
+const MAX_MEMBERS = 64;
+const MAX_BYTES: number = 256 * 1024;
+
+/** One write, and what becomes of it. */
+interface Member extends BatchPart {
+  /** Resolves with the replies to its own commands. */
+  readonly resolve: (replies: Replies) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Group commit: writes that start in one turn of the event loop are sent as one transaction, which costs Redis and the client
+ * less than one each.
+ *
+ * 1. The first write of a turn is sent at once, so that one that is alone costs and waits no more than without groups. Those
+ *    that follow form a group, which is sent at the end of the turn, or when it is full.
+ * 2. A member whose deadline passes before it is sent changes nothing in Redis; see `addEach`.
+ * 3. Each member has its own outcome: the replies to its own commands, or their error.
+ * 4. If Redis refuses the transaction because an ACL denies a key or a channel, it has executed nothing, and each member is sent
+ *    by itself. Any other refusal would concern each.
+ * 5. If the connection is lost, the outcome of all is unknown.
+ *
+ * Members never concern the same session, since the writes of one session wait for each other. Scripts are not grouped: one is a
+ * single command already, and a deletion must not depend on a transaction, which Redis refuses when its memory is full.
+ */
+export class WriteGroups {
+  readonly #exchange: (deadline: Deadline, batch: Batch) => Promise<Replies>;
+  /** Those that wait for the end of the turn; undefined before the first write of a turn. */
+  #members: Member[] | undefined;
+  #bytes = 0;
+
+  /** @param exchange sends a batch */
+  constructor(exchange: (deadline: Deadline, batch: Batch) => Promise<Replies>) {
+    this.#exchange = exchange;
+  }
+
+  /**
+   * Sends a write. Fails with what the client or Redis throws.
+   * @param build adds its commands, the first of which names its key
+   * @param bytes roughly what it sends
+   */
+  send(deadline: Deadline, build: BatchBuilder, bytes: number): Promise<Replies> {
+    if (this.#members === undefined) {
+      this.#members = [];
+      // Scheduled before node-redis schedules the writing of this first one, so the group is written together with it.
+      setImmediate(() => {
+        this.#flush();
+        this.#members = undefined;
+      });
+      return this.#exchange(deadline, asBatch(build));
+    }
+    if (this.#members.length === MAX_MEMBERS || this.#bytes + bytes > MAX_BYTES) this.#flush();
+    this.#bytes += bytes;
+    return new Promise((resolve, reject) => {
+      this.#members?.push({ deadline, build, resolve, reject, isDropped: false, commands: 0 });
+    });
+  }
+
+  #flush(): void {
+    const members = this.#members ?? [];
+    this.#members = [];
+    this.#bytes = 0;
+    if (members.length > 1) this.#sendTogether(members);
+    else if (members.length === 1) this.#sendAlone(members[0] as Member);
+  }
+
+  #sendAlone({ deadline, build, resolve, reject }: Member): void {
+    this.#exchange(deadline, asBatch(build)).then(resolve, reject);
+  }
+
+  #sendTogether(members: readonly Member[]): void {
+    const deadline: Deadline = {
+      get passed() {
+        return members.every((member) => member.deadline.passed);
+      },
+    };
+    const group = asBatch((batch) => addEach(members, batch));
+    this.#exchange(deadline, group).then(
+      ({ replies, sentAt }) => settle(members, replies, sentAt),
+      (error: unknown) => {
+        const { replies } = error as { replies?: readonly unknown[] };
+        if (replies !== undefined) settle(members, replies, 0);
+        else if (DENIED.test(errorMessage(error))) for (const member of members) this.#sendAlone(member);
+        else for (const { reject } of members) reject(error);
+      },
+    );
+  }
+}
+
+function asBatch(build: BatchBuilder): Batch {
+  // Of several keys, any will do where keys may be combined.
+  return { target: "any", mode: "transaction", build };
+}
+
+/** While a command is queued. A client that may not use MULTI has had the others executed. */
+const DENIED = /^NOPERM .*access (a|one of the) (key|channel)/;
+
+function settle(members: readonly Member[], replies: readonly unknown[], sentAt: number): void {
+  let from = 0;
+  for (const { commands, isDropped, resolve, reject } of members) {
+    const own = replies.slice(from, from + commands);
+    from += commands;
+    const failure = isDropped ? new Error("It took too long to be sent") : own.find(isError);
+    if (failure === undefined) resolve({ replies: own, sentAt });
+    else reject(failure);
+  }
+}
+
+function isError(reply: unknown): boolean {
+  return reply instanceof Error;
+}
