@@ -37,6 +37,10 @@ const MERGING: Mix = { get: 58, set: 2, touch: 3, destroy: 1, save: 30, twice: 6
 const MERGED: readonly Temperature[] = ["hot", "warm", "cold"];
 
 const CLEARS = 0.0003;
+/** How many operations are followed by writes in the same turn, which the store may send together. */
+const BURSTS = 0.01;
+const BURST_SIZE = 6;
+const BURST_TRAFFIC = { hot: 50, warm: 40, short: 10 } as const;
 const MINUTE_MS = 60_000;
 
 export const isShort = (sid: string): boolean => sid.includes("short");
@@ -80,6 +84,16 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
     }),
   });
 
+  /** Writes of different sessions that begin in one turn: some of loaded sessions, after the same time, the others at once. */
+  const burstAt = (at: number): PlannedOperation[] => {
+    const thinkMs = random.gap(60);
+    const chosen = new Set(Array.from({ length: BURST_SIZE }, () => sidOf(random.pick(BURST_TRAFFIC))));
+    return [...chosen].map((sid) => {
+      const kind = random.next() < 0.5 ? "set" : "save";
+      return { ...plan(at, isShort(sid) ? "set" : kind, sid), thinkMs };
+    });
+  };
+
   for (const sid of sids) {
     operations[random.between(0, options.nodes)]?.push(plan(random.between(0, 300), "set", sid));
   }
@@ -90,6 +104,7 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
       const mix = options.merge && MERGED.includes(temperature) ? MERGING : mixes[temperature];
       const kind = random.next() < CLEARS ? "clear" : random.pick(mix as Record<OperationKind, number>);
       mine.push(plan(at, kind, sidOf(temperature)));
+      if (random.next() < BURSTS) mine.push(...burstAt(at));
     }
     mine.sort((a, b) => a.at - b.at);
   }
