@@ -20,6 +20,9 @@ const HASH_LENGTH = 22;
  */
 export class SessionChannels {
   readonly #options: SessionChannelsOptions;
+  /** Of the last call of `nameOf`: a write needs the name twice. */
+  #lastSid: string | undefined;
+  #lastName = "";
 
   constructor(options: SessionChannelsOptions) {
     this.#options = options;
@@ -32,8 +35,11 @@ export class SessionChannels {
 
   /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
   nameOf(sid: string): string {
+    if (sid === this.#lastSid) return this.#lastName;
     const { channel, topology } = this.#options;
-    return `${channel}:${sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH)}`;
+    this.#lastSid = sid;
+    this.#lastName = `${channel}:${sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH)}`;
+    return this.#lastName;
   }
 
   /** Subscribes to a session. @returns whether every message about it arrives from now on; false if that is not known in time */

@@ -10,6 +10,30 @@ interface Adding {
   addCommand(...given: unknown[]): unknown;
 }
 
+/** Commands that are sent together with others', and have a deadline of their own. */
+export interface BatchPart {
+  readonly deadline: Deadline;
+  /** Adds the commands, the first of which names a key. */
+  readonly build: BatchBuilder;
+  /** How many commands it has; known once they are added. */
+  commands: number;
+  /** Whether its deadline had passed when it was to be sent. */
+  isDropped: boolean;
+}
+
+/** The deadline of a batch whose parts are dropped one by one. */
+export class DeadlineOfParts implements Deadline {
+  readonly #parts: readonly BatchPart[];
+
+  constructor(parts: readonly BatchPart[]) {
+    this.#parts = parts;
+  }
+
+  get passed(): boolean {
+    return this.#parts.every(({ deadline }) => deadline.passed);
+  }
+}
+
 /**
  * Drops a batch that has not been sent by its deadline, instead of executing it later.
  *
@@ -22,58 +46,13 @@ interface Adding {
  * @param batch a batch to which no command has been added. @returns the same
  */
 export function droppedAt(deadline: Deadline, batch: CommandBatch): CommandBatch {
-  const adding = batch as unknown as Adding;
-  const { addCommand } = adding;
-  let first: FirstArguments | undefined;
-  adding.addCommand = (...given: unknown[]) => {
-    const index = indexOfArguments(given);
-    const args = given[index] as CommandArguments | PartArguments;
-    if (args instanceof PartArguments) return addCommand.apply(batch, given);
-    if (first === undefined) given[index] = first = new FirstArguments(args, deadline);
-    else first.others.push(args);
-    return addCommand.apply(batch, given);
-  };
-  return batch;
-}
-
-/**
- * Arguments that cannot be read after a deadline. They have an array's methods, for whoever traces commands, without being
- * one: an array with a getter is slow.
- */
-class FirstArguments {
-  [index: number]: unknown;
-  readonly preserve: unknown;
-  /** Those of the other commands of the batch. */
-  readonly others: CommandArguments[] = [];
-  readonly #count: number;
-  readonly #deadline: Deadline;
-
-  constructor(args: CommandArguments, deadline: Deadline) {
-    for (let i = 0; i < args.length; i++) this[i] = args[i];
-    this.preserve = args.preserve;
-    this.#count = args.length;
-    this.#deadline = deadline;
-  }
-
-  get length(): number {
-    if (!this.#deadline.passed) return this.#count;
+  if (deadline instanceof DeadlineOfParts) return batch;
+  letFirstDecide(batch, deadline, (_, others) => {
     // node-redis can encode neither.
-    for (const args of this.others) args[0] = undefined;
+    for (const args of others) args[0] = undefined;
     throw new Error("It took too long to be sent");
-  }
-}
-
-Object.setPrototypeOf(FirstArguments.prototype, Array.prototype);
-
-/** Commands that are sent together with others', and have a deadline of their own. */
-export interface BatchPart {
-  readonly deadline: Deadline;
-  /** Adds the commands, the first of which names a key. */
-  readonly build: BatchBuilder;
-  /** How many commands it has; known once they are added. */
-  commands: number;
-  /** Whether its deadline had passed when it was to be sent. */
-  isDropped: boolean;
+  });
+  return batch;
 }
 
 /**
@@ -81,55 +60,72 @@ export interface BatchPart {
  * dropped from the batch: where its commands would be are some that only read, since the number of commands is fixed.
  * @returns the batch
  */
-export function addEach(parts: readonly BatchPart[], batch: CommandBatch): CommandBatch {
+export function addParts(parts: readonly BatchPart[], batch: CommandBatch): CommandBatch {
   const adding = batch as unknown as Adding;
   const { addCommand } = adding;
   for (const part of parts) {
-    let first: PartArguments | undefined;
-    part.commands = 0;
-    adding.addCommand = (...given: unknown[]) => {
-      const index = indexOfArguments(given);
-      const args = new PartArguments(given[index] as CommandArguments, part, first);
-      first ??= args;
-      part.commands++;
-      given[index] = args;
-      return addCommand.apply(batch, given);
-    };
+    const others = letFirstDecide(batch, part.deadline, (first, rest) => {
+      part.isDropped = true;
+      for (const args of rest) args.splice(0, args.length, "PTTL", first[1]);
+      first[0] = "PTTL";
+      return 2;
+    });
     part.build(batch);
+    part.commands = 1 + others.length;
+    adding.addCommand = addCommand;
   }
-  adding.addCommand = addCommand;
   return batch;
 }
 
-/** Arguments that become those of a PTTL if the part is dropped. Its first command decides for all. */
-class PartArguments {
+/** What becomes of commands whose deadline has passed. @returns how many arguments the first has now */
+type OnLate = (first: FirstArguments, others: readonly CommandArguments[]) => number;
+
+/** Has the first command that is added from now on decide for all when it is written. @returns the others, as they are added */
+function letFirstDecide(batch: CommandBatch, deadline: Deadline, onLate: OnLate): readonly unknown[] {
+  const adding = batch as unknown as Adding;
+  const { addCommand } = adding;
+  const others: CommandArguments[] = [];
+  let first: FirstArguments | undefined;
+  adding.addCommand = (...given: unknown[]) => {
+    // A Sentinel client's batch is given a flag before them.
+    const index = Array.isArray(given[0]) ? 0 : 1;
+    const args = given[index] as CommandArguments;
+    if (first === undefined) given[index] = first = new FirstArguments(args, others, deadline, onLate);
+    else others.push(args);
+    return addCommand.apply(batch, given);
+  };
+  return others;
+}
+
+/**
+ * Arguments whose number is asked for when they are written. They have an array's methods, for whoever traces commands, without
+ * being one: an array with a getter is slow.
+ */
+class FirstArguments {
   [index: number]: unknown;
   readonly preserve: unknown;
+  readonly #others: readonly CommandArguments[];
   readonly #count: number;
-  readonly #part: BatchPart;
-  readonly #first: PartArguments | undefined;
+  readonly #deadline: Deadline;
+  readonly #onLate: OnLate;
 
-  /** @param first undefined for the first command of its part */
-  constructor(args: CommandArguments, part: BatchPart, first: PartArguments | undefined) {
+  constructor(
+    args: CommandArguments,
+    others: readonly CommandArguments[],
+    deadline: Deadline,
+    onLate: OnLate,
+  ) {
     for (let i = 0; i < args.length; i++) this[i] = args[i];
     this.preserve = args.preserve;
     this.#count = args.length;
-    this.#part = part;
-    this.#first = first;
+    this.#others = others;
+    this.#deadline = deadline;
+    this.#onLate = onLate;
   }
 
   get length(): number {
-    const part = this.#part;
-    if (this.#first === undefined) part.isDropped = part.deadline.passed;
-    if (!part.isDropped) return this.#count;
-    this[1] = (this.#first ?? this)[1];
-    this[0] = "PTTL";
-    return 2;
+    return this.#deadline.passed ? this.#onLate(this, this.#others) : this.#count;
   }
 }
 
-Object.setPrototypeOf(PartArguments.prototype, Array.prototype);
-
-function indexOfArguments(given: readonly unknown[]): number {
-  return typeof given[0] === "object" ? 0 : 1;
-}
+Object.setPrototypeOf(FirstArguments.prototype, Array.prototype);

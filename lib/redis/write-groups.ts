@@ -1,7 +1,7 @@
 import { errorMessage } from "../reporting/errors.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Batch, BatchBuilder, Replies } from "./topology.ts";
-import { addEach, type BatchPart } from "./unsent.ts";
+import { addParts, type BatchPart, DeadlineOfParts } from "./unsent.ts";
 
 /** Limits of a group, since Redis serves nobody else while it executes one. A write that is larger is sent alone. */
 const MAX_MEMBERS = 64;
@@ -20,7 +20,7 @@ interface Member extends BatchPart {
  *
  * 1. The first write of a turn is sent at once, so that one that is alone costs and waits no more than without groups. Those
  *    that follow form a group, which is sent at the end of the turn, or when it is full.
- * 2. A member whose deadline passes before it is sent changes nothing in Redis; see `addEach`.
+ * 2. A member whose deadline passes before it is sent changes nothing in Redis; see `addParts`.
  * 3. Each member has its own outcome: the replies to its own commands, or their error.
  * 4. If Redis refuses the transaction because an ACL denies a key or a channel, it has executed nothing, and each member is sent
  *    by itself. Any other refusal would concern each.
@@ -75,13 +75,8 @@ export class WriteGroups {
   }
 
   #sendTogether(members: readonly Member[]): void {
-    const deadline: Deadline = {
-      get passed() {
-        return members.every((member) => member.deadline.passed);
-      },
-    };
-    const group = asBatch((batch) => addEach(members, batch));
-    this.#exchange(deadline, group).then(
+    const group = asBatch((batch) => addParts(members, batch));
+    this.#exchange(new DeadlineOfParts(members), group).then(
       ({ replies, sentAt }) => settle(members, replies, sentAt),
       (error: unknown) => {
         const { replies } = error as { replies?: readonly unknown[] };

@@ -131,14 +131,16 @@ export class SessionOperations {
   ): Promise<StoredSession | undefined> {
     const { sid, text } = save;
     const value = encode(this.format, sid, text);
-    await this.#fill.prepare(deadline, sid, pending);
+    const preparing = this.#fill.prepare(deadline, sid, pending);
+    if (preparing !== undefined) await preparing;
     const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     pending.sequence = announcement?.sequence;
     const expiresAt = expiryAfter(save.ttlMs);
     let isPublished = false;
     let stored: StoredSession | undefined;
     try {
-      const isWritten = await this.commands.write(deadline, { ...save, text: value }, announcement);
+      const valued = value === text ? save : { ...save, text: value };
+      const isWritten = await this.commands.write(deadline, valued, announcement);
       isPublished = true;
       if (isWritten) stored = this.#written(value, expiresAt, text);
       return stored;
@@ -159,7 +161,8 @@ export class SessionOperations {
     pending: PendingWrite,
     { sid, expected, propose, onAttempt }: SessionMerge,
   ): Promise<StoredSession | undefined> {
-    await this.#fill.prepare(deadline, sid, pending);
+    const preparing = this.#fill.prepare(deadline, sid, pending);
+    if (preparing !== undefined) await preparing;
     const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     pending.sequence = announcement?.sequence;
     let isPublished = false;
@@ -314,7 +317,7 @@ export class SessionOperations {
   }
 
   /** The same for a write: from its call on, nothing older is served from the cache. */
-  async writeInTurn<T>(
+  writeInTurn<T>(
     operation: StoreOperation["operation"],
     sids: readonly string[],
     work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
@@ -324,14 +327,13 @@ export class SessionOperations {
     // A write that is not sent changes nothing, so the cached session stays. A deletion drops it even so.
     const refusal =
       operation === "destroy" ? undefined : this.#deadlines.refuse(operation, sids[0], bytes ?? 0);
-    if (refusal !== undefined) throw refusal;
+    if (refusal !== undefined) return Promise.reject(refusal);
     const pending = this.cache.beginWrite(...sids);
-    try {
-      return await this.inTurn(operation, sids, (deadline) => work(deadline, pending), isFoundIn, bytes);
-    } finally {
-      // Also if it was never sent, or its caller has got a timeout.
-      this.cache.endWrite(pending);
-    }
+    const outcome = this.inTurn(operation, sids, (deadline) => work(deadline, pending), isFoundIn, bytes);
+    // Also if it was never sent, or its caller has got a timeout; before the caller continues.
+    const end = () => this.cache.endWrite(pending);
+    outcome.then(end, end);
+    return outcome;
   }
 
   /** Unsubscribes, and drops the cache; resolves when every pending operation has settled. */

@@ -39,18 +39,18 @@ export class SessionQueue {
   ): Promise<T> {
     const before = this.#settledOf(sids);
     let settled: Promise<unknown> | undefined;
+    const end = () => {
+      for (const sid of sids) if (this.#turns.get(sid) === settled) this.#turns.delete(sid);
+    };
     const start = (deadline: Deadline) => {
       const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));
-      settled = result.then(ignore, ignore);
+      settled = result.then(end, end);
       return result;
     };
     const answer = this.#deadlines.run(what, start, sids.length === 1 ? sids[0] : undefined, bytes);
     // Refused: the earlier operations keep their turns.
     if (settled === undefined) return answer;
     for (const sid of sids) this.#turns.set(sid, settled);
-    settled.then(() => {
-      for (const sid of sids) if (this.#turns.get(sid) === settled) this.#turns.delete(sid);
-    });
     return answer;
   }
 
@@ -69,5 +69,3 @@ function startInTime<T>(deadline: Deadline, work: (deadline: Deadline) => Promis
   if (deadline.passed) throw new Error("It took too long to wait for the session's earlier operations");
   return work(deadline);
 }
-
-function ignore(): void {}

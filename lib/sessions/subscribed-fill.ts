@@ -39,11 +39,21 @@ export class SubscribedFill {
     return this.#commands.read(deadline, sid);
   }
 
-  /** Subscribes to a session that is about to be written; if that fails, what is written will not be cached. */
-  async prepare(deadline: Deadline, sid: string, pending: PendingWrite): Promise<void> {
-    if (pending.token === undefined || this.#sessions === undefined) return;
+  /**
+   * Subscribes to a session that is about to be written; if that fails, what is written will not be cached.
+   * @returns undefined if there is nothing to wait for
+   */
+  prepare(deadline: Deadline, sid: string, pending: PendingWrite): Promise<void> | undefined {
+    if (pending.token === undefined || this.#sessions === undefined) return undefined;
     const isSubscribed = this.#sessions.subscribe(sid);
-    if (isSubscribed === true) return;
+    return isSubscribed === true ? undefined : this.#whenSubscribed(deadline, isSubscribed, pending);
+  }
+
+  async #whenSubscribed(
+    deadline: Deadline,
+    isSubscribed: boolean | Promise<boolean>,
+    pending: PendingWrite,
+  ): Promise<void> {
     if (!(await isSubscribed)) pending.token = undefined;
     if (deadline.passed) throw new Error("It took too long to subscribe");
   }

@@ -13,7 +13,7 @@ const NODE_FAULTS = {
   holdRequests: 3,
   holdReplies: 3,
   holdMessages: 3,
-  cutReply: 4,
+  cutData: 4,
   cutMessage: 2,
   partition: 4,
   stopNode: 2,

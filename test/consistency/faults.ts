@@ -92,8 +92,10 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
     await pause(ms);
     await rig.heal(bus);
   },
-  cutReply: async (rig, { data }, { ms, chance }) => {
-    data.cutAfter("toClient", Math.floor(chance * 3_000));
+  // Within a reply, or within what is sent together.
+  cutData: async (rig, { data }, { ms, chance }) => {
+    const bytes = Math.floor(chance * 3_000);
+    data.cutAfter(bytes % 2 === 0 ? "toClient" : "toServer", bytes);
     await pause(ms);
     await rig.heal(data);
   },

@@ -209,6 +209,38 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: "a group of writes is a pipeline",
+    edits: [
+      {
+        file: "redis/write-groups.ts",
+        from: 'mode: "transaction", build }',
+        to: 'mode: "pipeline", build }',
+      },
+    ],
+  },
+  {
+    name: "the members of a group get the replies to its first",
+    edits: [{ file: "redis/write-groups.ts", from: "    from += commands;\n", to: "" }],
+  },
+  {
+    name: "the members of a group are sent again when their connection is lost",
+    edits: [
+      { file: "redis/write-groups.ts", from: "DENIED.test(errorMessage(error))", to: "errorMessage(error)" },
+    ],
+  },
+  {
+    name: "the members of a group are written without their messages",
+    edits: [
+      {
+        file: "redis/unsent.ts",
+        from: "    part.commands = 1 + others.length;\n",
+        to: `    part.commands = 1 + others.length;
+    for (const args of others as unknown[][]) args.splice(0, 3, "TYPE", args[1]);
+`,
+      },
+    ],
+  },
+  {
     name: "own messages are told by the label",
     edits: [
       {

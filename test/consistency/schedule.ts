@@ -37,7 +37,10 @@ const MERGING: Mix = { get: 58, set: 2, touch: 3, destroy: 1, save: 30, twice: 6
 const MERGED: readonly Temperature[] = ["hot", "warm", "cold"];
 
 const CLEARS = 0.0003;
-/** How many operations are followed by writes in the same turn, which the store may send together. */
+/**
+ * Bursts: writes of different sessions that begin in one turn, so that the store may send them together; those of loaded
+ * sessions after the same time. How many there are for each operation.
+ */
 const BURSTS = 0.01;
 const BURST_SIZE = 6;
 const BURST_TRAFFIC = { hot: 50, warm: 40, short: 10 } as const;
@@ -84,16 +87,6 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
     }),
   });
 
-  /** Writes of different sessions that begin in one turn: some of loaded sessions, after the same time, the others at once. */
-  const burstAt = (at: number): PlannedOperation[] => {
-    const thinkMs = random.gap(60);
-    const chosen = new Set(Array.from({ length: BURST_SIZE }, () => sidOf(random.pick(BURST_TRAFFIC))));
-    return [...chosen].map((sid) => {
-      const kind = random.next() < 0.5 ? "set" : "save";
-      return { ...plan(at, isShort(sid) ? "set" : kind, sid), thinkMs };
-    });
-  };
-
   for (const sid of sids) {
     operations[random.between(0, options.nodes)]?.push(plan(random.between(0, 300), "set", sid));
   }
@@ -104,7 +97,18 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
       const mix = options.merge && MERGED.includes(temperature) ? MERGING : mixes[temperature];
       const kind = random.next() < CLEARS ? "clear" : random.pick(mix as Record<OperationKind, number>);
       mine.push(plan(at, kind, sidOf(temperature)));
-      if (random.next() < BURSTS) mine.push(...burstAt(at));
+    }
+  }
+  // Last, so that whatever else a seed plans is the same without them.
+  for (const mine of operations) {
+    const mean = 1_000 / (options.rate * BURSTS);
+    for (let at = 300 + random.gap(mean); at < ms; at += random.gap(mean)) {
+      const thinkMs = random.gap(60);
+      const chosen = new Set(Array.from({ length: BURST_SIZE }, () => sidOf(random.pick(BURST_TRAFFIC))));
+      for (const sid of chosen) {
+        const kind = isShort(sid) || random.next() < 0.5 ? "set" : "save";
+        mine.push({ ...plan(at, kind, sid), thinkMs });
+      }
     }
     mine.sort((a, b) => a.at - b.at);
   }
