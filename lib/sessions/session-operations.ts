@@ -139,8 +139,7 @@ export class SessionOperations {
     let isPublished = false;
     let stored: StoredSession | undefined;
     try {
-      const valued = value === text ? save : { ...save, text: value };
-      const isWritten = await this.commands.write(deadline, valued, announcement);
+      const isWritten = await this.commands.write(deadline, { ...save, text: value }, announcement);
       isPublished = true;
       if (isWritten) stored = this.#written(value, expiresAt, text);
       return stored;
