@@ -170,6 +170,21 @@ test("when the connection is lost, the outcome of all is unknown, and none is se
   expect(await calls("set")).toBe(SIDS.length);
 });
 
+test("a group that arrives in part is not executed in part", async () => {
+  const { a, b, direct } = await startTwo();
+  const events = recordEvents(b.store, ["invalidate"]);
+  const text = "x".repeat(20_000);
+  // Within the third member of the group.
+  a.data.cutAfter("toServer", 70_000);
+  const writes = SIDS.map((sid) => a.store.set(sid, sessionOf({ v: 1, text })));
+  const [, ...group] = statuses(await Promise.allSettled(writes));
+  expect(group).toEqual(["rejected", "rejected", "rejected", "rejected"]);
+  const stored = await Promise.all(SIDS.slice(1).map((sid) => direct.get(`${a.store.prefix}${sid}`)));
+  for (const value of stored) expect(value).toContain('"v":0');
+  await b.store.set("last", sessionOf());
+  expect(events.filter(({ args: [sid] }) => sid !== "a")).toEqual([]);
+});
+
 test("a group is bounded in commands and in bytes", async () => {
   const { a, direct } = await startTwo();
   const sids = Array.from({ length: 200 }, (_, i) => `many-${i}`);
