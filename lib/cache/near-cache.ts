@@ -1,4 +1,5 @@
 import type { Counters } from "../reporting/counters.ts";
+import { standalone } from "../reporting/text.ts";
 import { FillFence, type FillToken } from "./fill-fence.ts";
 import type { LocalCache } from "./local-cache.ts";
 import type { StaleEntries } from "./stale-entries.ts";
@@ -305,7 +306,8 @@ export class NearCache<V extends Cacheable> {
     if (!this.#gate.isLive(now)) return;
     const leftMs = session.expiresAt === undefined ? undefined : session.expiresAt - now;
     if (leftMs !== undefined && leftMs <= 0) return;
-    this.#cache.set(copyOf(sid), session, session.bytes + sid.length, leftMs, now);
+    // An id is often a part of a whole Cookie header.
+    this.#cache.set(standalone(sid), session, session.bytes + sid.length, leftMs, now);
   }
 }
 
@@ -321,8 +323,3 @@ export const NEVER_LIVE: CacheGate = { isLive: () => false };
 
 /** The gate of a cache that nothing invalidates from outside. */
 export const ALWAYS_LIVE: CacheGate = { isLive: () => true };
-
-/** A string that keeps no other alive: an id is often a part of a whole Cookie header, which V8 would keep with it. */
-function copyOf(text: string): string {
-  return Buffer.from(text).toString();
-}

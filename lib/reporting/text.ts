@@ -7,3 +7,16 @@ export function isWellFormed(text: string): boolean {
 export function isPrintable(text: string): boolean {
   return isWellFormed(text) && !/[\p{Cc}\u2028\u2029]/u.test(text);
 }
+
+/** Whether V8 needs two bytes for each character. */
+export function isTwoByte(text: string): boolean {
+  return TWO_BYTE.test(text);
+}
+
+const TWO_BYTE = /[^\0-\xff]/;
+
+/** The same string, which keeps no other alive: V8 keeps the string that another is a part of, and the parts of a joined one. */
+export function standalone(text: string): string {
+  const encoding = isTwoByte(text) ? "utf16le" : "latin1";
+  return Buffer.from(text, encoding).toString(encoding);
+}

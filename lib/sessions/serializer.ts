@@ -2,7 +2,7 @@ import type { SessionData } from "express-session";
 import type { Codec, Serializer } from "../options/types.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { describeValue, SessionStoreError, withHidden } from "../reporting/errors.ts";
-import { isWellFormed } from "../reporting/text.ts";
+import { isWellFormed, standalone } from "../reporting/text.ts";
 
 /** How sessions are stored in Redis: a session is serialized to a text, which the codec encodes to the value of the key. */
 export interface SessionFormat {
@@ -22,7 +22,7 @@ export function stringify(format: SessionFormat, sid: string, session: SessionDa
     throw serializeError(format, sid, reasonOf(error, "serializer"), error);
   }
   requireStorable(format, sid, text, "serializer.stringify");
-  return text;
+  return format.serializer === JSON ? text : standalone(text);
 }
 
 /** The value in Redis for a text. @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
@@ -36,7 +36,7 @@ export function encode(format: SessionFormat, sid: string, text: string): string
     throw serializeError(format, sid, reasonOf(error, "codec"), error);
   }
   requireStorable(format, sid, value, "codec.encode");
-  return value;
+  return standalone(value);
 }
 
 /** The text in a value of Redis. @throws SessionStoreError `ERR_SESSION_CORRUPT` */
@@ -49,7 +49,7 @@ export function decode(format: SessionFormat, sid: string, value: string): strin
   } catch (error) {
     throw corruptError(format, sid, reasonOf(error, "codec"), error);
   }
-  if (typeof text === "string") return text;
+  if (typeof text === "string") return standalone(text);
   throw corruptError(format, sid, `codec.decode returned ${describeType(text)}`);
 }
 

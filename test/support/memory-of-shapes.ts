@@ -4,11 +4,13 @@ import type { SessionData } from "express-session";
 import { LocalCache } from "../../lib/cache/local-cache.ts";
 import { NearCache } from "../../lib/cache/near-cache.ts";
 import { createCounters } from "../../lib/reporting/counters.ts";
+import { type SessionFormat, stringify } from "../../lib/sessions/serializer.ts";
 import { StoredSession } from "../../lib/sessions/stored-session.ts";
 
 /** For one session, in bytes. */
 export interface ShapeMemory {
   readonly shape: string;
+  readonly sessions: number;
   readonly text: number;
   readonly counted: number;
   readonly real: number;
@@ -20,7 +22,10 @@ export interface Report {
   readonly left: number;
 }
 
-const SESSIONS = 300;
+/** So much that what V8 keeps besides, such as compiled code, hardly counts: that is some hundred kilobytes. */
+const FULL_BYTES = 8 * 2 ** 20;
+/** Of ordinary sessions the estimate has to be closer. */
+const FULL_BYTES_ORDINARY = 16 * 2 ** 20;
 
 let unique = 0;
 const text = (length: number) => randomBytes(length).toString("base64url").slice(0, length);
@@ -28,14 +33,23 @@ const times = <T>(count: number, make: (i: number) => T) => Array.from({ length:
 const nested = (depth: number): unknown => (depth === 0 ? 1 : [nested(depth - 1)]);
 const keyed = (keys: readonly string[]) => Object.fromEntries(keys.map((key) => [key, 1]));
 
-const SHAPES: Readonly<Record<string, () => Record<string, unknown>>> = {
-  ordinary: () => ({
-    passport: { user: text(24) },
-    csrf: text(36),
-    lastSeen: Date.now() + unique++,
-    agent: text(80),
-    cart: times(4, () => ({ sku: text(12), count: 2, price: 19.99, name: text(30) })),
-    preferences: { theme: "dark", language: "en", zone: "Europe/Berlin", notify: true },
+type Make = () => Record<string, unknown>;
+
+const ordinary: Make = () => ({
+  passport: { user: text(24) },
+  csrf: text(36),
+  lastSeen: Date.now() + unique++,
+  agent: text(80),
+  cart: times(4, () => ({ sku: text(12), count: 2, price: 19.99, name: text(30) })),
+  preferences: { theme: "dark", language: "en", zone: "Europe/Berlin", notify: true },
+});
+
+const JSON_SHAPES: Readonly<Record<string, Make>> = {
+  ordinary,
+  "ordinary, small": () => ({ user: text(12) }),
+  "ordinary, large": () => ({
+    user: text(24),
+    cart: times(50, () => ({ sku: text(12), count: 2, price: 19.99, name: text(40), tags: ["new", "sale"] })),
   }),
   "a long string": () => ({ text: text(5_000) }),
   "two-byte characters": () => ({ text: text(20) + "中".repeat(2_000) }),
@@ -57,34 +71,87 @@ const SHAPES: Readonly<Record<string, () => Record<string, unknown>>> = {
   "objects of three keys, alike": () => ({ list: times(300, () => ({ first: 1, second: 2, third: 3 })) }),
 };
 
+const padding = () => text(20_000);
+const parse = (value: string) => JSON.parse(value) as SessionData;
+
+/** Strings that hold more than their characters: V8 keeps the string that another is a part of, or the parts that it is made of. */
+const FORMATS: Readonly<Record<string, Omit<SessionFormat, "prefix">>> = {
+  "a serializer that returns a part of a longer string": {
+    serializer: { parse, stringify: (session) => `${padding()}${JSON.stringify(session)}`.slice(20_000) },
+  },
+  "a serializer that joins many strings": {
+    serializer: {
+      parse,
+      stringify: (session) => {
+        let joined = "";
+        for (const character of JSON.stringify(session)) joined += character;
+        return joined;
+      },
+    },
+  },
+  "a codec that returns a part of the value": {
+    serializer: JSON,
+    codec: {
+      encode: (value) => padding() + value,
+      decode: (value) => value.slice(20_000),
+    },
+  },
+};
+
 function heldBytes(): number {
   for (let i = 0; i < 4; i++) globalThis.gc?.();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
 }
 
-function measure(shape: string, make: () => Record<string, unknown>): ShapeMemory {
-  const format = { serializer: JSON, prefix: "sess:" };
-  const cookie = { originalMaxAge: 60_000, expires: new Date(), httpOnly: true, path: "/" };
-  const texts = times(SESSIONS, () => Buffer.from(JSON.stringify({ cookie, ...make() } as SessionData)));
-  new StoredSession(format, String(texts[0]), undefined).copy("warm-up");
-  const local = new LocalCache<StoredSession>({ maxBytes: 2 ** 31, ttlMs: 600_000 });
+const COOKIE = { originalMaxAge: 60_000, expires: new Date(), httpOnly: true, path: "/" };
+
+/** Fills a cache as reads do, or saves if the serializer is not JSON. */
+function measure(
+  shape: string,
+  make: Make,
+  format: SessionFormat = { serializer: JSON, prefix: "sess:" },
+): ShapeMemory {
+  const local = new LocalCache<StoredSession>({ maxBytes: 2 ** 31, maxSize: 100_000, ttlMs: 600_000 });
   const near = new NearCache(local, { isLive: () => true }, createCounters());
+  let sessions = 0;
+  let textBytes = 0;
   const before = heldBytes();
-  for (const value of texts) {
+  const fullBytes = shape.startsWith("ordinary") ? FULL_BYTES_ORDINARY : FULL_BYTES;
+  while (local.bytes < fullBytes) {
     const sid = text(32);
-    const stored = new StoredSession(format, value.toString(), performance.now() + 60_000.5);
+    const session = { cookie: COOKIE, ...make() } as unknown as SessionData;
+    const stored = storedOf(format, sid, session);
     near.endWrite(near.beginWrite(sid), stored);
     stored.copy(sid);
     near.recount(sid, stored);
+    sessions++;
+    textBytes += stored.text.length;
   }
-  const real = Math.round((heldBytes() - before) / SESSIONS);
-  const counted = Math.round(local.bytes / SESSIONS);
-  return { shape, text: (texts[0] as Buffer).length, counted, real };
+  const real = Math.round((heldBytes() - before) / sessions);
+  const counted = Math.round(local.bytes / sessions);
+  return { shape, sessions, text: Math.round(textBytes / sessions), counted, real };
 }
 
-measure("warm-up", SHAPES["ordinary"] as () => Record<string, unknown>);
+function storedOf(format: SessionFormat, sid: string, session: SessionData): StoredSession {
+  const expiresAt = performance.now() + 60_000.5;
+  const text = stringify(format, sid, session);
+  if (format.serializer !== JSON) return new StoredSession(format, undefined, expiresAt, text);
+  // As node-redis returns it: a string of its own.
+  const value = Buffer.from(format.codec?.encode(text, { sid, key: sid }) ?? text).toString();
+  const stored = new StoredSession(format, value, expiresAt);
+  stored.parse(sid);
+  stored.dropValue();
+  return stored;
+}
+
+measure("warm-up", ordinary);
 const before = heldBytes();
-const shapes = Object.entries(SHAPES).map(([shape, make]) => measure(shape, make));
+const shapes = [
+  ...Object.entries(JSON_SHAPES).map(([shape, make]) => measure(shape, make)),
+  ...Object.entries(FORMATS).map(([shape, format]) =>
+    measure(shape, ordinary, { ...format, prefix: "sess:" }),
+  ),
+];
 const report: Report = { shapes, left: heldBytes() - before };
 console.log(JSON.stringify(report));
