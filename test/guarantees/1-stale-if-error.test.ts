@@ -144,6 +144,34 @@ test("bans apply at once: destroyAllOf to the user's sessions, destroyWhere and 
   await expect(store.get("ada")).rejects.toMatchObject(UNAVAILABLE);
 });
 
+test("a device that was ended here is not served, by destroyOf or keepNewest, whether Redis executed that or not", async () => {
+  const indexBy = (session: object) => (session as { user?: string }).user;
+  const node = await startStale({
+    store: { commandTimeoutMs: 300, localCache: { staleIfErrorMs: HOUR_MS }, indexBy },
+  });
+  const { store, redis } = node;
+  const publicIdOf = async (sid: string) =>
+    (await store.sessionsOf("ada")).find((session) => session.sid === sid)?.publicId as string;
+  for (const sid of ["1", "2", "3", "4", "5", "6"]) await store.set(sid, sessionOf({ user: "ada" }));
+  await store.set("bob", sessionOf({ user: "bob" }));
+  const publicId = await publicIdOf("5");
+  // Executed: a stale copy would be the only one.
+  expect(await store.destroyOf("ada", await publicIdOf("2"))).toBe(true);
+  expect(await store.destroyAllOf("ada", { keepNewest: 3 })).toBe(2);
+  for (const sid of ["4", "5", "6"]) expect(valuesOf(await store.get(sid))).toEqual({ user: "ada" });
+  await redis.pause();
+  // Not executed, and called while the cache is still in use.
+  await expect(store.destroyOf("ada", publicId)).rejects.toMatchObject({ name: "SessionStoreError" });
+  await eventually(() => isAway(node));
+  for (const sid of ["1", "2", "3", "5"]) await expect(store.get(sid)).rejects.toMatchObject(UNAVAILABLE);
+  for (const sid of ["4", "6"]) expect(valuesOf(await store.get(sid))).toEqual({ user: "ada" });
+  // Not executed, and called while stale sessions are served. Which ones are the newest is not known then.
+  await expect(store.destroyAllOf("ada", { except: "4", keepNewest: 2 })).rejects.toMatchObject(UNAVAILABLE);
+  await expect(store.get("6")).rejects.toMatchObject(UNAVAILABLE);
+  expect(valuesOf(await store.get("4"))).toEqual({ user: "ada" });
+  expect(valuesOf(await store.get("bob"))).toEqual({ user: "bob" });
+});
+
 test("invalidations that are received apply: the subscription stands, the data connection does not", async () => {
   const space = newSpace();
   const redis = await ownRedis();
