@@ -96,7 +96,7 @@ export function group<Table extends OptionTable & { readonly enabled: Option<boo
     const unknownName = Object.keys(members).find((member) => !Object.hasOwn(table, member));
     if (unknownName !== undefined) {
       const known = Object.keys(table).join(", ");
-      throw new TypeError(`${name}.${unknownName}: there is no such option; there are ${known}`);
+      throw new TypeError(`${name}.${unknownName}: there is no such option; the options are ${known}`);
     }
     const { enabled, ...others } = table;
     if (!enabled(members["enabled"], `${name}.enabled`)) return undefined;

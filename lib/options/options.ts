@@ -111,7 +111,7 @@ export const STORE_OPTIONS = {
    */
   ttl: option<number>({
     default: 86_400,
-    expected: `a positive number of seconds or a function of the session (for sessions without end: disableTTL), at most ${MAX_TTL_S}`,
+    expected: `a positive number of seconds, at most ${MAX_TTL_S}, or a function of the session (for sessions without end: disableTTL)`,
     accepts: (given) =>
       typeof given === "function" ||
       (Number.isFinite(given) && (given as number) > 0 && (given as number) <= MAX_TTL_S),
@@ -227,12 +227,12 @@ export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOpt
   const { cluster, onConflict, resolveConflict, ...values } = readOptions(STORE_OPTIONS, given);
   const { prefix, indexBy } = values;
   if (indexBy !== undefined && (INDEX_PREFIX + prefix).startsWith(prefix)) {
-    const expected = `one that the keys of indexBy, "${INDEX_PREFIX}…", do not begin with`;
+    const expected = `one that the index keys of indexBy, "${INDEX_PREFIX}…", do not begin with`;
     const got = `${describeValue(prefix)}: the store would list the index as sessions; use for example "sess:"`;
     throw optionError("prefix", expected, prefix, got);
   }
   if (resolveConflict !== undefined && onConflict !== "merge") {
-    throw optionError("resolveConflict", 'onConflict: "merge" beside it', given["onConflict"]);
+    throw optionError("onConflict", '"merge", because resolveConflict is set', given["onConflict"]);
   }
   if (typeof values.ttl === "number") warnOfLongTtl(values.ttl);
   const { staleIfErrorMs = 0 } = values.localCache ?? {};

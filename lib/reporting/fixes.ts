@@ -1,4 +1,4 @@
-/** What to do about a refused command, by the words of Redis and node-redis: they do not say what the application did. */
+/** What to say of a refused command or value, by the words of Redis, node-redis and codecs: they do not say what the application did. */
 const HINTS: readonly (readonly [reason: RegExp, hint: string])[] = [
   [/^MOVED /, "this Redis is a Cluster: create the client with createCluster()"],
   [
@@ -7,9 +7,14 @@ const HINTS: readonly (readonly [reason: RegExp, hint: string])[] = [
   ],
   [/watched keys/, "the application calls WATCH on the store's client: use client.duplicate() for that"],
   [/^NOAUTH /, "pass the password to createClient()"],
+  [/^WRONGTYPE /, "something else uses keys under the store's prefix"],
+  [/ERR_CODEC_PLAIN$/, "it is not encrypted, and acceptPlain is not set"],
+  [/ERR_CODEC_UNKNOWN_KEY$/, "the id of its key is not among keys"],
+  [/ERR_CODEC_NOT_AUTHENTIC$/, "it was changed or copied, or another key has the same id"],
+  [/ERR_CODEC_FORMAT$/, "it is damaged, or a newer version has written it"],
 ];
 
-/** What to do about a refused command, to be appended to the reason; empty if nothing is known. */
+/** What to say of a refused command or value, to be appended to the reason; empty if nothing is known. */
 export function hintFor(reason: string): string {
   const hint = HINTS.find(([pattern]) => pattern.test(reason))?.[1];
   return hint === undefined ? "" : ` (${hint})`;

@@ -2,6 +2,7 @@ import type { SessionData } from "express-session";
 import type { Codec, Serializer } from "../options/types.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { describeValue, SessionStoreError, withHidden } from "../reporting/errors.ts";
+import { hintFor } from "../reporting/fixes.ts";
 import { isWellFormed, standalone } from "../reporting/text.ts";
 
 /** How sessions are stored in Redis: a session is serialized to a text, which the codec encodes to the value of the key. */
@@ -113,7 +114,8 @@ export function reasonOf(error: unknown, thrower: "serializer" | "codec"): strin
   }
   const [harmless] = HARMLESS.exec(message) ?? [];
   if (harmless !== undefined) return harmless;
-  return `the ${thrower} threw ${[name, code].filter((part) => typeof part === "string").join(" ")}`;
+  const reason = `the ${thrower} threw ${[name, code].filter((part) => typeof part === "string").join(" ")}`;
+  return reason + hintFor(reason);
 }
 
 /** The kind of a value, without its content. */

@@ -137,7 +137,7 @@ describe("switching a group off and on", () => {
 describe("wrong options are TypeErrors that name the option, what it takes and what it got", () => {
   const milliseconds = "a number of milliseconds from 1 to 2147483647";
   const ttl =
-    "a positive number of seconds or a function of the session (for sessions without end: disableTTL)";
+    "a positive number of seconds, at most 9007199254740, or a function of the session (for sessions without end: disableTTL)";
   const wrong: [name: string, value: unknown, takes: string, got: string][] = [
     ["prefix", 1, "a string of 0 to 1024 characters", "1"],
     ["prefix", "p".repeat(1_025), "a string of 0 to 1024 characters", "a string"],
@@ -204,7 +204,7 @@ describe("wrong options are TypeErrors that name the option, what it takes and w
   test("resolveConflict without merging", () => {
     const build = () => resolve({ resolveConflict: () => undefined });
     expect(build).toThrow(TypeError);
-    expect(build).toThrow(/^resolveConflict: expected onConflict: "merge" beside it, got undefined$/);
+    expect(build).toThrow(/^onConflict: expected "merge", because resolveConflict is set, got undefined$/);
   });
 
   test("a lease that is no longer than the heartbeat that is given", () => {
@@ -218,7 +218,7 @@ describe("wrong options are TypeErrors that name the option, what it takes and w
       const build = () => resolve({ [group]: { maxEntries: 1 } });
       expect(build).toThrow(TypeError);
       expect(build).toThrow(
-        new RegExp(`^${group}\\.maxEntries: there is no such option; there are enabled, `),
+        new RegExp(`^${group}\\.maxEntries: there is no such option; the options are enabled, `),
       );
     },
   );
