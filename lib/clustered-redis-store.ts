@@ -8,7 +8,7 @@ import type { Serializer, SessionTtl } from "./options/types.ts";
 import type { RedisStoreClient } from "./redis/client.ts";
 import type { ClusterStats, ListedSession, StoreEvents, StoreHealth } from "./reporting/types.ts";
 import type { StoredSession } from "./sessions/stored-session.ts";
-import { hasInvalidExpiry, withNewCookie, withValidCookie } from "./sessions/valid-cookie.ts";
+import { hasUsableCookie, withNewCookie, withValidCookie } from "./sessions/valid-cookie.ts";
 import { createParts, scheduleWarning } from "./store-parts.ts";
 
 /** Called with the arguments of an event of the store. */
@@ -178,7 +178,7 @@ export class ClusteredRedisStore extends ManagedStore {
   override createSession(...[req, data]: Parameters<Store["createSession"]>): Session & SessionData {
     const former = req.session as SessionData | undefined;
     let session = super.createSession(req, withValidCookie(data));
-    if (hasInvalidExpiry(session)) session = super.createSession(req, withNewCookie(data));
+    if (!hasUsableCookie(session)) session = super.createSession(req, withNewCookie(data));
     return this.parts.tracker.adopt(data, session, former);
   }
 

@@ -40,8 +40,8 @@ export class Admission {
 
   #excess(bytes: number): string | undefined {
     if (this.#operations >= MAX_OPERATIONS) return `${this.#operations} operations are unanswered`;
-    // One that is larger than the limit may run alone.
-    if (this.#bytes === 0 || this.#bytes + bytes <= MAX_OPERATION_BYTES) return undefined;
+    // A write that is larger than the limit may run alone; meanwhile, logouts and reads go on.
+    if (bytes === 0 || this.#bytes === 0 || this.#bytes + bytes <= MAX_OPERATION_BYTES) return undefined;
     return `operations that write ${this.#bytes} bytes are unanswered`;
   }
 }

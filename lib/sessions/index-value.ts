@@ -1,14 +1,15 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
+import { isWellFormed } from "../reporting/text.ts";
 
 /** It becomes part of a key: a mistake such as indexing by a whole profile must not fill Redis. */
 const MAX_INDEX_VALUE_LENGTH = 1024;
 
 /**
  * The index value of a session; undefined for none.
- * @throws TypeError if the function returns neither undefined nor a string of 1 to 1,024 characters: a guess would hide the
- * session
+ * @throws TypeError if the function returns neither undefined nor a well-formed string of 1 to 1,024 characters: a guess would
+ * hide the session
  */
 export function indexValueOf(indexBy: IndexBy, session: SessionData): string | undefined {
   const value: unknown = indexBy(session);
@@ -46,10 +47,18 @@ export function checkIndexValue(value: unknown): asserts value is string {
 }
 
 function isIndexValue(value: unknown): value is string {
-  return typeof value === "string" && value !== "" && value.length <= MAX_INDEX_VALUE_LENGTH;
+  return (
+    typeof value === "string" &&
+    value !== "" &&
+    value.length <= MAX_INDEX_VALUE_LENGTH &&
+    // Redis would see the value of another: two users would share an index.
+    isWellFormed(value)
+  );
 }
 
 function expectation(value: unknown): string {
-  const isTooLong = typeof value === "string" && value !== "";
-  return isTooLong ? `has at most ${MAX_INDEX_VALUE_LENGTH} characters` : "is not empty";
+  if (typeof value !== "string" || value === "") return "is not empty";
+  return value.length > MAX_INDEX_VALUE_LENGTH
+    ? `has at most ${MAX_INDEX_VALUE_LENGTH} characters`
+    : "has no lone surrogate";
 }

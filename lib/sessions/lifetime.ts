@@ -26,7 +26,8 @@ export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): 
   if (!expires) return wholeMs(ttl * 1000);
   const left = new Date(expires as string | number | Date).getTime() - now;
   if (Number.isNaN(left)) {
-    throw new TypeError(`session.cookie.expires: expected a date, got ${describeValue(expires)}`);
+    const got = expires instanceof Date ? "an invalid one" : describeValue(expires);
+    throw new TypeError(`session.cookie.expires: expected a date, got ${got}`);
   }
   const { originalMaxAge } = session.cookie;
   return left <= 0 && typeof originalMaxAge === "number" && originalMaxAge > 0

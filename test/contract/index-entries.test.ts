@@ -246,6 +246,19 @@ test("an index value has at most 1,024 characters", async () => {
   expect(valuesOf(await store.get("s"))).toEqual({ user: longest });
 });
 
+test("an index value has no lone surrogate: Redis would give two users one index", async () => {
+  const { store } = await start(newSpace());
+  const [mallory, victim] = ["ada\ud800", "ada\ufffd"];
+  await store.set("victim", sessionOf({ user: victim }));
+  await expect(store.set("mallory", sessionOf({ user: mallory }))).rejects.toThrow(
+    /^indexBy: .* has no lone surrogate/,
+  );
+  for (const method of ["sessionsOf", "countOf", "destroyAllOf"] as const) {
+    await expect(store[method](mallory)).rejects.toThrow(/^value: .* has no lone surrogate/);
+  }
+  expect(await store.countOf(victim)).toBe(1);
+});
+
 test("a session that is logged out by its cookie needs no valid index value", async () => {
   const space = newSpace();
   const direct = await directClient();

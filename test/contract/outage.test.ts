@@ -192,9 +192,15 @@ test("operations that are unanswered are bounded in number and bytes; what is re
   await store.set("w2999", sessionOf({ v: 1 }));
 });
 
-test("one write that is larger than the limit may run alone", async () => {
+test("one write that is larger than the limit may run alone, beside logouts and reads", async () => {
   const { store } = await startNode(newSpace(), { store: { localCache: false } });
   const text = "x".repeat(20 * MEGABYTE);
-  await store.set("s", sessionOf({ text }));
+  await store.set("other", sessionOf({ v: 1 }));
+  const writing = store.set("s", sessionOf({ text }));
+  await expect(store.set("another", sessionOf({ v: 1 }))).rejects.toMatchObject(REFUSED);
+  const reading = store.get("other");
+  await Promise.all([store.destroy("other"), writing]);
+  expect(valuesOf(await reading)).toEqual({ v: 1 });
+  expect(await store.get("other")).toBeNull();
   expect(valuesOf(await store.get("s"))).toEqual({ text });
 });

@@ -18,6 +18,12 @@ const COOKIES = [
   { maxAge: "x" },
   { originalMaxAge: "x" },
   { expires: "never" },
+  { originalMaxAge: 1e300 },
+  { path: "/\n" },
+  { domain: "a;b" },
+  { sameSite: {} },
+  { priority: 7 },
+  { _expires: "never" },
   { serialize: 1 },
   JSON.parse('{"__proto__":{}}'),
 ];
