@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { constants, deflateRawSync } from "node:zlib";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Codec, type CodecContext, CodecError, composed, compressed, encrypted } from "../lib/codecs.ts";
@@ -188,6 +189,20 @@ describe("compressed", () => {
     for (const value of ["zip:v1:", "zip:v1:AAAA", "zip:v2:AAAA", bomb]) {
       expect(codeOf(() => codec.decode(value, of("a")))).toBe("ERR_CODEC_FORMAT");
     }
+  });
+
+  test("a value of four megabytes that inflates to four gigabytes is refused, without taking them", () => {
+    // A block that is not the last one can be repeated.
+    const block = deflateRawSync(Buffer.alloc(2 ** 20), { finishFlush: constants.Z_FULL_FLUSH });
+    const bomb = Buffer.concat([...Array(4_096).fill(block), deflateRawSync("")]);
+    const value = `zip:v1:${bomb.toString("base64")}`;
+    expect(value.length).toBeLessThan(8 * 2 ** 20);
+    const before = process.resourceUsage().maxRSS;
+    expect(codeOf(() => compressed().decode(value, of("a")))).toBe("ERR_CODEC_FORMAT");
+    const codec = composed(compressed(), compressed());
+    expect(codeOf(() => codec.decode(compressed().encode(value, of("a")), of("a")))).toBe("ERR_CODEC_FORMAT");
+    // In kilobytes.
+    expect(process.resourceUsage().maxRSS - before).toBeLessThan(1024 * 1024);
   });
 
   test("wrong options are TypeErrors", () => {

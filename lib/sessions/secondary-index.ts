@@ -149,6 +149,8 @@ export class SecondaryIndex {
     if (!Number.isSafeInteger(keepNewest) || keepNewest < 0) {
       throw optionError("keepNewest", "0 or a positive whole number", keepNewest);
     }
+    // A mistake here would end the session that should stay.
+    if (except != null && typeof except !== "string") throw optionError("except", "a session id", except);
     try {
       let places = keepNewest;
       if (places > 0 && except !== undefined && (await this.#has(value, except))) places--;

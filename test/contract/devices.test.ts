@@ -248,6 +248,12 @@ test("wrong arguments are TypeErrors", async () => {
     const ending = store.destroyAllOf("ada", { keepNewest: keepNewest as number });
     await expect(ending).rejects.toThrow("keepNewest: expected 0 or a positive whole number, got");
   }
+  await store.set("s", sessionOf({ user: "ada" }));
+  for (const except of [5, {}, ["s"]]) {
+    const ending = store.destroyAllOf("ada", { except: except as unknown as string });
+    await expect(ending).rejects.toThrow("except: expected a session id, got");
+  }
+  expect(await store.countOf("ada")).toBe(1);
   await expect(store.destroyOf("ada", undefined as unknown as string)).rejects.toThrow(
     new TypeError("publicId: expected a string, got undefined"),
   );
