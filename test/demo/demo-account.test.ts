@@ -4,6 +4,7 @@ import { accessibilityFaults } from "../support/accessibility.ts";
 import { startChromium } from "../support/chromium.ts";
 import { Demo, PATIENCE } from "../support/demo.ts";
 import { coloursOf, DARK, LIGHT, openPage, press, see, smallTexts, widthOf } from "../support/demo-pages.ts";
+import { directClient } from "../support/node.ts";
 
 const INSTALLING_MS = 600_000;
 const IN = "node 1\nlogged in\nnode 2\nlogged in\nnode 3\nlogged in";
@@ -177,14 +178,29 @@ describe("the account page of the demo", () => {
     await see(nodes.getByRole("log")).not.toMatch(new RegExp(`GET /(me|devices).*${user}`));
   });
 
-  test("tells no session's id", async () => {
+  test("no page, and no event that pages get, contains a session's id", async () => {
+    const nodes = await openPage(browser, origin, {});
+    const aborting = new AbortController();
+    const { body } = await fetch(`${origin}/page/events`, { signal: aborting.signal });
+    let events = "";
+    const listening = (async () => {
+      for await (const chunk of body ?? expect.fail("no events")) events += Buffer.from(chunk).toString();
+    })().catch(() => {});
     const page = await open(newUser());
-    await logInElsewhere(page, 1);
+    await logInElsewhere(page, 2);
+    await press(device(page, "Firefox on Android"), "Log out Firefox on Android");
+    await expect.poll(() => events, PATIENCE).toContain("Firefox on Android");
     const [cookie] = await page.context().cookies();
-    const sid = decodeURIComponent(cookie?.value ?? "").slice(2, 34);
-    expect(sid).toMatch(/^[\w-]{32}$/);
-    expect(await (await page.request.get(`${origin}/devices`)).text()).not.toContain(sid);
-    expect(await page.content()).not.toContain(sid);
+    const own = decodeURIComponent(cookie?.value ?? "").slice(2, 34);
+    const keys = await (await directClient()).keys("*");
+    const sids = keys.flatMap((key) => /:([\w-]{32})$/.exec(key)?.[1] ?? []);
+    expect(sids).toContain(own);
+    expect(sids.length).toBeGreaterThan(1);
+    const listed = await (await page.request.get(`${origin}/devices`)).text();
+    const texts = [events, listed, await page.content(), await nodes.content()];
+    aborting.abort();
+    await listening;
+    for (const sid of sids) for (const text of texts) expect(text).not.toContain(sid);
   });
 
   test("logs in nobody for a foreign page, and nobody without a name", async () => {
