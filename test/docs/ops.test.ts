@@ -5,6 +5,7 @@ import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { spawnExample } from "../support/example-process.ts";
 import { type Client, sessionOf } from "../support/node.ts";
+import { freePort } from "../support/redis/free-port.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 
 /** The script keeps to the default prefix, as its reader's application does: so it gets its own server. */
@@ -106,6 +107,30 @@ test("shows how far a search of all sessions has come", async () => {
   expect(output).toMatch(/\r\[#{19,20}\.+\] 64 % {2}100 of about 154/);
   expect(output).toMatch(/\r\[#{30}\] 100 % {2}154 of about 154\n/);
   expect(output).toContain("count 2");
+});
+
+test("a session that cannot be read is reported below the bar, counted, and ended with --all", async () => {
+  await client.set("sess:torn", "{");
+  const { code, output } = await run("count", "--idle", "9d", "--progress");
+  expect(code).toBe(0);
+  expect(output).toMatch(
+    /(^|[\r\n])The value of session [\da-f]{16} in Redis is not a session: invalid JSON/,
+  );
+  expect(output).toMatch(/\[#{30}\] 100 % {2}4 of about 5\n/);
+  expect(await json("count")).toEqual([{ count: 5 }]);
+  expect(await json("end", "--all")).toEqual([{ ended: 5 }]);
+  expect(await client.keys("sess:*")).toEqual([]);
+});
+
+test("without Redis it says so, and ends", async () => {
+  const { ended, output } = spawnExample(
+    "ops/sessions.mjs",
+    { REDIS_URL: `redis://127.0.0.1:${await freePort()}` },
+    {},
+    ["count"],
+  );
+  expect((await ended).code).toBe(1);
+  expect(output()).toMatch(/^connect ECONNREFUSED 127\.0\.0\.1:\d+\n$/);
 });
 
 test.each([

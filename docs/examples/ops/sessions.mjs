@@ -64,7 +64,7 @@ async function* find(store, { user, publicId, idleMs, progress }) {
 const COMMANDS = {
   async list(store, options, print) {
     for await (const { publicId, since, lastActiveAt, expiresAt } of find(store, options)) {
-      print({ publicId, since, lastActiveAt, expiresAt });
+      print({ publicId, since: since ?? null, lastActiveAt, expiresAt });
     }
   },
 
@@ -85,7 +85,13 @@ const COMMANDS = {
   },
 
   async end(store, options, print) {
-    const { user, publicId, idleMs } = options;
+    const { user, publicId, idleMs, isFiltered } = options;
+    if (!isFiltered) {
+      // Also those that cannot be read.
+      const ended = await store.length();
+      await store.clear();
+      return print({ ended });
+    }
     if (user !== undefined && idleMs === 0) {
       if (publicId === undefined) return print({ ended: await store.destroyAllOf(user) });
       return print({ ended: (await store.destroyOf(user, publicId)) ? 1 : 0 });
@@ -103,7 +109,7 @@ const COMMANDS = {
 function lineOf(row) {
   const cells = Object.entries(row).map(([name, value]) => {
     if (value instanceof Date) return `${name} ${value.toISOString().slice(0, 19)}Z`;
-    return `${name} ${typeof value === "object" ? JSON.stringify(value) : (value ?? "unknown")}`;
+    return `${name} ${value !== null && typeof value === "object" ? JSON.stringify(value) : (value ?? "unknown")}`;
   });
   return cells.join("  ");
 }
@@ -116,7 +122,7 @@ try {
   opened = await openStore();
   await run(opened.store, options, (row) => console.log(options.json ? JSON.stringify(row) : lineOf(row)));
 } catch (error) {
-  console.error(error.message);
+  console.error(error.message || error.code); // of several addresses that refuse, Node says only the code
   process.exitCode = 1;
 } finally {
   await opened?.close();
