@@ -67,14 +67,25 @@ export class NearCache<V extends Cacheable> {
   #gate: CacheGate;
   readonly #counters: Counters;
   readonly #stale: StaleEntries<V> | undefined;
+  readonly #entryBytes: number;
   readonly #fence = new FillFence();
   readonly #reads = new Map<string, InFlightRead<V>>();
   /** The newest pending write of each session. */
   readonly #writes = new Map<string, PendingWrite>();
 
-  /** @param stale where to keep sessions that are not verified any more; undefined for nowhere */
-  constructor(cache: LocalCache<V>, gate: CacheGate, counters: Counters, stale?: StaleEntries<V>) {
+  /**
+   * @param stale where to keep sessions that are not verified any more; undefined for nowhere
+   * @param entryBytes what is kept elsewhere for each cached session
+   */
+  constructor(
+    cache: LocalCache<V>,
+    gate: CacheGate,
+    counters: Counters,
+    stale?: StaleEntries<V>,
+    entryBytes = 0,
+  ) {
     this.#stale = stale;
+    this.#entryBytes = entryBytes;
     this.#cache = cache;
     this.#gate = gate;
     this.#counters = counters;
@@ -298,7 +309,7 @@ export class NearCache<V extends Cacheable> {
 
   /** A session's size has changed. */
   recount(sid: string, session: V): void {
-    if (this.#cache.peek(sid) === session) this.#cache.resize(sid, session.bytes + sid.length);
+    if (this.#cache.peek(sid) === session) this.#cache.resize(sid, this.#bytesOf(sid, session));
   }
 
   #fill(sid: string, session: V): void {
@@ -307,7 +318,11 @@ export class NearCache<V extends Cacheable> {
     const leftMs = session.expiresAt === undefined ? undefined : session.expiresAt - now;
     if (leftMs !== undefined && leftMs <= 0) return;
     // An id is often a part of a whole Cookie header.
-    this.#cache.set(standalone(sid), session, session.bytes + sid.length, leftMs, now);
+    this.#cache.set(standalone(sid), session, this.#bytesOf(sid, session), leftMs, now);
+  }
+
+  #bytesOf(sid: string, session: V): number {
+    return session.bytes + sid.length + this.#entryBytes;
   }
 }
 

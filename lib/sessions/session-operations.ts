@@ -4,6 +4,7 @@ import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/
 import { StaleEntries } from "../cache/stale-entries.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import { type DestroyReason, isSid } from "../invalidation/messages.ts";
+import { SUBSCRIPTION_BYTES } from "../invalidation/session-subscriptions.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { IndexBy } from "../options/types.ts";
 import { Admission } from "../redis/admission.ts";
@@ -86,14 +87,13 @@ export class SessionOperations {
     this.#ids = new SessionIds(topology, scanCount);
     const limited = { maxSessions: localCache?.maxSize ?? 0, commandTimeoutMs };
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, ...limited, topology, counters });
-    const maxBytes = localCache?.maxBytes ?? DEFAULT_LIMITS.maxBytes;
+    const { maxBytes, staleIfErrorMs } = localCache ?? { ...DEFAULT_LIMITS, staleIfErrorMs: 0 };
     const limits = { ...localCache, maxEntryBytes: maxBytes / MIN_FULL_CACHE };
     this.localCache = new LocalCache(limits);
-    const { staleIfErrorMs = 0 } = localCache ?? {};
     const entries = staleIfErrorMs > 0 ? new StaleEntries<StoredSession>(staleIfErrorMs, limits) : undefined;
     this.stale = entries && new StaleFallback(entries, this.outage, { counters, emit });
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
-    this.cache = new NearCache(this.localCache, gate, counters, entries);
+    this.cache = new NearCache(this.localCache, gate, counters, entries, cluster && SUBSCRIPTION_BYTES);
     this.#fill = new SubscribedFill(this.coordinator?.sessions, this.commands, this.cache);
     runInBackground(() => this.coordinator?.start({ cache: this.cache, emit }));
   }

@@ -158,11 +158,3 @@ test("sessions deleted by the thousand are named in messages of at most a thousa
   await eventually(() => b.store.localCache.size === 0);
   expect(b.store.clusterStats.messagesIgnored).toBe(0);
 });
-
-test("a cached session keeps no Cookie header alive", async () => {
-  const { store } = await startNode(newSpace());
-  const header = `${"x".repeat(10_000)}; connect.sid=s:${"a".repeat(32)}`;
-  const sid = header.slice(-32);
-  await store.set(sid, sessionOf());
-  expect([...store.localCache.entries()].map(([key]) => key)).toEqual([sid]);
-});
