@@ -148,7 +148,7 @@ describe("the account page of the demo", () => {
     const page = await open(newUser());
     await logInElsewhere(page, 5);
     await press(page, "Log in from another device");
-    await see(page.locator("#said")).toBe("No other device is left that is logged out.");
+    await see(page.locator("#said")).toBe("All other devices are logged in already.");
   });
 
   test("shows which node does not answer, until it does", async () => {

@@ -113,7 +113,7 @@ describe("the page of the demo", () => {
     const message = flies(page, "message");
     await press(page, "Change on node 2");
     await see(last(page, 2)).toMatch(new RegExp(`POST /theme, hit: ${user}, \\w+`));
-    await see(chips(page, 2)).toMatch(new RegExp(`${user}, \\w+`));
+    await see(chips(page, 2)).toMatch(new RegExp(`${user}\\s*, \\w+`));
     await see(chips(page, 1)).not.toContain(user);
     await see(page.getByRole("log")).toMatch(/node 1\s+received from node 2: invalidate [0-9a-f]{6}/);
     await message;

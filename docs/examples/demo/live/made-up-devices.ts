@@ -30,7 +30,7 @@ export class MadeUpDevices {
     if (user === "") throw new Refusal("Nobody is named who could log in.");
     const devices = this.#devicesOf.get(user) ?? new Map<string, LoggedIn>();
     const agent = await this.#unused(devices);
-    if (agent === undefined) throw new Refusal("No other device is left that is logged out.");
+    if (agent === undefined) throw new Refusal("All other devices are logged in already.");
     const visitor = devices.get(agent)?.visitor ?? new Visitor(origin, "traffic", agent);
     const up = this.#nodes.filter(({ port }) => port !== undefined);
     const path = `/login?user=${encodeURIComponent(user)}`;

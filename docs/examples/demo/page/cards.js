@@ -140,7 +140,15 @@ function newChip({ entry, digest, user, theme, ageMs }, ttlMs, mine) {
   id.textContent = digest;
   const left = document.createElement("i");
   left.className = "left";
-  chip.append(theme === null ? (user ?? "nobody") : `${user}, ${theme}`, id, left);
+  chip.append(user ?? "nobody", id, left);
+  if (theme !== null) {
+    // Its color shows the theme: two chips fit in a row.
+    const name = document.createElement("span");
+    name.className = "unseen";
+    name.textContent = `, ${theme}`;
+    chip.insertBefore(name, id);
+    chip.title = `theme: ${theme}`;
+  }
   const timing = { duration: ttlMs, delay: -ageMs, fill: /** @type {const} */ ("forwards") };
   left.animate([{ transform: "scaleX(1)" }, { transform: "scaleX(0)" }], timing);
   if (!calm.matches) chip.animate([{ opacity: 0, scale: 0.8 }, {}], { duration: 200, easing: "ease-out" });
