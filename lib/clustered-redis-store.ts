@@ -34,7 +34,7 @@ export interface ClusteredRedisStore {
  * invalidates the copies of the other processes.
  *
  * Methods take a Node-style callback and return nothing, or take none and return a promise. Each settles within
- * `commandTimeoutMs`. Failures are `SessionStoreError`s, wrong arguments TypeErrors. For the events see `StoreEvents`.
+ * `commandTimeoutMs`. A failure is a `SessionStoreError`, a wrong argument a `TypeError`. For the events see `StoreEvents`.
  *
  * @example
  * const client = await createClient({ url: process.env.REDIS_URL }).connect();

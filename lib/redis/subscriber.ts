@@ -1,4 +1,4 @@
-import type { RedisStoreClient, RedisSubscriberSource } from "./client.ts";
+import type { RedisStoreClient, RedisSubscriberClient, RedisSubscriberSource } from "./client.ts";
 import type { SubscriberConnection, SubscriberProtocol } from "./topology.ts";
 
 interface SingleClient extends RedisStoreClient {
@@ -6,12 +6,25 @@ interface SingleClient extends RedisStoreClient {
   duplicate(overrides: object): unknown;
 }
 
-/** A connection for subscribing, from a client of a single server or from a function. The latter decides its protocol itself. */
+/**
+ * A connection for subscribing, from a client of a single server or from a function, which decides its protocol itself. It keeps
+ * no process alive: one that closes its client, as with connect-redis, ends, whether or not it closes the store.
+ */
 export function subscriberFrom(
   source: RedisSubscriberSource,
   protocol: SubscriberProtocol,
 ): SubscriberConnection {
-  if (typeof source === "function") return source() as unknown as SubscriberConnection;
+  const created = typeof source === "function" ? source() : duplicateOf(source, protocol);
+  const subscriber = created as UnrefableConnection;
+  subscriber.unref?.();
+  return subscriber;
+}
+
+interface UnrefableConnection extends SubscriberConnection {
+  unref?(): void;
+}
+
+function duplicateOf(source: RedisSubscriberClient, protocol: SubscriberProtocol): unknown {
   const client = source as unknown as SingleClient;
   const { socket, name } = client.options ?? {};
   return client.duplicate({
@@ -19,7 +32,7 @@ export function subscriberFrom(
     ...(protocol === "RESP 3" && { RESP: 3 }),
     ...(name !== undefined && { name: `${name}:subscriber` }),
     socket: { ...socket, ...SUBSCRIBER_SOCKET },
-  }) as SubscriberConnection;
+  });
 }
 
 /** Options that would disturb a subscriber. */

@@ -1,7 +1,9 @@
-import { expect, onTestFinished, test } from "vitest";
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { expect, inject, onTestFinished, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { type ExampleProcess, startExample, Visitor } from "../support/example-process.ts";
-import { ownRedis } from "../support/node.ts";
+import { newSpace, ownRedis } from "../support/node.ts";
 import type { RedisServer } from "../support/redis/server.ts";
 
 async function start(): Promise<{ app: ExampleProcess; redis: RedisServer; visitor: Visitor }> {
@@ -62,4 +64,26 @@ test("it starts without Redis, and is ready when Redis is there", async () => {
   await redis.restart();
   await eventually(async () => (await visitor.get(app, "/ready")).status === 200);
   await endsByItself(app);
+});
+
+test("a process that closes its client and not its store ends, as with connect-redis", async () => {
+  const { prefix, channel } = newSpace();
+  const program = `
+    import { createClient } from "redis";
+    import { ClusteredRedisStore } from "./lib/index.ts";
+    const client = await createClient({ url: ${JSON.stringify(inject("redisUrl"))} }).connect();
+    const store = new ClusteredRedisStore({ client, prefix: "${prefix}", cluster: { channel: "${channel}" } });
+    await store.ready();
+    await client.close();
+    console.log("closed, with a store that is", store.clusterStats.state);
+  `;
+  const stopping = new AbortController();
+  onTestFinished(() => stopping.abort());
+  // Rejects unless the exit status is 0.
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--import", "tsx", "--input-type=module", "-e", program],
+    { signal: stopping.signal },
+  );
+  expect(stdout).toBe("closed, with a store that is live\n");
 });
