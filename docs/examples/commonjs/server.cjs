@@ -8,7 +8,7 @@ const { createClient } = require("redis");
 
 const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes
 const client = createClient({ url: process.env.REDIS_URL }); // without REDIS_URL: localhost:6379
-client.on("error", (error) => console.error("redis:", error.message));
+client.on("error", (error) => console.error("redis:", error.message || error.code));
 client.connect().catch(() => {}); // reported by the listener above, and retried
 
 const store = new ClusteredRedisStore({ client });

@@ -10,7 +10,7 @@ import { createClient } from "redis";
 
 const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes; 32 characters or more
 const client = createClient({ url: process.env.REDIS_URL }); // without REDIS_URL: localhost:6379
-client.on("error", (error) => console.error("redis:", error.message));
+client.on("error", (error) => console.error("redis:", error.message || error.code));
 await client.connect();
 
 const store = new ClusteredRedisStore({ client });

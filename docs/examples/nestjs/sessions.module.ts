@@ -18,7 +18,7 @@ const cookie: CookieOptions = { sameSite: "lax", secure: "auto", maxAge: 3_600_0
 
 async function connect() {
   const client = createClient({ url: process.env.REDIS_URL ?? "redis://localhost:6379" });
-  client.on("error", (error: Error) => console.error("redis:", error.message));
+  client.on("error", (error: NodeJS.ErrnoException) => console.error("redis:", error.message || error.code));
   await client.connect();
   return { client, store: new ClusteredRedisStore({ client }) };
 }

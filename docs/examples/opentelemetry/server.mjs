@@ -29,7 +29,7 @@ traceSessions();
 
 const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes
 const client = createClient({ url: process.env.REDIS_URL });
-client.on("error", (error) => console.error("redis:", error.message));
+client.on("error", (error) => console.error("redis:", error.message || error.code));
 await client.connect();
 const store = new ClusteredRedisStore({ client });
 

@@ -21,7 +21,7 @@ declare module "express-session" {
 
 const secret = process.env.SESSION_SECRET || randomSecret(); // the same in all processes
 const client = createClient({ url: process.env.REDIS_URL ?? "redis://localhost:6379" });
-client.on("error", (error: Error) => console.error("redis:", error.message));
+client.on("error", (error: NodeJS.ErrnoException) => console.error("redis:", error.message || error.code));
 await client.connect();
 
 // The store knows the type, too: here, sessions without a user live for a shorter time.
