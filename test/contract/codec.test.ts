@@ -69,21 +69,6 @@ test("Redis holds what the codec makes of the serializer's text, and every proce
   expect((await b.store.all()).map(valuesOf)).toEqual([{ id: "s", name: "Zoë" }]);
 });
 
-test("the client's own key prefix is part of the key that the codec gets", async () => {
-  const space = newSpace();
-  const keys = new Set<string>();
-  const codec: Codec = {
-    encode: (text, { key }) => {
-      keys.add(key);
-      return text;
-    },
-    decode: String,
-  };
-  const { store } = await startNode(space, { client: { keyPrefix: "app:" } as object, store: { codec } });
-  await store.set("s", sessionOf());
-  expect([...keys]).toEqual([`app:${space.prefix}s`]);
-});
-
 const own = {
   parse: (text: string) => JSON.parse(text) as SessionData,
   stringify: (session: SessionData) => JSON.stringify(session),

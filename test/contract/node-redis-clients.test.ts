@@ -1,7 +1,12 @@
 import { createClient, createClientPool, RESP_TYPES } from "redis";
 import * as v5 from "redis-v5";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
-import { ClusteredRedisStore, type RedisStoreClient, type RedisSubscriberClient } from "../../lib/index.ts";
+import {
+  ClusteredRedisStore,
+  type Codec,
+  type RedisStoreClient,
+  type RedisSubscriberClient,
+} from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import {
   directClient,
@@ -112,6 +117,21 @@ test("keyPrefix: the key in Redis has both prefixes", async () => {
   expect(await direct.exists(`${space.channel}:app:${space.prefix}s`)).toBe(1);
   await store.clear();
   expect(await direct.exists(`${space.channel}:app:${space.prefix}s`)).toBe(0);
+});
+
+test("keyPrefix: it is part of the key that a codec gets", async () => {
+  const space = newSpace();
+  const keys = new Set<string>();
+  const codec: Codec = {
+    encode: (text, { key }) => {
+      keys.add(key);
+      return text;
+    },
+    decode: String,
+  };
+  const { store } = await startNode(space, { client: { keyPrefix: "app:" }, store: { codec } });
+  await store.set("s", sessionOf());
+  expect([...keys]).toEqual([`app:${space.prefix}s`]);
 });
 
 test("disableOfflineQueue: while the client is offline, an operation fails without waiting", async () => {

@@ -108,7 +108,8 @@ test("a session's value that is too long is corrupt, and disturbs no other", asy
 test("a listener of the application that throws on the shared client puts replies out of step: it is replaced", async () => {
   const admin = await directClient({ url: redis.url });
   const space = newSpace();
-  const create = () => createClient({ url: redis.url });
+  // With RESP 2 a connection that subscribes executes no other commands.
+  const create = () => createClient({ url: redis.url, RESP: 3 });
   const { store, client } = await openStore(create as unknown as () => SharedClient, space);
   const shared = client as unknown as ReturnType<typeof create>;
   await shared.subscribe(`${space.channel}:app`, () => {
