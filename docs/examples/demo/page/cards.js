@@ -171,12 +171,12 @@ function showLast(last, request) {
   how.textContent =
     status >= 500 ? `error ${status}: this needs Redis` : `${read === "none" ? "no cookie" : read}: ${seen}`;
   const work = commands === 1 ? "1 command" : `${commands} commands`;
-  last.replaceChildren(
-    `${method} ${path}, `,
-    how,
-    document.createElement("br"),
-    status >= 500 ? seen : `${work}, ${ms.toFixed(1)} ms`,
-  );
+  const detail = document.createElement("span");
+  detail.className = "detail";
+  detail.textContent = status >= 500 ? seen : `${work}, ${ms.toFixed(1)} ms`;
+  // A long one is cut off, so that the buttons stay in place; the event log has it whole.
+  detail.title = detail.textContent;
+  last.replaceChildren(`${method} ${path}, `, how, detail);
 }
 
 /**
