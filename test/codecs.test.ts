@@ -90,12 +90,13 @@ describe("encrypted", () => {
     const codec = encrypted({
       keys: [
         { id: "k", key: KEY },
-        { id: "j", key: KEY },
+        { id: "g", key: KEY },
       ],
     });
     const value = codec.encode('{"a":1}', of("abc"));
+    // Of the last character of base64url not all bits count: those of "g" and "k" differ in bits that do.
     for (let i = 0; i < value.length; i++) {
-      const changed = `${value.slice(0, i)}${value[i] === "j" ? "k" : "j"}${value.slice(i + 1)}`;
+      const changed = `${value.slice(0, i)}${value[i] === "g" ? "k" : "g"}${value.slice(i + 1)}`;
       expect(codeOf(() => codec.decode(changed, of("abc")))).toMatch(/^ERR_CODEC_/);
     }
     // Its characters in another order, or fewer of them.
