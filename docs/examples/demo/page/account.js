@@ -7,7 +7,7 @@ import { rowsOf, showRows } from "./rows.js";
 
 /** Whoever opens this page first. */
 const FIRST_USER = "ada";
-/** What this page asks by itself is neither told nor counted on the other one. */
+/** What this page asks by itself is neither shown nor counted on the other one. */
 const LOOK = { "x-demo-visitor": "look" };
 /** Several nodes receive one write, and each reports it. */
 const SOON_MS = 50;
@@ -59,7 +59,7 @@ byId("devices").addEventListener("click", ({ target }) => {
 });
 
 /**
- * What the answers of the nodes may depend on, besides what they write and hear.
+ * What the answers of the nodes may depend on, besides what they write and receive.
  * @param {PageState} state
  */
 function conditionOf({ redis, nodes: views }) {

@@ -25,8 +25,8 @@ export function listen(listeners) {
     run = hello.run;
   });
   for (const [name, listener] of Object.entries(listeners)) {
-    const hear = /** @type {(data: unknown) => void} */ (listener);
-    events.addEventListener(name, ({ data }) => hear(JSON.parse(data)));
+    const receive = /** @type {(data: unknown) => void} */ (listener);
+    events.addEventListener(name, ({ data }) => receive(JSON.parse(data)));
   }
 }
 
