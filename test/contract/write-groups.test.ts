@@ -224,12 +224,14 @@ test("a Sentinel client sends groups, too", async () => {
   const sentinels = await startSentinels();
   onTestFinished(() => sentinels.stop());
   const { name, sentinelRootNodes } = sentinels;
-  const client = createSentinel({ name, sentinelRootNodes });
+  const create = () => createSentinel({ name, sentinelRootNodes });
+  const client = create();
   client.on("error", () => {});
   await client.connect();
   onTestFinished(() => client.destroy());
   const { prefix, channel } = newSpace();
-  const store = new ClusteredRedisStore({ client, prefix, cluster: { channel } });
+  // That of node-redis 5 cannot be duplicated for the subscription.
+  const store = new ClusteredRedisStore({ client, prefix, cluster: { channel, subscriber: create } });
   onTestFinished(() => store.close());
   await store.ready();
   await setAll(store, 0);
