@@ -1,7 +1,6 @@
 import crypto from "node:crypto";
 import type { SubscribedRead } from "../redis/session-values.ts";
 import type { Topology } from "../redis/topology.ts";
-import { standalone } from "../reporting/text.ts";
 import type { PrimaryListener } from "./primary-listener.ts";
 import type { SessionSubscriptions } from "./session-subscriptions.ts";
 
@@ -39,7 +38,7 @@ export class SessionChannels {
     if (sid === this.#lastSid) return this.#lastName;
     const { channel, topology } = this.#options;
     this.#lastSid = sid;
-    this.#lastName = standalone(`${channel}:${sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH)}`);
+    this.#lastName = `${channel}:${sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH)}`;
     return this.#lastName;
   }
 

@@ -227,11 +227,12 @@ export class SessionSubscriptions {
   #subscribe(requests: readonly Request[]): void {
     if (this.#hasEnded) return;
     const channels: string[] = [];
-    for (const { channel, sid } of requests) {
-      if (this.#entries.has(channel) || this.#entries.size >= this.#options.maxSessions) continue;
+    for (const request of requests) {
+      if (this.#entries.has(request.channel) || this.#entries.size >= this.#options.maxSessions) continue;
+      // Both are kept, and an id is often a part of a whole Cookie header.
+      const [channel, sid] = [standalone(request.channel), standalone(request.sid)];
       channels.push(channel);
-      // An id is often a part of a whole Cookie header.
-      this.#entries.set(channel, { sid: standalone(sid) });
+      this.#entries.set(channel, { sid });
     }
     if (channels.length === 0) return;
     this.#scheduleSweep(channels.length);
