@@ -11,7 +11,12 @@ for (const [format, project] of [
   ["esm", "tsconfig.build.json"],
   ["cjs", "tsconfig.cjs.json"],
 ]) {
-  execFileSync(process.execPath, [tsc, "-p", project], { stdio: "inherit" });
+  // Comments are for editors, which read the types: without them, the code is half as long.
+  for (const options of [
+    ["--removeComments", "--declaration", "false", "--isolatedDeclarations", "false"],
+    ["--emitDeclarationOnly"],
+  ])
+    execFileSync(process.execPath, [tsc, "-p", project, ...options], { stdio: "inherit" });
   const folder = join("dist", format);
   // The compiler rewrites the extensions of imports in the code, not in the types.
   const declarations = readdirSync(folder, { recursive: true }).filter((name) => name.endsWith(".d.ts"));
