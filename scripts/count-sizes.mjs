@@ -16,7 +16,7 @@ function loadedBy(file, found = new Set()) {
   return found;
 }
 
-console.log("| entry | files that it loads | JavaScript, with its comments | gzipped |");
+console.log("| entry | files that it loads | JavaScript | gzipped |");
 console.log("| --- | ---: | ---: | ---: |");
 for (const [path, targets] of Object.entries(exports)) {
   const main = targets.import?.default;
