@@ -229,6 +229,7 @@ export class ClusteredRedisStore extends ManagedStore {
       outageMs: this.parts.operations.outage.durationMs ?? null,
       staleHits: this.parts.counters.staleHits,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
+      tracking: this.coordinator?.tracking ?? null,
       cacheSize: this.localCache.size,
     };
   }
@@ -257,6 +258,7 @@ export class ClusteredRedisStore extends ManagedStore {
       ...this.parts.counters,
       outageMs: this.parts.operations.outage.durationMs ?? null,
       subscriptions: this.coordinator?.sessions.size ?? 0,
+      tracking: asNumber(this.coordinator?.tracking),
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
     };
   }
@@ -273,4 +275,8 @@ export class ClusteredRedisStore extends ManagedStore {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function asNumber(given: boolean | null | undefined): number | null {
+  return given == null ? null : Number(given);
 }

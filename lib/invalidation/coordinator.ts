@@ -71,6 +71,8 @@ export class ClusterCoordinator {
   #discovery: symbol | undefined;
   #heartbeatTimer: NodeJS.Timeout | undefined;
   #lastError: SessionStoreError | undefined;
+  /** Why Redis does not report changes, as last emitted. */
+  #trackingRefusal: string | undefined;
   readonly #waiting = new Set<(error?: SessionStoreError) => void>();
   /** By how much the wall clock is ahead of the monotonic one. */
   #wallClockLead = 0;
@@ -107,6 +109,12 @@ export class ClusterCoordinator {
     return this.#provenAt === undefined ? undefined : performance.now() - this.#provenAt;
   }
 
+  /** Whether Redis reports all changes; null without `tracking`. */
+  get tracking(): boolean | null {
+    if (!this.#options.tracking) return null;
+    return this.#listeners.length > 0 && this.#listeners.every(({ sessions }) => sessions?.isTracked);
+  }
+
   /** Whether the cache may be read and filled at `now` (performance.now()). Notices a lapsed lease at once. */
   isLive(now: number): boolean {
     if (this.#state !== "live") return false;
@@ -121,12 +129,14 @@ export class ClusterCoordinator {
     this.#handlers = handlers;
     const { counters, topology } = this.#options;
     const onClear = () => this.#flush("clear");
+    const onFlush = () => this.#flush("Redis was flushed");
     this.#receiver = new MessageReceiver({
       ...handlers,
       counters,
       filter: this.#filter,
       prefix: topology.fullPrefix,
       onClear,
+      onFlush,
     });
     this.#state = "syncing";
     this.#wallClockLead = Date.now() - performance.now();
@@ -225,7 +235,12 @@ export class ClusterCoordinator {
           else this.#receiver?.onExpired(text);
         },
         onSessionMessage: (text, sid) => this.#receiver?.onSessionMessage(text, sid),
-        onProof: () => this.#onProof(),
+        onChange: (key) => this.#receiver?.onChange(key, primary.id),
+        onTrackingRefused: (error) => this.#onTrackingRefused(error),
+        onProof: () => {
+          this.#receiver?.settleChanges(primary.id);
+          this.#onProof();
+        },
         onLost: (error) => {
           this.#provenAt = undefined;
           if (this.#state === "live") this.#suspect(error.message);
@@ -236,6 +251,13 @@ export class ClusterCoordinator {
         onOtherPrimaries: () => this.#onOtherPrimaries(),
       },
     });
+  }
+
+  /** Reported once for each reason: a connection that is opened again is refused again. */
+  #onTrackingRefused(error: SessionStoreError): void {
+    if (error.message === this.#trackingRefusal) return;
+    this.#trackingRefusal = error.message;
+    this.#handlers?.emit("clusterError", error);
   }
 
   #onOtherPrimaries(): void {

@@ -10,11 +10,15 @@ export interface MessageReceiverOptions extends CoordinatorHandlers {
   readonly counters: Counters;
   /** Another process has deleted all sessions. */
   readonly onClear: () => void;
+  /** Redis has lost all keys. */
+  readonly onFlush: () => void;
 }
 
 /** Applies received messages: first to the cache, then as events. `invalidate` is emitted for sessions that concern this process. */
 export class MessageReceiver {
   readonly #options: MessageReceiverOptions;
+  /** Cached sessions that Redis reported as changed, and the primary that did; a message may still name the writer. */
+  readonly #changed = new Map<string, string>();
 
   constructor(options: MessageReceiverOptions) {
     this.#options = options;
@@ -24,6 +28,7 @@ export class MessageReceiver {
   onSessionMessage(text: string, sid: string): void {
     const { filter, counters, cache, emit } = this.#options;
     counters.messagesReceived++;
+    this.#changed.delete(sid);
     const message = decodeInvalidation(text);
     if (message === undefined) {
       counters.messagesIgnored++;
@@ -62,13 +67,31 @@ export class MessageReceiver {
       onClear();
       return;
     }
-    const inUse = sids.filter((sid) => cache.isInUse(sid));
+    const inUse = sids.filter((sid) => this.#changed.delete(sid) || cache.isInUse(sid));
     // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
     for (const sid of sids) cache.invalidate(sid);
     // Of a clear, `flush` reports.
     if (origin === "copy" || message.reason === "clear") return;
     for (const sid of inUse) emit("invalidate", sid, message.nodeId);
     for (const sid of sids) emit("destroyed", sid, message.nodeId, message.reason);
+  }
+
+  /** Redis reports that a key has changed, or with null that all are gone. @param primary which Redis */
+  onChange(key: string | null, primary: string): void {
+    const { prefix, cache, onFlush } = this.#options;
+    const sid = key?.slice(prefix.length) ?? "";
+    if (key === null) onFlush();
+    else if (key.startsWith(prefix) && cache.invalidate(sid)) this.#changed.set(sid, primary);
+  }
+
+  /** Everything published with the changes that a primary has reported so far has been received. */
+  settleChanges(primary: string): void {
+    for (const [sid, reporter] of this.#changed) {
+      if (reporter !== primary) continue;
+      this.#changed.delete(sid);
+      this.#options.counters.invalidations++;
+      this.#options.emit("invalidate", sid, "");
+    }
   }
 
   /** Redis has removed an expired key. */

@@ -1,5 +1,7 @@
 import { randomBytes } from "node:crypto";
-import type { Primary, SubscriberConnection, SubscriberProtocol } from "../redis/topology.ts";
+import { Deadlines } from "../redis/deadlines.ts";
+import type { Primary, SubscriberConnection, SubscriberOptions, Topology } from "../redis/topology.ts";
+import { proveTracking, trackingError, trackingRefusal } from "../redis/tracking.ts";
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { Backoff } from "./backoff.ts";
 import { Lease } from "./lease.ts";
@@ -8,6 +10,9 @@ import { Subscription } from "./subscription.ts";
 
 export interface PrimaryListenerOptions {
   readonly primary: Primary;
+  readonly topology: Topology;
+  /** Whether Redis is to report changes of what is read on the subscriber's connection. */
+  readonly tracking: boolean;
   readonly channel: string;
   readonly optionalChannel: string | undefined;
   readonly heartbeatChannel: string;
@@ -24,6 +29,10 @@ export interface PrimaryListenerHandlers {
   onMessage(text: string, channel: string): void;
   /** A message from the channel of a session. */
   onSessionMessage(text: string, sid: string): void;
+  /** Redis reports that a key has changed; null for all keys. */
+  onChange(key: string | null): void;
+  /** Redis, or the client, cannot report changes; the subscription works without. */
+  onTrackingRefused(error: SessionStoreError): void;
   /** A heartbeat has returned. */
   onProof(): void;
   /** The subscription is lost, or could not be opened; another is being opened. */
@@ -49,7 +58,9 @@ export class PrimaryListener {
   readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
   #subscription: Subscription | undefined;
   #sessions: SessionSubscriptions | undefined;
-  #protocol: SubscriberProtocol = "RESP 3";
+  #protocol: SubscriberOptions["protocol"] = "RESP 3";
+  /** The next connection is opened without tracking; the one after it tries again. */
+  #isTrackingRefused = false;
   #hasEnded = false;
   /** The numbers of the heartbeats that have not returned, by their payloads. */
   readonly #numbers = new Map<string, number>();
@@ -126,13 +137,17 @@ export class PrimaryListener {
       this.#options;
     let opened: Subscription | undefined;
     let connection: SubscriberConnection;
+    const isTracked = this.#options.tracking && this.#protocol === "RESP 3" && !this.#isTrackingRefused;
     try {
-      connection = await primary.createSubscriber(this.#protocol);
+      connection = await primary.createSubscriber({ protocol: this.#protocol, isTracked });
+      if (isTracked)
+        connection.on("invalidate", (key) => handlers.onChange(key === null ? null : String(key)));
       opened = await Subscription.open({
         connection,
         channels: [channel, heartbeatChannel],
         optionalChannel,
         accepts: (connection) => primary.isConnectedTo(connection),
+        prove: isTracked ? (connection) => this.#proveTracking(connection) : undefined,
         onMessage: (text, from) => {
           if (from === heartbeatChannel) this.#onEcho(text);
           else handlers.onMessage(text, from);
@@ -144,25 +159,52 @@ export class PrimaryListener {
         timeoutMs: subscribeTimeoutMs,
       });
     } catch (error) {
+      if (this.#hasEnded) return;
+      const refusal = isTracked ? trackingRefusal(error as SessionStoreError) : undefined;
+      if (refusal !== undefined) {
+        this.#isTrackingRefused = true;
+        handlers.onTrackingRefused(refusal);
+        void this.#open();
+        return;
+      }
       if (lacksResp3(error)) this.#protocol = "the client's";
-      if (!this.#hasEnded) this.#onLost(error as SessionStoreError);
+      this.#onLost(error as SessionStoreError);
       return;
     }
     if (this.#hasEnded) return opened.end();
+    this.#isTrackingRefused = false;
     this.#subscription = opened;
     this.#restart();
-    const sessions = this.#sessionsOn(connection);
+    const sessions = this.#sessionsOn(connection, isTracked);
     this.#sessions = sessions;
-    void primary.canReadOn(connection).then((canRead) => {
-      sessions.canRead = canRead;
-    });
+    if (isTracked) sessions.canRead = true;
+    else {
+      void primary.canReadOn(connection).then((canRead) => {
+        sessions.canRead = canRead ?? false;
+      });
+    }
     this.sendHeartbeat(performance.now());
   }
 
-  #sessionsOn(connection: SubscriberConnection): SessionSubscriptions {
+  /** A connection that is not proved stays closed: without tracking, another is opened. */
+  async #proveTracking(connection: SubscriberConnection): Promise<void> {
+    const { primary, topology, leaseMs } = this.#options;
+    await new Deadlines(leaseMs).run("CLIENT TRACKING", (deadline) =>
+      proveTracking(connection, primary.id, topology, deadline),
+    );
+    const canRead = await primary.canReadOn(connection);
+    if (canRead) return;
+    if (canRead === undefined) throw new Error("The subscriber's connection does not answer");
+    throw trackingError(
+      "the subscriber's connection does not read what the client reads, or +client|info is denied",
+    );
+  }
+
+  #sessionsOn(connection: SubscriberConnection, isTracked: boolean): SessionSubscriptions {
     const { maxSessions, maxWaitMs, isInUse, channel, handlers } = this.#options;
     return new SessionSubscriptions({
       connection,
+      isTracked,
       maxSessions,
       maxWaitMs,
       isInUse,

@@ -8,6 +8,8 @@ export interface SessionChannelsOptions {
   /** What the names of all channels begin with. */
   readonly channel: string;
   readonly topology: Topology;
+  /** Whether Redis may report changes. */
+  readonly tracking: boolean;
   readonly listeners: () => readonly PrimaryListener[];
 }
 
@@ -50,6 +52,11 @@ export class SessionChannels {
   /** Subscribes to a session and reads it, in one round trip. @returns undefined if that is not possible now */
   async read<T>(sid: string, read: SubscribedRead<T>): Promise<{ readonly value: T } | undefined> {
     return this.#subscriptionsOf(sid)?.read(this.nameOf(sid), sid, read);
+  }
+
+  /** Whether only a read on the subscriber's connection may be cached, since Redis reports the changes of no other. */
+  isTracked(sid: string): boolean {
+    return this.#options.tracking && this.#subscriptionsOf(sid)?.isTracked === true;
   }
 
   /** Unsubscribes from some of the sessions that are not in use; from all within MAX_SWEEPS calls. */

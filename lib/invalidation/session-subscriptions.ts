@@ -5,6 +5,8 @@ import { standalone } from "../reporting/text.ts";
 
 export interface SessionSubscriptionsOptions {
   readonly connection: SubscriberConnection;
+  /** Whether Redis reports each change of a session that was read on the connection, whoever made it. */
+  readonly isTracked: boolean;
   /** How many sessions may be subscribed at the same time. */
   readonly maxSessions: number;
   /** How long callers wait for the connection before they do without it, in milliseconds. */
@@ -84,6 +86,11 @@ export class SessionSubscriptions {
 
   constructor(options: SessionSubscriptionsOptions) {
     this.#options = options;
+  }
+
+  /** See `SessionSubscriptionsOptions`. */
+  get isTracked(): boolean {
+    return this.#options.isTracked;
   }
 
   /** How many sessions there are, including those that Redis has not acknowledged yet. */

@@ -9,6 +9,8 @@ export interface SubscriptionOptions {
   readonly optionalChannel: string | undefined;
   /** Whether the client, once connected, is connected to the right server. */
   readonly accepts: (connection: SubscriberConnection) => boolean;
+  /** What else the connection must show, once it is subscribed. Rejects if it does not. */
+  readonly prove: ((connection: SubscriberConnection) => Promise<void>) | undefined;
   /** Must not throw: node-redis would drop the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
   /** Redis denies the optional channel. */
@@ -61,7 +63,8 @@ export class Subscription {
   }
 
   #open(options: SubscriptionOptions): Promise<void> {
-    const { channels, optionalChannel, accepts, onMessage, onOptionalChannelDenied, timeoutMs } = options;
+    const { channels, optionalChannel, accepts, prove, onMessage, onOptionalChannelDenied, timeoutMs } =
+      options;
     return new Promise((resolve, reject) => {
       // connect() and subscribe() may never settle: against a stalled server, or in node-redis's own retries.
       const onTimeout = () => reject(subscriptionError(`Cannot subscribe: no answer in ${timeoutMs} ms`));
@@ -92,6 +95,7 @@ export class Subscription {
         .then(() => {
           if (!accepts(this.#connection))
             throw subscriptionError("The subscriber follows another primary than the client");
+          return prove?.(this.#connection);
         })
         .then(resolve, reject)
         .finally(() => clearTimeout(timer));

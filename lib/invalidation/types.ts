@@ -8,6 +8,8 @@ export interface ClusterCoordinatorOptions {
   readonly topology: Topology;
   /** The channel that all processes subscribe to; the names of all others begin with it. */
   readonly channel: string;
+  /** Whether Redis is to report writes that nobody publishes. */
+  readonly tracking: boolean;
   /** Whether to subscribe to the keys that expired. */
   readonly expiredEvents: boolean;
   /** The label of this process in messages. */

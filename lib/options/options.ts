@@ -96,6 +96,12 @@ export const CLUSTER_OPTIONS = {
   }) as Option<RedisSubscriberSource, RedisStoreClient | (() => RedisStoreClient) | undefined>,
   /** Whether the store emits `expired`. Redis needs `notify-keyspace-events` with `E` and `x`. @default false */
   expiredEvents: flag({ default: false }) as Option<boolean>,
+  /**
+   * Whether Redis reports every change of a cached session, also those that no store publishes: by redis-cli, a connect-redis
+   * process, expiry, eviction, FLUSHALL. A session that this process writes or touches is then read once more. Where that is
+   * not supported, the store works without, with the event `clusterError`. @default false
+   */
+  tracking: flag({ default: false }) as Option<boolean>,
 };
 
 /** Invalidation between processes. */

@@ -7,7 +7,7 @@ import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
 import { receiversIn } from "./heartbeats.ts";
 import { Outage } from "./outage.ts";
-import { asText } from "./replies.ts";
+import { asText, isErrorReply } from "./replies.ts";
 import { HEARTBEAT } from "./scripts.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type {
@@ -17,7 +17,7 @@ import type {
   Primary,
   Probe,
   SubscriberConnection,
-  SubscriberProtocol,
+  SubscriberOptions,
   Topology,
   TopologyOptions,
 } from "./topology.ts";
@@ -112,7 +112,7 @@ export class Cluster implements Topology {
     this.#discovered = view;
     return this.#routes.primaries.map(({ id }) => ({
       id,
-      createSubscriber: (protocol) => this.#createSubscriber(id, protocol),
+      createSubscriber: (options) => this.#createSubscriber(id, options),
       isConnectedTo: () => true,
       canReadOn: (subscriber) => this.#canReadOn(subscriber),
       sendHeartbeat: (channel, payload) => this.#sendHeartbeat(id, channel, payload),
@@ -123,21 +123,21 @@ export class Cluster implements Topology {
     return this.#routes.primaryIdOfKey(this.prefix + sid);
   }
 
-  #createSubscriber(id: string, protocol: SubscriberProtocol): Promise<SubscriberConnection> {
+  #createSubscriber(id: string, options: SubscriberOptions): Promise<SubscriberConnection> {
     return this.#deadlines.run("subscription", async () =>
-      subscriberFrom(await this.#routes.clientOf(this.#routes.primaryOf(id)), protocol),
+      subscriberFrom(await this.#routes.clientOf(this.#routes.primaryOf(id)), options),
     );
   }
 
   /** A node has one database. */
-  async #canReadOn(subscriber: SubscriberConnection): Promise<boolean> {
+  async #canReadOn(subscriber: SubscriberConnection): Promise<boolean | undefined> {
     const ask = () =>
       batchOn(subscriber as unknown as RedisStoreClient)
         .clusterInfo()
         .execAsPipeline();
     return this.#deadlines.run("CLUSTER INFO", ask).then(
       () => true,
-      () => false,
+      (error: unknown) => (isErrorReply(error) ? false : undefined),
     );
   }
 

@@ -101,6 +101,13 @@ redis.call("SET", sessionKey, text, "KEEPTTL")
 return {1}`,
 );
 
+/** Changes a key that does not exist, and deletes it, so that nobody can find it. Input: KEYS[1] key. */
+export const MODIFY: Script = script(
+  "+set +del",
+  `redis.call("SET", KEYS[1], "", "PX", 1000)
+redis.call("DEL", KEYS[1])`,
+);
+
 /** Input: SESSION_INPUT, with a ttl; isNews; oldTtlMs. Output: isEarlier. */
 const EXTEND = `local isEarlier = oldTtlMs == -1 or oldTtlMs > tonumber(ttlMs)
 local isPublished = isEarlier or isNews

@@ -25,6 +25,7 @@ import {
   type Topology,
   type TopologyOptions,
 } from "./topology.ts";
+import { trackingError } from "./tracking.ts";
 import { droppedAt } from "./unsent.ts";
 
 /** What is used of a Sentinel client. */
@@ -35,7 +36,7 @@ interface SentinelClient extends RedisStoreClient {
 
 /** What is used of a Sentinel client that subscribes. */
 interface SentinelSubscriber extends SubscriberConnection {
-  on(event: "error" | "end" | "topology-change", listener: (event?: unknown) => void): unknown;
+  on(event: "error" | "end" | "invalidate" | "topology-change", listener: (event?: unknown) => void): unknown;
   emit(event: "error", error: Error): unknown;
 }
 
@@ -145,7 +146,10 @@ export class Sentinel implements Topology {
     this.#discovered = id;
     const primary: Primary = {
       id,
-      createSubscriber: async () => sentinelSubscriberFrom(this.#subscriber),
+      createSubscriber: async ({ isTracked }) => {
+        if (isTracked) throw trackingError("a Sentinel client hides the connection on which it subscribes");
+        return sentinelSubscriberFrom(this.#subscriber);
+      },
       isConnectedTo: (subscriber) => addressOf(subscriber) === id,
       // A Sentinel client hides the connection on which it subscribes.
       canReadOn: async () => false,

@@ -80,7 +80,8 @@ export class Silence {
 /** Whether Redis answers on a new connection like this one. Never rejects. */
 async function answersAnew(connection: Connection, probe: BatchBuilder, timeoutMs: number): Promise<boolean> {
   if (!("duplicate" in connection)) return false;
-  const fresh = subscriberFrom(connection as unknown as RedisSubscriberClient, "the client's");
+  const options = { protocol: "the client's", isTracked: false } as const;
+  const fresh = subscriberFrom(connection as unknown as RedisSubscriberClient, options);
   fresh.on("error", () => {});
   let timer: NodeJS.Timeout | undefined;
   const timeout = new Promise<false>((resolve) => {

@@ -22,7 +22,7 @@ import {
   type Probe,
   requireInStep,
   type SubscriberConnection,
-  type SubscriberProtocol,
+  type SubscriberOptions,
   type Topology,
   type TopologyOptions,
 } from "./topology.ts";
@@ -103,17 +103,17 @@ export class Standalone implements Topology, Primary {
     return [this];
   }
 
-  async createSubscriber(protocol: SubscriberProtocol): Promise<SubscriberConnection> {
-    return subscriberFrom(this.#subscriber, protocol);
+  async createSubscriber(options: SubscriberOptions): Promise<SubscriberConnection> {
+    return subscriberFrom(this.#subscriber, options);
   }
 
   isConnectedTo(): boolean {
     return true;
   }
 
-  async canReadOn(subscriber: SubscriberConnection): Promise<boolean> {
+  async canReadOn(subscriber: SubscriberConnection): Promise<boolean | undefined> {
     const ask = (deadline: Deadline) => readsLikeClient(subscriber, this, deadline);
-    return this.#deadlines.run("CLIENT INFO", ask).catch(() => false);
+    return this.#deadlines.run("CLIENT INFO", ask).catch(() => undefined);
   }
 
   primaryIdOf(): string | undefined {

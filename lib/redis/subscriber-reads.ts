@@ -1,10 +1,12 @@
 import { batchOn, keyPrefixOf, type RedisStoreClient } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
+import { isErrorReply } from "./replies.ts";
 import type { SubscriberConnection, Topology } from "./topology.ts";
 
 /**
  * Whether a subscriber reads the same sessions as the client, although it is subscribed. It does not if it speaks RESP 2, has a
- * `keyPrefix` or another database, or its user may not read. Subscribing works in all these cases. Never rejects.
+ * `keyPrefix` or another database, or its user may not read. Subscribing works in all these cases. Rejects
+ * if nothing answers.
  */
 export async function readsLikeClient(
   subscriber: SubscriberConnection,
@@ -21,8 +23,9 @@ export async function readsLikeClient(
     ]);
     const database = databaseIn(there);
     return database !== undefined && database === databaseIn(here);
-  } catch {
-    return false;
+  } catch (error) {
+    if (isErrorReply((error as Error).cause ?? error)) return false;
+    throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 import type { RedisStoreClient, RedisSubscriberClient, RedisSubscriberSource } from "./client.ts";
-import type { SubscriberConnection, SubscriberProtocol } from "./topology.ts";
+import type { SubscriberConnection, SubscriberOptions } from "./topology.ts";
 
 interface SingleClient extends RedisStoreClient {
   readonly options?: { readonly socket?: object; readonly name?: string };
@@ -7,14 +7,14 @@ interface SingleClient extends RedisStoreClient {
 }
 
 /**
- * A connection for subscribing, from a client of a single server or from a function, which decides its protocol itself. It keeps
+ * A connection for subscribing, from a client of a single server or from a function, which decides about the options itself. It keeps
  * no process alive: one that closes its client, as with connect-redis, ends, whether or not it closes the store.
  */
 export function subscriberFrom(
   source: RedisSubscriberSource,
-  protocol: SubscriberProtocol,
+  options: SubscriberOptions,
 ): SubscriberConnection {
-  const created = typeof source === "function" ? source() : duplicateOf(source, protocol);
+  const created = typeof source === "function" ? source() : duplicateOf(source, options);
   const subscriber = created as UnrefableConnection;
   subscriber.unref?.();
   return subscriber;
@@ -24,12 +24,13 @@ interface UnrefableConnection extends SubscriberConnection {
   unref?(): void;
 }
 
-function duplicateOf(source: RedisSubscriberClient, protocol: SubscriberProtocol): unknown {
+function duplicateOf(source: RedisSubscriberClient, { protocol, isTracked }: SubscriberOptions): unknown {
   const client = source as unknown as SingleClient;
   const { socket, name } = client.options ?? {};
   return client.duplicate({
     ...SUBSCRIBER_OPTIONS,
     ...(protocol === "RESP 3" && { RESP: 3 }),
+    emitInvalidate: isTracked,
     ...(name !== undefined && { name: `${name}:subscriber` }),
     socket: { ...socket, ...SUBSCRIBER_SOCKET },
   });
@@ -38,7 +39,6 @@ function duplicateOf(source: RedisSubscriberClient, protocol: SubscriberProtocol
 /** Options that would disturb a subscriber. */
 const SUBSCRIBER_OPTIONS = {
   clientSideCache: undefined,
-  emitInvalidate: false,
   keyPrefix: undefined,
   pingInterval: undefined,
   commandsQueueMaxLength: undefined,

@@ -93,13 +93,13 @@ export interface Primary {
   readonly id: string;
   /**
    * A new connection for subscribing to this primary, not connected yet.
-   * @param protocol RESP 3, in which a connection can subscribe and read at the same time, or that of the client
+   * @throws SessionStoreError `ERR_TRACKING` if `isTracked`, and no such connection can be
    */
-  createSubscriber(protocol: SubscriberProtocol): Promise<SubscriberConnection>;
+  createSubscriber(options: SubscriberOptions): Promise<SubscriberConnection>;
   /** Whether a subscriber, once connected, is connected to this very primary. */
   isConnectedTo(subscriber: SubscriberConnection): boolean;
-  /** Whether a subscriber that is subscribed reads the same sessions as the client. Never rejects. */
-  canReadOn(subscriber: SubscriberConnection): Promise<boolean>;
+  /** Whether a subscriber that is subscribed reads the same sessions as the client; undefined if nothing answers. Never rejects. */
+  canReadOn(subscriber: SubscriberConnection): Promise<boolean | undefined>;
   /**
    * Publishes on the path that writes take, to this primary alone: neither its replicas nor a server that is no primary
    * deliver the payload. @throws SessionStoreError if Redis does not acknowledge it
@@ -116,13 +116,20 @@ export interface Primary {
  */
 export type HeartbeatResult = "proof" | "none" | "changed" | "elsewhere";
 
-/** The protocol of a subscriber: RESP 3, or whatever the client that it is duplicated from speaks. */
-export type SubscriberProtocol = "RESP 3" | "the client's";
+/** How a subscriber is created. */
+export interface SubscriberOptions {
+  /** RESP 3, in which a connection can subscribe and read at the same time, or whatever the client speaks. */
+  readonly protocol: "RESP 3" | "the client's";
+  /** Whether Redis is asked to report changes of the keys that are read on it; only with RESP 3. */
+  readonly isTracked: boolean;
+}
 
 /** A client that is used to subscribe, and perhaps to read. It has no listeners yet and is never reconnected. */
 export interface SubscriberConnection {
   /** Either event means that messages may have been lost. */
   on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
+  /** A key that was read has changed; null for all keys. Only of a tracked connection. */
+  on(event: "invalidate", listener: (key: unknown) => void): unknown;
   connect(): Promise<unknown>;
   subscribe(
     channels: string | string[],

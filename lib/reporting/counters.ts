@@ -84,7 +84,7 @@ export const CLUSTER_STATS = {
     otel: { name: "messages.ignored", unit: "{message}" },
     help: "Messages ignored",
   },
-  /** Received messages that invalidated sessions. */
+  /** Received messages that invalidated sessions, and with `tracking`, changes of cached sessions that no message explains. */
   invalidations: {
     kind: "counter",
     metric: "invalidations_total",
@@ -163,6 +163,14 @@ export const CLUSTER_STATS = {
     metric: "subscriptions",
     otel: { name: "subscription.count", unit: "{session}" },
     help: "Sessions whose messages are received",
+  },
+  /** With `cluster.tracking`: 1 while Redis reports all changes of cached sessions, otherwise 0; null without. */
+  tracking: {
+    kind: "gauge",
+    metric: "tracking",
+    otel: { name: "tracking", unit: "1" },
+    help: "1 if Redis reports all changes of cached sessions",
+    nullable: true,
   },
   /** Time since the newest returned heartbeat was sent, in milliseconds; null if none has verified the subscription. */
   leaseAgeMs: {

@@ -8,6 +8,7 @@
  * - `ERR_SESSION_CONFLICT`: each attempt met another writer. A save with `onConflict: "merge"` and a touch with `indexBy` have
  *   written nothing; `destroyWhere` and `destroyAllOf` have deleted all other sessions, but not this one.
  * - `ERR_SUBSCRIPTION`: the subscription could not be opened, or was lost.
+ * - `ERR_TRACKING`: `cluster.tracking` is not in use; everything else works as without it.
  */
 export type SessionStoreErrorCode =
   | "ERR_SESSION_TIMEOUT"
@@ -16,7 +17,8 @@ export type SessionStoreErrorCode =
   | "ERR_SESSION_CORRUPT"
   | "ERR_SESSION_SERIALIZE"
   | "ERR_SESSION_CONFLICT"
-  | "ERR_SUBSCRIPTION";
+  | "ERR_SUBSCRIPTION"
+  | "ERR_TRACKING";
 
 /**
  * Every failure except a wrong option or argument, which is a TypeError. Its `code` is never that of its cause:

@@ -30,6 +30,8 @@ export interface StoreHealth {
   readonly staleHits: number;
   /** See `ClusterStats`. */
   readonly leaseAgeMs: number | null;
+  /** Whether Redis reports all changes of cached sessions; null without `cluster.tracking`. */
+  readonly tracking: boolean | null;
   /** Number of cached sessions. */
   readonly cacheSize: number;
 }
@@ -69,7 +71,10 @@ export type ListedSession = SessionData & {
 
 /** The events of a store and their arguments. They are for observers: the store does not depend on listeners. */
 export interface StoreEvents {
-  /** Another process, named by its label, wrote or deleted a session that this process has cached, or had until lately. */
+  /**
+   * Another process, named by its label, wrote or deleted a session that this process has cached, or had until lately. With
+   * `cluster.tracking` the label is empty for what no process published: also for a touch of this process.
+   */
   invalidate: [sid: string, from: string];
   /**
    * A process, named by its label, deleted a session, which may have been gone already. The reason is the method: `destroy`,
@@ -91,7 +96,7 @@ export interface StoreEvents {
    * `regenerate`. The store refused; only without `indexBy`, the new session of a `regenerate` has been written.
    */
   resurrection: [sid: string];
-  /** A failure that no caller received, or perhaps none: of the subscription, a touch, or a destroy without a callback. */
+  /** A failure that no caller received, or perhaps none: of the subscription, `cluster.tracking`, a touch, or a destroy without a callback. */
   clusterError: [error: Error];
 }
 

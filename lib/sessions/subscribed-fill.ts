@@ -27,24 +27,30 @@ export class SubscribedFill {
 
   /**
    * Reads a session. One that may be cached is read on the subscriber's connection, together with SUBSCRIBE. Where that is not
-   * possible, the client reads it once Redis has acknowledged the subscription; and where nothing acknowledges it, the reply is
-   * not cached.
+   * possible, the client reads it once Redis has acknowledged the subscription; and where nothing acknowledges it, or Redis
+   * tracks what is read there, the reply is not cached.
    */
   async read(deadline: Deadline, sid: string, mayFill: boolean): Promise<StoredValue | undefined> {
     if (!mayFill || this.#sessions === undefined) return this.#commands.read(deadline, sid);
     const result = await this.#sessions.read(sid, this.#commands.subscribedRead(sid));
     if (result !== undefined && result.value !== "long") return result.value;
     // Nor may anybody join this read: later callers may know of later writes.
-    if (!(await this.#sessions.subscribe(sid))) this.#cache.invalidate(sid);
+    const mayFillHere = !this.#sessions.isTracked(sid) && (await this.#sessions.subscribe(sid));
+    if (!mayFillHere) this.#cache.invalidate(sid);
     return this.#commands.read(deadline, sid);
   }
 
   /**
-   * Subscribes to a session that is about to be written; if that fails, what is written will not be cached.
+   * Subscribes to a session that is about to be written. If that fails, or Redis tracks only what is read, what is written will
+   * not be cached.
    * @returns undefined if there is nothing to wait for
    */
   prepare(deadline: Deadline, sid: string, pending: PendingWrite): Promise<void> | undefined {
     if (pending.token === undefined || this.#sessions === undefined) return undefined;
+    if (this.#sessions.isTracked(sid)) {
+      pending.token = undefined;
+      return undefined;
+    }
     const isSubscribed = this.#sessions.subscribe(sid);
     return isSubscribed === true ? undefined : this.#whenSubscribed(deadline, isSubscribed, pending);
   }

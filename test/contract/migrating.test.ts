@@ -1,12 +1,16 @@
 import { RedisStore as ConnectRedis9 } from "connect-redis";
+import type { Express } from "express";
 import { describe, expect, test } from "vitest";
+import { Random } from "../consistency/random.ts";
 import { eventually } from "../support/eventually.ts";
+import { Browser, type RunningApp, startApp } from "../support/express-app.ts";
 import {
   directClient,
   LONG_LEASE,
   loadAsRequest,
   newSpace,
   recordEvents,
+  SHORT_LEASE,
   sessionOf,
   startNode,
   valuesOf,
@@ -22,6 +26,55 @@ const { RedisStore: ConnectRedis10 } = await importFromRegistry<typeof import("c
 });
 
 /** What docs/guides/migrating.md says of fleets in which connect-redis and this store work on the same sessions. */
+
+/** Each write is numbered, a logout as well. */
+function routes(app: Express): void {
+  app.get("/in/:n", (request, response, next) => {
+    request.session.regenerate((error) => {
+      if (error) return next(error);
+      request.session["n"] = Number(request.params.n);
+      response.json({});
+    });
+  });
+  app.get("/save/:n", (request, response) => {
+    request.session["n"] = Number(request.params.n);
+    response.json({});
+  });
+  app.get("/out/:n", (request, response, next) => {
+    request.session.destroy((error) => (error ? next(error) : response.json({})));
+  });
+  app.get("/read", (request, response) => response.json({ n: request.session["n"] ?? null }));
+}
+
+/** A user who logs in, saves, reads and logs out at random, at either process. */
+async function useBoth(
+  apps: readonly RunningApp[],
+  random: Random,
+): Promise<{ reads: number; behind: string[] }> {
+  const browser = new Browser();
+  const changes: { isIn: boolean; endedAt: number }[] = [{ isIn: false, endedAt: 0 }];
+  const behind: string[] = [];
+  let reads = 0;
+  for (let i = 0; i < 150; i++) {
+    const which = random.between(0, apps.length);
+    const app = apps[which] as RunningApp;
+    const isIn = changes.at(-1)?.isIn === true;
+    const does = random.pick({ read: 12, in: isIn ? 0 : 6, save: isIn ? 3 : 0, out: isIn ? 1 : 0 });
+    if (does !== "read") {
+      const { status } = await browser.fetch(app, `/${does}/${changes.length}`);
+      expect(status).toBe(200);
+      changes.push({ isIn: does !== "out", endedAt: performance.now() });
+      continue;
+    }
+    const startedAt = performance.now() - (which === 0 ? 0 : SHORT_LEASE.leaseMs);
+    const { n } = (await browser.fetch(app, "/read")).body as { n: number | null };
+    reads++;
+    const known = changes.findLastIndex(({ endedAt }) => endedAt <= startedAt);
+    const isCurrent = n === null ? changes.slice(known).some((one) => !one.isIn) : n >= known;
+    if (!isCurrent) behind.push(`process ${which} returned ${n}, and ${known} was known`);
+  }
+  return { reads, behind };
+}
 
 describe.each([
   ["connect-redis 9", ConnectRedis9],
@@ -60,6 +113,22 @@ describe.each([
       await off.destroy("s");
       await eventually(async () => (await on.get("s")) === null);
     });
+  });
+
+  test("with the cache and cluster.tracking: no read over HTTP is behind by more than the lease", async () => {
+    const space = newSpace();
+    const { store } = await startNode(space, { cluster: { ...SHORT_LEASE, tracking: true } });
+    const stores = [await connectRedis(space.prefix), store];
+    const apps = await Promise.all(stores.map((each) => startApp(each, {}, routes)));
+    const users = Array.from({ length: 6 }, (_, seed) => useBoth(apps, new Random(seed)));
+    const { reads, behind } = (await Promise.all(users)).reduce((sum, user) => ({
+      reads: sum.reads + user.reads,
+      behind: [...sum.behind, ...user.behind],
+    }));
+    expect(behind).toEqual([]);
+    expect(reads).toBeGreaterThan(200);
+    expect(store.cacheStats.hits).toBeGreaterThan(20);
+    expect(await store.health()).toMatchObject({ tracking: true });
   });
 
   describe("with the cache on too early", () => {

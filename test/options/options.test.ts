@@ -33,6 +33,7 @@ describe("defaults", () => {
     expect(known).toEqual({
       channel: "session:cluster:invalidate",
       expiredEvents: false,
+      tracking: false,
       subscribeTimeoutMs: 5_000,
       heartbeatMs: 1_000,
       leaseMs: 3_000,
@@ -97,6 +98,7 @@ describe("values that are passed", () => {
       leaseMs: 2,
       subscriber,
       expiredEvents: true,
+      tracking: true,
     };
     expect(resolve({ cluster }).cluster).toEqual(cluster);
   });

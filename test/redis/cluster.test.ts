@@ -107,7 +107,7 @@ test("a node that the client has lost for a moment is still that primary", async
   cluster.known = ["a", "b"];
   expect(cluster.topology.isUpToDate).toBe(true);
   expect(await sendHeartbeat(a)).toBe("proof");
-  expect(await (a as Primary).createSubscriber("RESP 3")).toBe("a");
+  expect(await (a as Primary).createSubscriber({ protocol: "RESP 3", isTracked: false })).toBe("a");
 });
 
 test("discover() fails, and the client is refreshed, while the client knows others than the Cluster names", async () => {

@@ -66,6 +66,19 @@ test("indexBy needs its keys and the commands of sorted sets besides", async () 
   await useIndex((await openWith(user, space, options)).store, (await openWith(user, space, options)).store);
 });
 
+test("tracking needs +client|tracking besides", async () => {
+  const space = newSpace();
+  const rule = [...RULE, ...placesOf(space)];
+  const options = { cluster: { tracking: true } };
+  for (const [rights, tracking] of [
+    [rule, false],
+    [[...rule, "+client|tracking"], true],
+  ] as const) {
+    const { store } = await openWith(await newUser(rights), space, options);
+    expect(await store.health()).toMatchObject({ tracking, subscribed: true });
+  }
+});
+
 test("merging needs nothing besides", async () => {
   const space = newSpace();
   const user = await newUser([...RULE, ...placesOf(space)]);
