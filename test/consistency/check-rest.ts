@@ -49,7 +49,7 @@ export function checkRest(
     }
     if (pending > 0)
       report({ guarantee: "rest", text: `node-${node}: ${pending} operations without an answer` });
-    if (!health.redis || !health.subscribed) {
+    if (!health.redis || !health.subscribed || health.tracking === false) {
       report({ guarantee: "rest", text: `node-${node} is not healthy: ${JSON.stringify(health)}` });
     }
     if (heapBytes > MOST_HEAP_BYTES) {

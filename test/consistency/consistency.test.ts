@@ -27,6 +27,7 @@ for (const args of [
   ["--seed", "15", "--pool"],
   ["--seed", "16", "--index"],
   ["--seed", "17", "--stale"],
+  ["--seed", "18", "--tracking"],
   ["--seed", "13", "--topology", "cluster"],
   ["--seed", "14", "--topology", "sentinel"],
 ]) {
@@ -53,14 +54,15 @@ test("each mode is off unless it is asked for, and a replay asks for the same", 
     pool: false,
     index: false,
     stale: false,
+    tracking: false,
   });
-  const options = parseOptions(["--seed", "1", "--pool", "--index", "--merge", "--stale"]);
-  expect(options).toMatchObject({ merge: true, pool: true, index: true, stale: true });
+  const options = parseOptions(["--seed", "1", "--pool", "--index", "--merge", "--stale", "--tracking"]);
+  expect(options).toMatchObject({ merge: true, pool: true, index: true, stale: true, tracking: true });
   const [, , , ...args] = replayCommand(options, 7, 20).split(" ");
   expect(parseOptions(args.slice(1))).toEqual({ ...options, seed: 7, seconds: 20 });
 });
 
-test.each(["--pool", "--index"])("%s needs a single Redis", (option) => {
+test.each(["--pool", "--index", "--tracking"])("%s needs a single Redis", (option) => {
   expect(() => parseOptions([option, "--topology", "cluster"])).toThrow(
     `${option}: expected --topology single, got cluster`,
   );

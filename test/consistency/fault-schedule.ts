@@ -36,8 +36,14 @@ const REDIS_FAULTS = {
 /** With an index, saves and deletions also fail because Redis refuses them. */
 const INDEXED_FAULTS = { ...REDIS_FAULTS, refuseWrites: 6 } as const;
 
+/** With tracking, what happens behind the stores' backs is not excused. */
+const TRACKED_FAULTS = { ...REDIS_FAULTS, flushDb: 4, evictKeys: 12 } as const;
+
+/** Writes of other programs, between all faults. */
+const OUTSIDE = { writeKeys: 1 } as const;
+
 export type NodeFault = keyof typeof NODE_FAULTS;
-export type RedisFault = keyof typeof INDEXED_FAULTS;
+export type RedisFault = keyof typeof INDEXED_FAULTS | keyof typeof OUTSIDE;
 
 /** Faults of a primary and its replica, or of a Cluster. One at a time, with the recovery. */
 export type ServerFault = "pauseClients" | "pauseWrites" | "killPrimary" | "failover" | "moveSlots";
@@ -52,6 +58,14 @@ export interface FaultKinds {
 
 const SINGLE: FaultKinds = { node: NODE_FAULTS, redis: REDIS_FAULTS, recoveryMs: {} };
 const INDEXED: FaultKinds = { ...SINGLE, redis: INDEXED_FAULTS };
+const TRACKED: FaultKinds = { ...SINGLE, redis: TRACKED_FAULTS };
+
+function kindsFor({ index, tracking }: Options): FaultKinds {
+  if (tracking) return TRACKED;
+  return index ? INDEXED : SINGLE;
+}
+
+const OUTSIDE_MS = 60;
 
 type Kind = NodeFault | RedisFault | ServerFault;
 
@@ -71,13 +85,18 @@ export function planFaults(
   options: Options,
   seed: number,
   ms: number,
-  { node: ofNodes, redis: ofRedis, recoveryMs }: FaultKinds = options.index ? INDEXED : SINGLE,
+  { node: ofNodes, redis: ofRedis, recoveryMs }: FaultKinds = kindsFor(options),
 ): readonly (readonly PlannedFault[])[] {
   if (!options.faults) return [];
   const random = new Random(seed ^ 0x5eed);
   const from = ms * 0.2;
   const to = ms * 0.9;
-  const lane = (node: number | undefined, mean: number, kinds: Partial<Record<Kind, number>>) => {
+  const lane = (
+    node: number | undefined,
+    mean: number,
+    kinds: Partial<Record<Kind, number>>,
+    lasts: (random: Random) => number = durationOf,
+  ) => {
     const faults: PlannedFault[] = [];
     let at = from + random.gap(mean);
     while (at < to) {
@@ -85,7 +104,7 @@ export function planFaults(
         at,
         kind: random.pick(kinds as Record<Kind, number>),
         node,
-        ms: durationOf(random),
+        ms: lasts(random),
         chance: random.next(),
       };
       faults.push(fault);
@@ -95,7 +114,8 @@ export function planFaults(
     return faults;
   };
   const lanes = Array.from({ length: options.nodes }, (_, node) => lane(node, 2_000, ofNodes));
-  return [...lanes, lane(undefined, 1_000, ofRedis)];
+  const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, () => 0)] : [];
+  return [...lanes, lane(undefined, 1_000, ofRedis), ...outside];
 }
 
 /** Mostly within a lease or a little more, now and then far beyond it. */

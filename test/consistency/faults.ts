@@ -2,6 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import type { NodeFault, PlannedFault, RedisFault } from "./fault-schedule.ts";
 import type { Node, Rig } from "./rig.ts";
+import { isShort } from "./schedule.ts";
 import type { SingleRig, Ways } from "./single-rig.ts";
 
 /** A span of time in which something was wrong. */
@@ -166,6 +167,20 @@ const REDIS: Record<
     const from = Math.floor(chance * sids.length);
     const keys = sids.slice(from, from + 10).map((sid) => rig.prefix + sid);
     await rig.direct.sendCommand(["DEL", ...keys]);
+  },
+  /** As other programs do. */
+  writeKeys: async (rig, { chance }, sids) => {
+    const from = Math.floor(chance * sids.length);
+    for (const sid of sids.slice(from, from + 3)) {
+      if (isShort(sid)) continue;
+      const lifeMs = 1_200_000 + Math.floor(chance * 100_000);
+      const v = rig.nextVersion++;
+      const expires = new Date(Date.now() + lifeMs);
+      const cookie = { originalMaxAge: lifeMs, expires, httpOnly: true, path: "/" };
+      const text = JSON.stringify({ cookie, v, w: -1, nested: { v, list: [v] } });
+      const key = rig.prefix + sid;
+      await rig.write(v % 5 === 0 ? ["DEL", key] : ["SET", key, text, "PX", String(lifeMs)]);
+    }
   },
   garbage: async (rig, { chance }, sids) => {
     const base = { version: 2, instanceId: "x", sequence: 1, nodeId: "x", prefix: rig.prefix, sentAt: 0 };

@@ -17,11 +17,15 @@ export interface Histories {
   readonly restarts: readonly number[];
 }
 
-/** Plays what Redis carried out over again, and finds for each change the operation that it was for. */
+/**
+ * Plays what Redis carried out over again, and finds for each change the operation that it was for.
+ * @param isTracked nodes are told of what others write, too
+ */
 export function buildHistories(
   sids: readonly string[],
   operations: readonly OperationRecord[],
   events: readonly RedisEvent[],
+  isTracked = false,
 ): Histories {
   const sessions = new Map(sids.map((sid) => [sid, new SessionHistory(sid)]));
   const bySid = new Map<string, OperationRecord[]>([...sids, ""].map((sid) => [sid, []]));
@@ -44,7 +48,7 @@ export function buildHistories(
     if (event.kind === "killed") continue;
     if (event.kind === "restart" || event.kind === "flush") {
       for (const history of sessions.values()) {
-        const isSilent = event.kind === "flush";
+        const isSilent = event.kind === "flush" && !isTracked;
         if (history.last.value !== null) {
           history.push({ ...gone(event, event.seenAt ?? event.at), isSilent });
         }
@@ -82,7 +86,7 @@ export function buildHistories(
       const by = writers.of(written, event.node);
       history.push({
         ...stateOf(event, written.v, by),
-        isSilent: by === undefined && event.node === undefined,
+        isSilent: by === undefined && event.node === undefined && !isTracked,
         owner: written.u,
       });
       if (event.ttlMs !== undefined) history.expires(endOf(event));
@@ -92,7 +96,7 @@ export function buildHistories(
     }
     const by = deleterOf(event, history.last.owner, bySid.get(event.sid) ?? [], bans, clears);
     if (history.last.value !== null) {
-      const isSilent = event.node === undefined;
+      const isSilent = event.node === undefined && !isTracked;
       history.push({ ...gone(event, acknowledgedAt(by) ?? event.at), isSilent, by });
     }
     if (by !== undefined && by.kind === "destroy") indexOf.set(by, history.last.index);

@@ -38,8 +38,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/subscribed-fill.ts",
-        from: "    if (!(await this.#sessions.subscribe(sid))) this.#cache.invalidate(sid);\n",
-        to: "    void this.#sessions.subscribe(sid);\n",
+        from: "const mayFillHere = !this.#sessions.isTracked(sid) && (await this.#sessions.subscribe(sid));\n",
+        to: "const mayFillHere = true;\n    void this.#sessions.subscribe(sid);\n",
       },
       {
         file: "invalidation/session-subscriptions.ts",
@@ -75,6 +75,51 @@ export const MUTATIONS: readonly Mutation[] = [
         file: "cache/near-cache.ts",
         from: "this.#reads.has(sid) || this.#writes.has(sid) || this.#cache.peek(sid) !== undefined",
         to: "this.#cache.peek(sid) !== undefined",
+      },
+    ],
+  },
+  {
+    name: "a report of Redis is ignored",
+    flags: ["--tracking"],
+    edits: [
+      {
+        file: "invalidation/message-receiver.ts",
+        from: "    else if (key.startsWith(prefix) && cache.invalidate(sid)) this.#changed.set(sid, primary);\n",
+        to: "",
+      },
+    ],
+  },
+  {
+    name: "a flush that Redis reports is ignored",
+    flags: ["--tracking"],
+    edits: [
+      {
+        file: "invalidation/message-receiver.ts",
+        from: "if (key === null) onFlush();",
+        to: "if (key === null) return;",
+      },
+    ],
+  },
+  {
+    name: "with tracking, a written session is cached",
+    flags: ["--tracking"],
+    edits: [
+      {
+        file: "sessions/subscribed-fill.ts",
+        from: "    if (this.#sessions.isTracked(sid)) {",
+        to: "    if (sid.length < 0) {",
+      },
+    ],
+  },
+  {
+    name: "a connection is not asked to report changes, and is not examined",
+    flags: ["--tracking"],
+    edits: [
+      { file: "redis/subscriber.ts", from: "emitInvalidate: isTracked", to: "emitInvalidate: false" },
+      {
+        file: "redis/tracking.ts",
+        from: "  if (isReported) return;\n",
+        to: "  if (isReported || key) return;\n",
       },
     ],
   },
@@ -270,8 +315,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "session.bytes + sid.length, leftMs, now);",
-        to: "session.bytes + sid.length, undefined, now);",
+        from: "this.#bytesOf(sid, session), leftMs, now);",
+        to: "this.#bytesOf(sid, session), undefined, now);",
       },
     ],
   },
@@ -529,8 +574,8 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: "cache/near-cache.ts",
-        from: "session.bytes + sid.length, leftMs, now);",
-        to: "session.bytes + sid.length, leftMs, wallNow());",
+        from: "this.#bytesOf(sid, session), leftMs, now);",
+        to: "this.#bytesOf(sid, session), leftMs, wallNow());",
       },
       {
         file: "cache/near-cache.ts",

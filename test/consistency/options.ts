@@ -18,6 +18,8 @@ export interface Options {
   readonly index: boolean;
   /** `localCache.staleIfErrorMs` is set. */
   readonly stale: boolean;
+  /** `cluster.tracking` is set, and others write sessions, too. */
+  readonly tracking: boolean;
   readonly json: boolean;
   /** `localCache.ttlMs`. */
   readonly cacheTtlMs: number;
@@ -39,6 +41,7 @@ const USAGE = `npm run check:consistency -- [options]
   --pool             all nodes use pools, with a random delay of each connection (only --topology single)
   --index            with indexBy, listings and bans (only --topology single)
   --stale            with localCache.staleIfErrorMs
+  --tracking         with cluster.tracking, and writes of others (only --topology single)
   --no-faults        without faults
   --cache-ttl <ms>   localCache.ttlMs (default 30000: so long that it cannot make up for a mistake)
   --allowance <ms>   what the measuring itself may add to the lease (default 50)
@@ -72,6 +75,7 @@ export function parseOptions(args: readonly string[]): Options {
       pool: { type: "boolean" },
       index: { type: "boolean" },
       stale: { type: "boolean" },
+      tracking: { type: "boolean" },
       json: { type: "boolean" },
       "cache-ttl": { type: "string" },
       allowance: { type: "string" },
@@ -89,7 +93,7 @@ export function parseOptions(args: readonly string[]): Options {
   if (topology === undefined) {
     throw new Error(`--topology: expected ${TOPOLOGIES.join(", ")}, got ${values.topology}\n\n${USAGE}`);
   }
-  for (const name of ["pool", "index"] as const) {
+  for (const name of ["pool", "index", "tracking"] as const) {
     if (!values[name] || topology === "single") continue;
     throw new Error(`--${name}: expected --topology single, got ${topology}\n\n${USAGE}`);
   }
@@ -107,6 +111,7 @@ export function parseOptions(args: readonly string[]): Options {
     pool: values.pool ?? false,
     index: values.index ?? false,
     stale: values.stale ?? false,
+    tracking: values.tracking ?? false,
     json: values.json ?? false,
     cacheTtlMs: number("cache-ttl", values["cache-ttl"], 30_000, 1),
     allowanceMs: number("allowance", values.allowance, 50, 0),
@@ -118,7 +123,7 @@ export function parseOptions(args: readonly string[]): Options {
 export function replayCommand(options: Options, seed: number, seconds: number): string {
   const { topology, nodes, rate, cacheTtlMs } = options;
   const on = topology === "single" ? "" : ` --topology ${topology}`;
-  const flags = (["merge", "pool", "index", "stale"] as const)
+  const flags = (["merge", "pool", "index", "stale", "tracking"] as const)
     .filter((name) => options[name])
     .map((name) => ` --${name}`);
   const more = [on, ...flags, options.faults ? "" : " --no-faults"].join("");

@@ -112,7 +112,11 @@ export interface Rest {
   readonly entries: readonly CachedEntry[];
   /** Operations without an answer. */
   readonly pending: number;
-  readonly health: { readonly redis: boolean; readonly subscribed: boolean };
+  readonly health: {
+    readonly redis: boolean;
+    readonly subscribed: boolean;
+    readonly tracking: boolean | null;
+  };
   readonly heapBytes: number;
   readonly hits: number;
   readonly resurrections: number;
@@ -154,6 +158,7 @@ export interface NodeSettings {
   /** 0 without `--stale`. */
   readonly staleIfErrorMs: number;
   readonly isIndexed: boolean;
+  readonly isTracked: boolean;
   /** Undefined for the default. */
   readonly touchAfterMs: number | undefined;
 }

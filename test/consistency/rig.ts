@@ -98,6 +98,7 @@ export abstract class Rig {
       cacheTtlMs: options.cacheTtlMs,
       staleIfErrorMs: options.stale ? STALE_MS : 0,
       isIndexed: options.index,
+      isTracked: options.tracking,
       touchAfterMs: index % 3 === 0 ? undefined : 0,
     };
     const node = { index, settings, process: this.#spawn(settings), plan: undefined };

@@ -55,7 +55,11 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   const audit = options.index ? auditIndex(rig, sids, () => isAtRest) : undefined;
   const spans: FaultSpan[] = [];
   const lanes = rig.planFaults(options, seed, ms);
-  await Promise.all(lanes.map((lane) => makeFaults(rig, startedAt, lane, sids, (span) => spans.push(span))));
+  await Promise.all(
+    lanes.map((lane) =>
+      makeFaults(rig, startedAt, lane, sids, (span) => span.kind !== "writeKeys" && spans.push(span)),
+    ),
+  );
   await pause(Math.max(0, startedAt + ms - rig.clock.now()));
 
   await rig.calm();
@@ -77,7 +81,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
 
   const operations = rig.operations;
   const events: readonly EventRecord[] = rig.events;
-  const histories = buildHistories(sids, operations, carriedOut);
+  const histories = buildHistories(sids, operations, carriedOut, options.tracking);
   const staleness: Staleness = new Map();
   const report = (violation: Violation) => {
     const history = violation.sid === undefined ? undefined : histories.sessions.get(violation.sid);

@@ -48,6 +48,8 @@ export interface Ways {
 export class SingleRig extends Rig {
   readonly redis: RedisServer;
   readonly direct: DirectClient;
+  /** The version of the next write that is no node's: above all of theirs. */
+  nextVersion = 2_000_000_000;
   readonly #record: RedisRecord;
   readonly #ways = new Map<number, Ways>();
   /** The server that Redis becomes a replica of. */
@@ -171,6 +173,12 @@ export class SingleRig extends Rig {
     };
     this.#restart = restarting();
     await this.#restart;
+  }
+
+  /** Writes past all nodes. What has become of it, the record tells. */
+  async write(command: string[]): Promise<void> {
+    await this.#restart;
+    await this.direct.sendCommand(command).catch(() => {});
   }
 
   /** Ends all faults of a proxy. */

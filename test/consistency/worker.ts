@@ -87,10 +87,10 @@ async function run(settings: NodeSettings): Promise<void> {
     const end = clock.now() + SETTLE_MS;
     while (operations.pending > 0 && clock.now() < end) await pause(20);
     // On a busy machine a lease as short as this may lapse for a moment even at rest: what counts is that it comes back.
-    let { redis, subscribed } = await store.health();
-    while (!(redis && subscribed) && clock.now() < end) {
+    let { redis, subscribed, tracking } = await store.health();
+    while (!(redis && subscribed && tracking !== false) && clock.now() < end) {
       await pause(20);
-      ({ redis, subscribed } = await store.health());
+      ({ redis, subscribed, tracking } = await store.health());
     }
     (globalThis as { gc?: () => void }).gc?.();
     const { hits } = store.cacheStats;
@@ -102,7 +102,7 @@ async function run(settings: NodeSettings): Promise<void> {
           : { sid, text, expiresAt: expiresAt - performance.now() + Date.now() },
       ),
       pending: operations.pending,
-      health: { redis, subscribed },
+      health: { redis, subscribed, tracking },
       heapBytes: process.memoryUsage().heapUsed,
       ...{ hits, resurrections, fencedFills, conflicts },
     };
@@ -143,6 +143,7 @@ async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
       ...settings.lease,
       channel: settings.channel,
       nodeId: settings.label,
+      tracking: settings.isTracked,
       ...(subscriber !== undefined && { subscriber }),
     },
   });
