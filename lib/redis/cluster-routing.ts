@@ -6,7 +6,7 @@ import type { Deadline } from "./deadlines.ts";
 import type { Doubts } from "./doubts.ts";
 import { slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
-import { type Batch, type BatchBuilder, requireInStep } from "./topology.ts";
+import { type Batch, requireInStep } from "./topology.ts";
 import { droppedAt } from "./unsent.ts";
 
 /** A client of one node, as a Cluster client creates them. */
@@ -110,8 +110,8 @@ export class ClusterRoutes {
   }
 
   /** See `Topology.checkConnections`. */
-  checkConnections(silentMs: number, probe: BatchBuilder, onReplaced: () => void): boolean {
-    return this.#connections.silence.check(silentMs, probe, onReplaced);
+  checkConnections(silentMs: number, onReplaced: () => void): boolean {
+    return this.#connections.silence.check(silentMs, onReplaced);
   }
 
   #exec(exec: typeof execOn, client: NodeClient, deadline: Deadline, batch: Batch): Promise<unknown[]> {

@@ -81,7 +81,7 @@ export class Cluster implements Topology {
   }
 
   checkConnections(silentMs: number, onReplaced: () => void): boolean {
-    return this.#routes.checkConnections(silentMs, this.probe.build, onReplaced);
+    return this.#routes.checkConnections(silentMs, onReplaced);
   }
 
   async nodes(deadline: Deadline): Promise<readonly string[]> {

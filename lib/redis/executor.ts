@@ -1,7 +1,7 @@
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { hintFor } from "../reporting/fixes.ts";
 import type { Deadline } from "./deadlines.ts";
-import { isErrorReply } from "./replies.ts";
+import { failureIn, isErrorReply } from "./replies.ts";
 import type { Script } from "./script.ts";
 import type { Batch, BatchBuilder, Replies, Target, Topology } from "./topology.ts";
 import { WriteGroups } from "./write-groups.ts";
@@ -174,10 +174,4 @@ export class CommandExecutor {
 function withoutArguments(error: unknown): unknown {
   const [known, args] = errorMessage(error).split(/,? with args beginning with:/);
   return args === undefined ? error : new Error(known);
-}
-
-/** The error of the first command that failed in a batch. */
-function failureIn(error: unknown): unknown {
-  const { replies, errorIndexes } = error as { replies?: unknown[]; errorIndexes?: number[] };
-  return replies?.[errorIndexes?.[0] ?? -1] ?? error;
 }

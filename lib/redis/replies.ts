@@ -52,11 +52,14 @@ export function asPage(
  * everything with LOADING, which counts as no reply.
  */
 export function isErrorReply(error: unknown): boolean {
-  const replies = (error as { replies?: unknown } | undefined)?.replies;
-  const message = errorMessage(
-    Array.isArray(replies) ? replies.find((reply) => reply instanceof Error) : error,
-  );
+  const message = errorMessage(failureIn(error));
   return /^[A-Z]{2,}[A-Z\d]*( |$)/.test(message) && !message.startsWith("LOADING");
+}
+
+/** The error of the first command that failed in a batch. */
+export function failureIn(error: unknown): unknown {
+  const { replies, errorIndexes } = (error ?? {}) as { replies?: unknown[]; errorIndexes?: number[] };
+  return replies?.[errorIndexes?.[0] ?? -1] ?? error;
 }
 
 /**

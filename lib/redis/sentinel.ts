@@ -112,7 +112,7 @@ export class Sentinel implements Topology {
   }
 
   checkConnections(silentMs: number, onReplaced: () => void): boolean {
-    return this.#connections.silence.check(silentMs, this.probe.build, onReplaced);
+    return this.#connections.silence.check(silentMs, onReplaced);
   }
 
   async nodes(): Promise<readonly string[]> {

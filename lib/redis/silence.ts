@@ -1,7 +1,10 @@
+import { errorMessage } from "../reporting/errors.ts";
 import { batchOn, type Connection, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
-import { isErrorReply } from "./replies.ts";
+import { failureIn, isErrorReply } from "./replies.ts";
 import { subscriberFrom } from "./subscriber.ts";
-import type { BatchBuilder } from "./topology.ts";
+
+/** Whoever has to wait longer for a new connection asks again: Redis may be back only since. */
+const MAX_EXAMINATION_MS = 2_000;
 
 /** The batches in flight on one connection. */
 interface Exchange {
@@ -45,16 +48,15 @@ export class Silence {
 
   /**
    * Examines connections that have been silent for `silentMs`.
-   * @param probe a command that Redis answers, whatever it holds
    * @param onReplaced called when a connection was replaced. Must not throw.
    * @returns whether any reply is awaited
    */
-  check(silentMs: number, probe: BatchBuilder, onReplaced: () => void): boolean {
+  check(silentMs: number, onReplaced: () => void): boolean {
     const now = performance.now();
     for (const [connection, exchange] of this.#exchanges) {
       if (exchange.isExamined || now - exchange.quietSince < silentMs) continue;
       exchange.isExamined = true;
-      void this.#examine(connection, exchange, probe, silentMs).then((isReplaced) => {
+      void this.#examine(connection, exchange, Math.min(silentMs, MAX_EXAMINATION_MS)).then((isReplaced) => {
         exchange.isExamined = false;
         if (isReplaced) onReplaced();
       });
@@ -62,23 +64,24 @@ export class Silence {
     return this.#exchanges.size > 0;
   }
 
-  async #examine(
-    connection: Connection,
-    exchange: Exchange,
-    probe: BatchBuilder,
-    timeoutMs: number,
-  ): Promise<boolean> {
+  async #examine(connection: Connection, exchange: Exchange, timeoutMs: number): Promise<boolean> {
     const { quietSince } = exchange;
-    if (!(await answersAnew(connection, probe, timeoutMs))) return false;
-    // Redis has answered a command that was sent later, so replies to earlier ones are here.
+    if (!(await answersAnew(connection, timeoutMs))) return false;
+    // Redis has answered a command that was sent later, so replies to earlier ones are here as soon as all sockets are read.
+    await new Promise(setImmediate);
     const isSilent = this.#exchanges.get(connection) === exchange && exchange.quietSince === quietSince;
     if (isSilent) this.#replace(connection);
     return isSilent;
   }
 }
 
-/** Whether Redis answers on a new connection like this one. Never rejects. */
-async function answersAnew(connection: Connection, probe: BatchBuilder, timeoutMs: number): Promise<boolean> {
+/**
+ * Whether Redis answers on a new connection like this one, so that it would answer on this one, too. Never rejects.
+ *
+ * It is asked to run a script, because it holds scripts back when it holds writes back (CLIENT PAUSE), and refuses them while it runs
+ * another (BUSY): in both cases the connection may be silent because of what it carries.
+ */
+async function answersAnew(connection: Connection, timeoutMs: number): Promise<boolean> {
   if (!("duplicate" in connection)) return false;
   const options = { protocol: "the client's", isTracked: false } as const;
   const fresh = subscriberFrom(connection as unknown as RedisSubscriberClient, options);
@@ -87,10 +90,15 @@ async function answersAnew(connection: Connection, probe: BatchBuilder, timeoutM
   const timeout = new Promise<false>((resolve) => {
     timer = setTimeout(resolve, timeoutMs, false).unref();
   });
+  const runScript = () =>
+    batchOn(fresh as unknown as RedisStoreClient)
+      .eval("return 1", { keys: [], arguments: [] })
+      .execAsPipeline()
+      .then(() => true, isRefusal);
   const ask = async () => {
     await fresh.connect();
-    await probe(batchOn(fresh as unknown as RedisStoreClient)).execAsPipeline();
-    return true;
+    // Twice, since a Redis that continues answers its connections in any order, but the first question on all before the second.
+    return (await runScript()) && (await runScript());
   };
   try {
     return await Promise.race([ask().catch(isErrorReply), timeout]);
@@ -100,4 +108,9 @@ async function answersAnew(connection: Connection, probe: BatchBuilder, timeoutM
       fresh.destroy();
     } catch {}
   }
+}
+
+/** Whether Redis has answered with an error, and is not busy. */
+function isRefusal(error: unknown): boolean {
+  return isErrorReply(error) && !errorMessage(failureIn(error)).startsWith("BUSY");
 }

@@ -125,7 +125,7 @@ export class Standalone implements Topology, Primary {
   }
 
   checkConnections(silentMs: number, onReplaced: () => void): boolean {
-    return this.#connections.silence.check(silentMs, this.probe.build, onReplaced);
+    return this.#connections.silence.check(silentMs, onReplaced);
   }
 
   get #isConnected(): boolean {

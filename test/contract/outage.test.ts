@@ -150,6 +150,24 @@ test("both connections half-open: both are replaced", async () => {
   expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
 });
 
+test("writes that Redis holds back do not make a connection half-open", async () => {
+  const redis = await ownRedis();
+  const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
+  await store.ready();
+  const direct = await directClient({ url: redis.url });
+  const connections = async () =>
+    Number(/total_connections_received:(\d+)/.exec(await direct.info("stats"))?.[1]);
+  await direct.sendCommand(["CLIENT", "PAUSE", "60000", "WRITE"]);
+  const before = await connections();
+  const writing = store.set("s", sessionOf({ v: 1 })).catch(() => {});
+  // The store asks on new connections.
+  await eventually(async () => (await connections()) >= before + 2);
+  await direct.sendCommand(["CLIENT", "UNPAUSE"]);
+  await writing;
+  expect(valuesOf(await eventually(() => store.get("s")))).toEqual({ v: 1 });
+  expect(store.clusterStats.reconnects).toBe(0);
+});
+
 test("a Redis that is slow, or that refuses commands, is not away", async () => {
   const redis = await ownRedis();
   const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
