@@ -47,7 +47,10 @@ export class Deadlines {
   run<T>(what: string, work: (deadline: Deadline) => Promise<T>, sid?: string, bytes = 0): Promise<T> {
     const refusal = this.refuse(what, sid, bytes);
     if (refusal !== undefined) return Promise.reject(refusal);
-    this.#admission?.enter(bytes);
+    const load = this.#admission?.enter(sid, bytes);
+    const settle = () => {
+      if (load !== undefined) this.#admission?.leave(load, bytes);
+    };
     const operation = new Promise<T>((resolve, reject) => {
       const deadline = { passed: false };
       let immediate: NodeJS.Immediate | undefined;
@@ -72,12 +75,12 @@ export class Deadlines {
       attempt(work, deadline).then(
         (result) => {
           end();
-          this.#admission?.leave(bytes);
+          settle();
           resolve(result);
         },
         (error: unknown) => {
           end();
-          this.#admission?.leave(bytes);
+          settle();
           reject(this.#withKey(error, sid));
         },
       );
@@ -88,7 +91,7 @@ export class Deadlines {
 
   /** The error of an operation that must not begin; undefined if it may. */
   refuse(what: string, sid: string | undefined, bytes: number): SessionStoreError | undefined {
-    const reason = this.#admission?.refuse(bytes);
+    const reason = this.#admission?.refuse(sid, bytes);
     return reason === undefined ? undefined : this.#errorOf("ERR_SESSION_UNAVAILABLE", what, sid, reason);
   }
 

@@ -75,7 +75,7 @@ export class SessionOperations {
     this.#comparesValues = options.merge !== undefined || options.indexBy !== undefined;
     this.outage = topology.outage;
     const explain = () => connectionProblem(client, commandTimeoutMs);
-    const admission = new Admission(this.outage, counters);
+    const admission = new Admission(topology, counters);
     this.#deadlines = new Deadlines(commandTimeoutMs, topology.fullPrefix, explain, admission);
     this.#parsing = new Deadlines(commandTimeoutMs, topology.fullPrefix);
     this.queue = new SessionQueue(this.#deadlines);

@@ -169,6 +169,33 @@ for (const [name, create] of Object.entries(versions)) {
   });
 }
 
+test("while one primary is stalled, its operations are refused before the others have none left", async () => {
+  // There is no failover.
+  const own = await startCluster({ nodeTimeoutMs: 60_000 });
+  onTestFinished(() => own.stop());
+  const space = newSpace();
+  const create = () => createCluster({ rootNodes: own.rootNodes }) as AnyClient;
+  const { store } = await openStore(create, space, { commandTimeoutMs: 60_000, localCache: false });
+  const { primary: stalled } = await own.ownersOf("{s}");
+  const tags = Array.from({ length: 20 }, (_, i) => `{${i}}`);
+  const owners = await Promise.all(tags.map((tag) => own.ownersOf(tag)));
+  const healthy = tags.filter((_, i) => owners[i]?.primary !== stalled);
+  await stalled.server.pause();
+  const text = "x".repeat(10_000);
+  const writes = Array.from({ length: 2_000 }, (_, i) => store.set(`{s}${i}`, sessionOf({ text })));
+  const outcomes = Promise.allSettled(writes);
+  await eventually(() => store.clusterStats.refusals > 1_000);
+  for (const tag of healthy) await store.set(`${tag}s`, sessionOf({ v: 1 }));
+  for (const tag of healthy) expect(valuesOf(await store.get(`${tag}s`))).toEqual({ v: 1 });
+  const { refusals } = store.clusterStats;
+  await stalled.server.resume();
+  const refused = (await outcomes).filter(({ status }) => status === "rejected");
+  expect(refused).toHaveLength(refusals);
+  expect(refused[0]).toMatchObject({
+    reason: { code: "ERR_SESSION_UNAVAILABLE", message: expect.stringMatching(/by one of the primaries$/) },
+  });
+});
+
 test("the first slot of a new primary moves to it while it is read and written: it gets a subscription, too", async () => {
   const own = await startCluster({ spares: 1 });
   onTestFinished(() => own.stop());
