@@ -1,12 +1,15 @@
-import { createCluster, createSentinel } from "redis";
+import { spawn, spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import * as v5 from "redis-v5";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startProxy } from "../support/fault-proxy.ts";
-import { newSpace, sessionOf, valuesOf } from "../support/node.ts";
+import { newSpace, ownRedis, sessionOf, valuesOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
+import { serverOnPath } from "../support/redis/process.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
-import { type AnyClient, openStore } from "./stores.ts";
+import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
 
 const TIMEOUT_MS = process.env["FIGURES"] ? 5_000 : 500;
 const LEASE = { heartbeatMs: 50, leaseMs: 400, subscribeTimeoutMs: 3_000 } as const;
@@ -15,10 +18,11 @@ const LEASE = { heartbeatMs: 50, leaseMs: 400, subscribeTimeoutMs: 3_000 } as co
 class Detour {
   readonly #proxies = new Map<string, FaultProxy>();
 
-  async add(host: string, port: number): Promise<void> {
-    const proxy = await startProxy(`redis://${host}:${port}`);
+  async add(url: string): Promise<FaultProxy> {
+    const proxy = await startProxy(url);
     onTestFinished(() => proxy.close());
-    this.#proxies.set(`${host}:${port}`, proxy);
+    this.#proxies.set(new URL(url).host, proxy);
+    return proxy;
   }
 
   readonly map = (address: string): { host: string; port: number } | undefined => {
@@ -29,6 +33,18 @@ class Detour {
   /** All connections that are open become half-open. */
   halfOpen(): void {
     for (const proxy of this.#proxies.values()) proxy.halfOpen();
+  }
+
+  /** All connections are lost. The next ones are opened, and what is sent on them disappears. */
+  async swallowHandshakes(): Promise<void> {
+    const proxies = [...this.#proxies.values()];
+    const seen = proxies.map((proxy) => proxy.seen("toServer", "SETINFO"));
+    for (const proxy of proxies) {
+      proxy.swallow("toServer");
+      proxy.cut();
+    }
+    await Promise.any(seen);
+    for (const proxy of proxies) proxy.pass();
   }
 }
 
@@ -55,31 +71,97 @@ async function surviveHalfOpen(
   if (process.env["FIGURES"]) console.info(name, { replacedMs: replacedAt - from, liveMs: liveAt - from });
 }
 
-describe.each(["node-redis 6", "node-redis 5"])("half-open connections, %s", (name) => {
-  test("of a Cluster client are replaced", async () => {
+const redisVersions = {
+  "node-redis 6": { createClient, createClientPool, createCluster, createSentinel },
+  "node-redis 5": v5,
+} as unknown as Record<string, typeof import("redis")>;
+
+/** How to open a client of some kind, all of whose connections lead through a detour. */
+interface Setup {
+  readonly detour: Detour;
+  readonly create: () => AnyClient;
+  readonly cluster?: StoreOptions["cluster"];
+}
+
+/** What a user sets so that no handshake is waited for without a limit: see the guide. */
+const LIMITED = {
+  pingInterval: TIMEOUT_MS / 2,
+  socket: {
+    socketTimeout: TIMEOUT_MS,
+    reconnectStrategy: (retries: number) => Math.min(retries * 50, 2_000),
+  },
+};
+
+const setups: Record<string, (version: string, options?: object) => Promise<Setup>> = {
+  client: async (version, options) => {
+    const detour = new Detour();
+    const { url } = await detour.add((await ownRedis()).url);
+    return { detour, create: () => redisVersions[version]?.createClient({ url, ...options }) as AnyClient };
+  },
+  pool: async (version, options) => {
+    const detour = new Detour();
+    const { url } = await detour.add((await ownRedis()).url);
+    const createPool = redisVersions[version]?.createClientPool;
+    const create = () => createPool?.({ url, ...options }, { minimum: 3 }) as unknown as AnyClient;
+    return { detour, create, cluster: { subscriber: () => createClient({ url }) } };
+  },
+  Cluster: async (version, options) => {
     const redis = await startCluster();
     onTestFinished(() => redis.stop());
     const detour = new Detour();
-    for (const { url } of redis.nodes) await detour.add(new URL(url).hostname, Number(new URL(url).port));
-    const options = { rootNodes: redis.rootNodes, nodeAddressMap: detour.map };
-    const create = () =>
-      (name.includes("5") ? v5.createCluster(options) : createCluster(options)) as AnyClient;
-    await surviveHalfOpen(`Cluster, ${name}`, create, detour, { cluster: LEASE });
-  });
-
-  test("of a Sentinel client are replaced", async () => {
+    for (const { url } of redis.nodes) await detour.add(url);
+    const { rootNodes } = redis;
+    const given = { rootNodes, nodeAddressMap: detour.map, ...(options && { defaults: options }) };
+    return { detour, create: () => redisVersions[version]?.createCluster(given) as AnyClient };
+  },
+  Sentinel: async (version, options) => {
     const redis = await startSentinels();
     onTestFinished(() => redis.stop());
     const detour = new Detour();
-    for (const { url } of redis.servers) await detour.add(new URL(url).hostname, Number(new URL(url).port));
-    const options = {
-      name: redis.name,
-      sentinelRootNodes: redis.sentinelRootNodes,
-      nodeAddressMap: detour.map,
-    };
-    const create = () =>
-      (name.includes("5") ? v5.createSentinel(options) : createSentinel(options)) as unknown as AnyClient;
-    const subscriber = name.includes("5") ? { subscriber: create } : {};
-    await surviveHalfOpen(`Sentinel, ${name}`, create, detour, { cluster: { ...LEASE, ...subscriber } });
+    for (const { url } of redis.servers) await detour.add(url);
+    const { name, sentinelRootNodes } = redis;
+    const nodes = options && { nodeClientOptions: options };
+    const given = { name, sentinelRootNodes, nodeAddressMap: detour.map, ...nodes };
+    const create = () => redisVersions[version]?.createSentinel(given) as AnyClient;
+    return { detour, create, ...(version.includes("5") && { cluster: { subscriber: create } }) };
+  },
+};
+
+describe.each(Object.keys(redisVersions))("%s", (version) => {
+  describe.each(Object.entries(setups))("%s", (kind, setUp) => {
+    test("half-open connections are replaced", async () => {
+      const { detour, create, cluster } = await setUp(version);
+      await surviveHalfOpen(`${kind}, ${version}`, create, detour, { cluster: { ...LEASE, ...cluster } });
+    });
+
+    test("a handshake that is not answered is given up, with socketTimeout", async () => {
+      const { detour, create, cluster } = await setUp(version, LIMITED);
+      const { store } = await openStore(create, newSpace(), { cluster: { ...LEASE, ...cluster } });
+      await store.set("s", sessionOf({ v: 1 }));
+      const from = performance.now();
+      await detour.swallowHandshakes();
+      await eventually(() => store.set("s", sessionOf({ v: 2 })).then(() => true));
+      if (process.env["FIGURES"]) console.info(kind, version, { answeredMs: performance.now() - from });
+      expect(valuesOf(await eventually(() => store.get("s")))).toEqual({ v: 2 });
+      await eventually(() => store.clusterStats.state === "live");
+    });
   });
+});
+
+/** Whether this machine lets a process drop packets, in a network of its own. */
+function hasNamespaces(): boolean {
+  if (process.env["TEST_REDIS"] === "docker" || serverOnPath() === undefined) return false;
+  return spawnSync("unshare", ["-rn", "ip", "rule"]).status === 0;
+}
+
+test("a data connection on which packets are dropped is replaced", async () => {
+  const means = hasNamespaces() ? "namespace" : "proxy";
+  const file = fileURLToPath(new URL("dropped-packets.ts", import.meta.url));
+  const command = [process.execPath, "--import", "tsx", file, means];
+  const [program, ...args] = means === "namespace" ? ["unshare", "-rn", ...command] : command;
+  const child = spawn(program as string, args, { stdio: ["ignore", "pipe", "inherit"] });
+  let output = "";
+  for await (const chunk of child.stdout) output += chunk;
+  if (process.env["FIGURES"]) console.info("packets dropped,", means, output);
+  expect(JSON.parse(output)).toMatchObject({ isServed: true });
 });
