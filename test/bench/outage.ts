@@ -88,6 +88,9 @@ for (const [outage, fail] of Object.entries(OUTAGES)) {
   for (const [name, { visits, failedAt, backAt }] of seen) {
     const during = visits.filter(({ at }) => at >= failedAt && at < backAt);
     const failed = during.filter(({ isOk }) => !isOk).length;
+    const outcomes: Record<string, number> = {};
+    for (const { outcome } of visits) outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    console.error(`${outage}: ${name}`, outcomes);
     const lastError = visits.filter(({ at, ms, isOk }) => !isOk && at + ms > backAt).at(-1);
     const afterS = lastError === undefined ? 0 : (lastError.at + lastError.ms - backAt) / 1_000;
     const percent = `${short((100 * failed) / during.length)} %`;
@@ -98,7 +101,6 @@ for (const [outage, fail] of Object.entries(OUTAGES)) {
       short(afterS),
     ]);
   }
-  console.error(outage);
 }
 console.log(
   table(

@@ -1,18 +1,17 @@
-// One of several processes of an application: node node.ts <Redis URL>. It reads and writes sessions at a fixed rate.
+// One of several processes of an application: node node.ts <kind of client> <address>. It reads and writes sessions at a fixed rate.
 import { setTimeout as pause } from "node:timers/promises";
 import { ClusteredRedisStore } from "clustered-redis-store";
-import { createClient } from "redis";
 import { serve } from "../support/rpc.ts";
 import { sessionOf, sidOf } from "../support/sessions.ts";
+import { clientOf, type Kind } from "./clients.ts";
+import { SESSIONS, WRITES } from "./load.ts";
 
-const SESSIONS = 2_000;
-const WRITES = 0.1;
 const TICK_MS = 5;
+/** On a busy machine it catches up in small steps, or nothing else would run. */
+const MOST_PER_TICK = 20;
 
-const client = createClient({ url: process.argv[2] as string });
-client.on("error", () => {});
-await client.connect();
-const store = new ClusteredRedisStore({ client });
+const [kind, address] = process.argv.slice(2) as [Kind, string];
+const store = new ClusteredRedisStore({ client: await clientOf(kind, address) });
 store.on("clusterError", () => {});
 await store.ready();
 let liveAt = Date.now();
@@ -20,35 +19,43 @@ store.on("live", () => {
   liveAt = Date.now();
 });
 
+const session = sessionOf(1_000, 3_600_000);
 let isBusy = false;
 let lastErrorAt = 0;
 let requests = 0;
 
+const onError = () => {
+  lastErrorAt = Date.now();
+};
+
+function request(): void {
+  requests++;
+  const sid = sidOf(Math.floor(Math.random() * SESSIONS));
+  if (Math.random() < WRITES) store.set(sid, { ...session }).catch(onError);
+  else store.get(sid).catch(onError);
+}
+
 export const handlers = {
   fill: async (): Promise<void> => {
-    for (let i = 0; i < SESSIONS; i++) await store.set(sidOf(i), sessionOf(1_000, 3_600_000));
+    for (let i = 0; i < SESSIONS; i++) await store.set(sidOf(i), { ...session });
   },
 
   begin: (rate: number): void => {
     isBusy = true;
     void (async () => {
       const startedAt = performance.now();
-      const onError = () => {
-        lastErrorAt = Date.now();
-      };
-      for (let done = 0; isBusy; ) {
-        for (; done < ((performance.now() - startedAt) * rate) / 1_000; done++) {
-          requests++;
-          const sid = sidOf(Math.floor(Math.random() * SESSIONS));
-          if (Math.random() < WRITES) store.set(sid, sessionOf(1_000, 3_600_000)).catch(onError);
-          else store.get(sid).catch(onError);
-        }
-        await pause(TICK_MS);
+      for (let done = 0; isBusy; await pause(TICK_MS)) {
+        const due = Math.min(done + MOST_PER_TICK, ((performance.now() - startedAt) * rate) / 1_000);
+        for (; done < due; done++) request();
       }
     })();
   },
 
-  resetCacheStats: (): void => store.resetCacheStats(),
+  /** Counts anew. */
+  reset: (): void => {
+    requests = 0;
+    store.resetCacheStats();
+  },
 
   seen: () => ({
     lastErrorAt,

@@ -1,30 +1,36 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { createClient } from "redis";
 import { type FaultProxy, startProxy } from "../../support/fault-proxy.ts";
-import { startRedis } from "../../support/redis-server.ts";
+import type { RedisServer } from "../../support/redis/server.ts";
 import { Remote } from "../support/rpc.ts";
 import { short } from "../support/statistics.ts";
 import { table } from "../support/table.ts";
+import type { Kind } from "./clients.ts";
+import { SESSIONS, WRITES } from "./load.ts";
 import type { handlers as nodeHandlers } from "./node.ts";
+import { type Place, startPlace } from "./place.ts";
 import { saveAndKill } from "./save-and-kill.ts";
 
-const TOTAL_RATE = 5_000;
-const WATCH_S = 12;
+const CALM_MS = 10_000;
+const WATCH_MS = 20_000;
+const LOOK_MS = 100;
 
-type Server = Awaited<ReturnType<typeof startRedis>>;
+interface Outage {
+  readonly kind: Kind;
+  fail(redis: RedisServer, proxy: FaultProxy): unknown;
+  mend(redis: RedisServer, proxy: FaultProxy, servers: readonly RedisServer[]): unknown;
+}
 
-/** What happens, and its end. */
-const OUTAGES: Record<
-  string,
-  {
-    fail(redis: Server, proxy: FaultProxy): unknown;
-    mend(redis: Server, proxy: FaultProxy): unknown;
-  }
-> = {
-  "killed, empty when it is back": { fail: (redis) => redis.kill(), mend: (redis) => redis.restart() },
-  "killed, with its data": { fail: saveAndKill, mend: (redis) => redis.restart() },
-  stopped: { fail: (redis) => redis.pause(), mend: (redis) => redis.resume() },
+const OUTAGES: Record<string, Outage> = {
+  "killed, empty when it is back": {
+    kind: "client",
+    fail: (redis) => redis.kill(),
+    mend: (redis) => redis.restart(),
+  },
+  "killed, with its data": { kind: "client", fail: saveAndKill, mend: (redis) => redis.restart() },
+  stopped: { kind: "client", fail: (redis) => redis.pause(), mend: (redis) => redis.resume() },
   "partition (all packets lost)": {
+    kind: "client",
     fail: (_, proxy) => {
       proxy.halfOpen();
       proxy.swallow("toServer");
@@ -32,76 +38,138 @@ const OUTAGES: Record<
     },
     mend: (_, proxy) => proxy.pass(),
   },
+  "primary killed, Sentinel: since there is another": {
+    kind: "Sentinel",
+    fail: (redis) => redis.kill(),
+    mend: (_, __, [, replica]) => promoted(replica as RedisServer),
+  },
 };
 
-/** How several processes with a constant load recover. */
-export async function measureRecovery(processes: number, seconds: number): Promise<object> {
+/** Resolves when a replica is the primary. */
+async function promoted({ url }: RedisServer): Promise<void> {
+  const admin = await createClient({ url }).connect();
+  while (!(await admin.info("replication")).includes("role:master")) await pause(LOOK_MS);
+  admin.destroy();
+}
+
+/** What Redis has done since its start. */
+interface Work {
+  readonly reads: number;
+  readonly connections: number;
+}
+
+async function workOf(admin: { info(section: string): Promise<string> }): Promise<Work> {
+  const [commands, stats] = await Promise.all([admin.info("commandstats"), admin.info("stats")]);
+  return {
+    reads: Number(/cmdstat_getrange:calls=(\d+)/.exec(commands)?.[1] ?? 0),
+    connections: Number(/total_connections_received:(\d+)/.exec(stats)?.[1] ?? 0),
+  };
+}
+
+/**
+ * How many processes with a constant load recover.
+ * @param rate requests a second of all together
+ */
+export async function measureRecovery(processes: number, seconds: number, rate = 5_000): Promise<object> {
   const figures: Record<string, object> = {};
   const rows: string[][] = [];
-  for (const [name, { fail, mend }] of Object.entries(OUTAGES)) {
-    const redis = await startRedis({ own: true });
-    const proxy = await startProxy(redis.url);
-    const url = name.startsWith("partition") ? proxy.url : redis.url;
-    const file = new URL("node.ts", import.meta.url);
-    const nodes = Array.from({ length: processes }, () => new Remote<typeof nodeHandlers>(file, [url]));
-    await nodes[0]?.call("fill");
-    for (const node of nodes) await node.call("begin", TOTAL_RATE / processes);
-    await pause(5_000);
-    await fail(redis, proxy);
-    await pause(seconds * 1_000);
-    await mend(redis, proxy);
-    const mendedAt = Date.now();
-    const direct = await createClient({ url: redis.url }).connect();
-    const reads = async () =>
-      Number(/cmdstat_getrange:calls=(\d+)/.exec(await direct.info("commandstats"))?.[1] ?? 0);
-    const connections = async () =>
-      Number(/total_connections_received:(\d+)/.exec(await direct.info("stats"))?.[1] ?? 0);
-    const before = await reads();
-    let mostReads = 0;
-    for (let tick = 0, last = before; tick < WATCH_S * 2; tick++) {
-      await pause(500);
-      const now = await reads();
-      mostReads = Math.max(mostReads, (now - last) * 2);
-      last = now;
-      if (tick === WATCH_S) for (const node of nodes) await node.call("resetCacheStats");
-    }
-    const seen = await Promise.all(nodes.map((node) => node.call("seen")));
-    const figure = {
-      errorsStopS: (Math.max(...seen.map(({ lastErrorAt }) => lastErrorAt)) - mendedAt) / 1_000,
-      liveS: (Math.max(...seen.map(({ liveAt }) => liveAt)) - mendedAt) / 1_000,
-      areLive: seen.every(({ state }) => state === "live"),
-      hitRate: seen.reduce((sum, { hitRate }) => sum + hitRate, 0) / seen.length,
-      mostReadsPerS: mostReads,
-      connections: await connections(),
-    };
+  for (const [name, outage] of Object.entries(OUTAGES)) {
+    const place = await startPlace(outage.kind);
+    const figure = await recover(place, outage, processes, seconds, rate);
+    await place.stop();
     figures[name] = figure;
-    rows.push([
-      name,
-      short(figure.errorsStopS),
-      figure.areLive ? short(figure.liveS) : "never",
-      short(figure.hitRate * 100),
-      String(figure.mostReadsPerS),
-      String(figure.connections),
-    ]);
-    for (const node of nodes) await node.call("end");
-    await Promise.all(nodes.map((node) => node.end()));
-    await direct.close();
-    await proxy.close();
-    await redis.stop();
+    rows.push([name, ...Object.values(figure).map((value) => (value === null ? "never" : short(value)))]);
+    console.error(name, figure);
   }
-  console.log(`\n${processes} processes, ${TOTAL_RATE} requests/s in all, Redis away for ${seconds} s\n`);
+  const writes = `${100 * WRITES} % writes`;
   console.log(
-    table(
-      [
-        "Redis",
-        "errors stop after, s",
-        "all live after, s",
-        "hit rate then, %",
-        "most reads of Redis a second",
-        "connections",
-      ],
-      rows,
-    ),
+    `\n${processes} processes, ${rate} requests/s wanted in all, ${writes}, ${SESSIONS} sessions, Redis away for ${seconds} s\n`,
   );
+  const head = [
+    "Redis",
+    "requests/s",
+    "hit rate before, %",
+    "errors stop after, s",
+    "all live after, s",
+    "hit rate then, %",
+    "reads per session and process, first 5 s",
+    "most reads a second before",
+    "after",
+    "new connections",
+    "most in 100 ms",
+  ];
+  console.log(table(head, rows));
   return figures;
+}
+
+async function recover(
+  { address, servers }: Place,
+  { kind, fail, mend }: Outage,
+  processes: number,
+  seconds: number,
+  rate: number,
+): Promise<Record<string, number | null>> {
+  const [redis] = servers as [RedisServer];
+  const proxy = kind === "client" ? await startProxy(redis.url) : undefined;
+  const file = new URL("node.ts", import.meta.url);
+  const given = [kind, proxy?.url ?? address];
+  const nodes = Array.from({ length: processes }, () => new Remote<typeof nodeHandlers>(file, given));
+  const all = <T>(ask: (node: Remote<typeof nodeHandlers>) => Promise<T>) => Promise.all(nodes.map(ask));
+  await nodes[0]?.call("fill");
+  await all((node) => node.call("begin", rate / processes));
+  await pause(CALM_MS);
+  await all((node) => node.call("reset"));
+  const calm = await watch(redis.url, CALM_MS);
+  const before = await all((node) => node.call("seen"));
+  await fail(redis, proxy as FaultProxy);
+  if (kind !== "Sentinel") await pause(seconds * 1_000);
+  await mend(redis, proxy as FaultProxy, servers);
+  const mendedAt = Date.now();
+  // The server that sessions are in from now on.
+  const first = await watch((servers.at(-1) as RedisServer).url, WATCH_MS);
+  await all((node) => node.call("reset"));
+  await pause(CALM_MS);
+  const seen = await all((node) => node.call("seen"));
+  const since = (times: number[]) => Math.max(0, (Math.max(...times) - mendedAt) / 1_000);
+  await all((node) => node.call("end"));
+  await all((node) => node.end());
+  await proxy?.close();
+  return {
+    requestsPerS: sum(before.map(({ requests }) => requests)) / (CALM_MS / 1_000),
+    hitRateBefore: (100 * sum(before.map(({ hitRate }) => hitRate))) / processes,
+    errorsStopS: since(seen.map(({ lastErrorAt }) => lastErrorAt)),
+    liveS: seen.every(({ state }) => state === "live") ? since(seen.map(({ liveAt }) => liveAt)) : null,
+    hitRateAfter: (100 * sum(seen.map(({ hitRate }) => hitRate))) / processes,
+    readsPerSession: first.readsInFirst5S / SESSIONS / processes,
+    mostReadsBefore: calm.mostReadsPerS,
+    mostReadsAfter: first.mostReadsPerS,
+    connections: first.connections,
+    mostConnections: first.mostConnections,
+  };
+}
+
+/** Watches what a server does. */
+async function watch(url: string, forMs: number) {
+  const admin = await createClient({ url }).connect();
+  const works: (Work & { readonly at: number })[] = [];
+  for (const startedAt = performance.now(); performance.now() - startedAt < forMs; await pause(LOOK_MS)) {
+    works.push({ ...(await workOf(admin)), at: performance.now() - startedAt });
+  }
+  admin.destroy();
+  const between = (of: keyof Work, spanMs: number) =>
+    works.map((work) => {
+      const end = works.find(({ at }) => at >= work.at + spanMs);
+      return end === undefined ? 0 : ((end[of] - work[of]) * spanMs) / (end.at - work.at);
+    });
+  const [start, end] = [works[0] as Work, works.at(-1) as Work];
+  return {
+    readsInFirst5S: between("reads", 5_000)[0] as number,
+    mostReadsPerS: Math.max(...between("reads", 1_000)),
+    connections: end.connections - start.connections,
+    mostConnections: Math.max(...between("connections", LOOK_MS)),
+  };
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }

@@ -8,6 +8,8 @@ export interface Visit {
   readonly at: number;
   readonly ms: number;
   readonly isOk: boolean;
+  /** The status, or why there is none. */
+  readonly outcome: string;
 }
 
 /** Those that began in one second. */
@@ -49,7 +51,7 @@ export class Visitors {
       await pause(Math.max(0, startedAt + i * everyMs - performance.now()));
       const at = performance.now() - startedAt;
       const cookie = this.#cookies[i % this.#cookies.length] as string;
-      visits.push(this.#visit("/", cookie).then(({ ms, isOk }) => ({ at, ms, isOk })));
+      visits.push(this.#visit("/", cookie).then((visit) => ({ ...visit, at })));
     }
     return Promise.all(visits);
   }
@@ -58,11 +60,13 @@ export class Visitors {
     this.#agent.destroy();
   }
 
-  #visit(path: string, cookie: string): Promise<{ ms: number; isOk: boolean; cookie?: string | undefined }> {
+  #visit(path: string, cookie: string): Promise<Omit<Visit, "at"> & { cookie?: string | undefined }> {
     const startedAt = performance.now();
     return new Promise((resolve) => {
-      const settle = (isOk: boolean, given?: string) =>
-        resolve({ ms: performance.now() - startedAt, isOk, cookie: given?.split(";")[0] });
+      const settle = (outcome: string, given?: string) => {
+        const ms = performance.now() - startedAt;
+        resolve({ ms, isOk: outcome === "200", outcome, cookie: given?.split(";")[0] });
+      };
       const options = {
         port: this.#port,
         path,
@@ -72,10 +76,10 @@ export class Visitors {
       };
       const request = get({ host: "127.0.0.1", ...options }, (response) => {
         response.resume();
-        response.on("end", () => settle(response.statusCode === 200, response.headers["set-cookie"]?.[0]));
+        response.on("end", () => settle(String(response.statusCode), response.headers["set-cookie"]?.[0]));
       });
       request.on("timeout", () => request.destroy(new Error("The visitor has gone")));
-      request.on("error", () => settle(false));
+      request.on("error", (error) => settle(error.message));
     });
   }
 }
