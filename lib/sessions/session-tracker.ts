@@ -8,7 +8,7 @@ import { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import { type LoadedState, LoadedStates, MAX_ATTEMPTS, newState } from "./loaded-state.ts";
+import { type LoadedState, LoadedStates, MAX_ATTEMPTS, newState, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
 import { decode, stringify } from "./serializer.ts";
@@ -150,8 +150,9 @@ export class SessionTracker {
       }
       // Earlier saves that were pending may have changed what is known.
       const state = known ?? this.#storedState(sid, session);
-      const isSame = state !== undefined && (await (unchanged ?? this.#isUnchanged(state, text)));
-      if (!isSame) {
+      const isSame = unchanged ?? (state !== undefined && this.#isUnchanged(state, text));
+      // Nothing is awaited without need: each turn of the microtask queue costs every save.
+      if (isSame === false || !(await isSame)) {
         const isWritten = await this.#write(deadline, pending, save, state);
         if (isWritten && deleted && this.#options.indexBy === undefined) {
           this.#replaced.delete(session);
@@ -174,7 +175,7 @@ export class SessionTracker {
     const { indexBy, disableTTL } = this.#options;
     const ttlMs = disableTTL ? undefined : lifetime;
     const mustExist = state !== undefined;
-    const attempts = [...(state?.attempts ?? [])];
+    const attempts: Version[] = [];
     const onAttempt = (current: string, value?: string) => attempts.push({ base: text, current, value });
     try {
       const from = state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
@@ -197,7 +198,8 @@ export class SessionTracker {
     } catch (error) {
       // Redis may have executed it all the same.
       if (state !== undefined) {
-        this.#states.set(session, { ...state, attempts: attempts.slice(-MAX_ATTEMPTS) });
+        const all = [...state.attempts, ...attempts];
+        this.#states.set(session, { ...state, attempts: all.slice(-MAX_ATTEMPTS) });
       }
       throw error;
     }

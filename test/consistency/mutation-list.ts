@@ -254,16 +254,6 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: "a group of writes is a pipeline",
-    edits: [
-      {
-        file: "redis/write-groups.ts",
-        from: 'mode: "transaction", build }',
-        to: 'mode: "pipeline", build }',
-      },
-    ],
-  },
-  {
     name: "the members of a group get the replies to its first",
     edits: [{ file: "redis/write-groups.ts", from: "    from += commands;\n", to: "" }],
   },
