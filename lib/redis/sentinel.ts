@@ -198,10 +198,12 @@ interface SentinelBatch {
 function primaryBatchOn(client: RedisStoreClient, deadline: Deadline, onWrite: () => void): CommandBatch {
   const batch = droppedAt(deadline, batchOn(client)) as unknown as SentinelBatch;
   const { addCommand } = batch;
-  batch.addCommand = (isReadonly, ...rest) => {
+  const value: SentinelBatch["addCommand"] = (isReadonly, ...rest) => {
     if (!isReadonly) onWrite();
     return addCommand.call(batch, false, ...rest);
   };
+  // See `letFirstDecide`.
+  Object.defineProperty(batch, "addCommand", { value, configurable: true, writable: true });
   return batch as unknown as CommandBatch;
 }
 

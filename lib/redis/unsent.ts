@@ -47,7 +47,7 @@ export class DeadlineOfParts implements Deadline {
  */
 export function droppedAt(deadline: Deadline, batch: CommandBatch): CommandBatch {
   if (deadline instanceof DeadlineOfParts) return batch;
-  letFirstDecide(batch, deadline, (_, others) => {
+  letFirstDecide(batch)(deadline, (_, others) => {
     // node-redis can encode neither.
     for (const args of others) args[0] = undefined;
     throw new Error("It took too long to be sent");
@@ -61,10 +61,9 @@ export function droppedAt(deadline: Deadline, batch: CommandBatch): CommandBatch
  * @returns the batch
  */
 export function addParts(parts: readonly BatchPart[], batch: CommandBatch): CommandBatch {
-  const adding = batch as unknown as Adding;
-  const { addCommand } = adding;
+  const begin = letFirstDecide(batch);
   for (const part of parts) {
-    const others = letFirstDecide(batch, part.deadline, (first, rest) => {
+    const others = begin(part.deadline, (first, rest) => {
       part.isDropped = true;
       for (const args of rest) args.splice(0, args.length, "PTTL", first[1]);
       first[0] = "PTTL";
@@ -72,7 +71,6 @@ export function addParts(parts: readonly BatchPart[], batch: CommandBatch): Comm
     });
     part.build(batch);
     part.commands = 1 + others.length;
-    adding.addCommand = addCommand;
   }
   return batch;
 }
@@ -80,21 +78,31 @@ export function addParts(parts: readonly BatchPart[], batch: CommandBatch): Comm
 /** What becomes of commands whose deadline has passed. @returns how many arguments the first has now */
 type OnLate = (first: FirstArguments, others: readonly CommandArguments[]) => number;
 
-/** Has the first command that is added from now on decide for all when it is written. @returns the others, as they are added */
-function letFirstDecide(batch: CommandBatch, deadline: Deadline, onLate: OnLate): readonly unknown[] {
-  const adding = batch as unknown as Adding;
-  const { addCommand } = adding;
-  const others: CommandArguments[] = [];
-  let first: FirstArguments | undefined;
-  adding.addCommand = (...given: unknown[]) => {
+/**
+ * @returns a function that has the first command that is added from then on decide for all that follow, when it is written. It
+ * returns the others, as they are added
+ */
+function letFirstDecide(batch: CommandBatch): (deadline: Deadline, onLate: OnLate) => readonly unknown[] {
+  const { addCommand } = batch as unknown as Adding;
+  let others: CommandArguments[] = [];
+  let replaceFirst: ((args: CommandArguments) => FirstArguments) | undefined;
+  const value = (...given: unknown[]) => {
     // A Sentinel client's batch is given a flag before them.
     const index = Array.isArray(given[0]) ? 0 : 1;
     const args = given[index] as CommandArguments;
-    if (first === undefined) given[index] = first = new FirstArguments(args, others, deadline, onLate);
-    else others.push(args);
+    if (replaceFirst === undefined) others.push(args);
+    else given[index] = replaceFirst(args);
+    replaceFirst = undefined;
     return addCommand.apply(batch, given);
   };
-  return others;
+  // Not by assignment: V8 then keeps the function alive until a major collection, and with it the batch and the session's text.
+  Object.defineProperty(batch, "addCommand", { value, configurable: true, writable: true });
+  return (deadline, onLate) => {
+    const rest: CommandArguments[] = [];
+    others = rest;
+    replaceFirst = (args) => new FirstArguments(args, rest, deadline, onLate);
+    return rest;
+  };
 }
 
 /**

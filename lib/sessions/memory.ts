@@ -36,6 +36,17 @@ export function memoryOfJson(text: string, value: unknown): number | undefined {
 
 const TOO_DEEP = Symbol("nested too deeply");
 
+/** Whether a JSON text has so many brackets that what it says may be nested too deeply; cheaper than `memoryOfJson`. */
+export function mayBeTooDeep(text: string): boolean {
+  // Each level takes two.
+  if (text.length < 2 * MAX_DEPTH) return false;
+  let left = MAX_DEPTH;
+  for (const bracket of "{[")
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1))
+      if (--left < 0) return true;
+  return false;
+}
+
 /** The part of a value that is not in the slot of its parent. */
 function memoryOf(value: unknown, depth: number, isWide: boolean): number {
   if (typeof value === "string") return memoryOfString(value, isWide);

@@ -1,16 +1,16 @@
 import type { SessionData } from "express-session";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
-import { MAX_DEPTH, memoryOfJson, memoryOfTexts } from "./memory.ts";
+import { MAX_DEPTH, mayBeTooDeep, memoryOfJson, memoryOfTexts } from "./memory.ts";
 import { corruptError, decode, describeType, reasonOf, type SessionFormat } from "./serializer.ts";
 
 /**
  * A session as Redis holds it, of which any number of private copies can be made. It does not know its id, which methods
  * take only for errors and for the codec: an id more or less makes a difference in memory.
  *
- * The value is decoded once. With JSON the text is parsed once and the result cloned for each copy, unless it takes too much
- * memory. With any other serializer the text is parsed for each copy, because only the serializer knows how to make another of
- * what it makes.
+ * The value is decoded once. What was parsed first is the first copy: many sessions are read once between two writes. With JSON,
+ * what is parsed for the second one is kept, and cloned for each further copy, unless it takes too much memory. With any other
+ * serializer the text is parsed for each copy, because only the serializer knows how to make another of what it makes.
  *
  * Applications do not construct one: `store.localCache` shows those of the store.
  */
@@ -24,8 +24,7 @@ export class StoredSession {
   #bytes: number;
   /** The original of all copies, or a copy that nobody has taken yet. */
   #parsed: SessionData | undefined;
-  /** Whether `#parsed` is the original. Undefined until the text has been parsed. */
-  #isOriginal: boolean | undefined;
+  #keeping: "not yet" | "from the next" | "kept" | "never" = "not yet";
 
   /**
    * For the store alone: the arguments may change in any version.
@@ -58,7 +57,7 @@ export class StoredSession {
     alignExpires(this.#parsed, time);
   }
 
-  /** The memory that it takes, in bytes, as estimated. With JSON it grows with the first copy. */
+  /** The memory that it takes, in bytes, as estimated. With JSON it grows with the second copy. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -92,31 +91,36 @@ export class StoredSession {
         this.#parsed = parsed;
       });
     }
-    this.#isOriginal = this.#format.serializer === JSON && this.#mayKeep(sid, session);
     this.#parsed = session;
   }
 
   /** A session that shares nothing with any other; a promise of it if the serializer is asynchronous. Fails as `parse` does. */
   copy(sid: string): SessionData | Promise<SessionData> {
-    if (this.#isOriginal === undefined && this.#format.serializer === JSON) this.parse(sid);
-    const parsed = this.#parsed;
-    if (this.#isOriginal) {
-      try {
-        return cloneJson(parsed as SessionData);
-      } catch (error) {
-        // The caller has left too little of the stack.
-        throw corruptError(this.#format, sid, TOO_DEEP, error);
-      }
+    const parsed = this.#parsed ?? this.#parseText(sid);
+    if (this.#format.serializer !== JSON || !this.#keeps(parsed as SessionData)) {
+      this.#parsed = undefined;
+      return parsed;
     }
-    this.#parsed = undefined;
-    return parsed ?? this.#parseText(sid);
+    this.#parsed = parsed as SessionData;
+    try {
+      return cloneJson(this.#parsed);
+    } catch (error) {
+      // The caller has left too little of the stack.
+      throw corruptError(this.#format, sid, TOO_DEEP, error);
+    }
+  }
+
+  /** Whether to keep what was parsed, for a copy that is being made. */
+  #keeps(session: SessionData): boolean {
+    if (this.#keeping === "not yet") this.#keeping = "from the next";
+    else if (this.#keeping === "from the next") this.#keeping = this.#mayKeep(session) ? "kept" : "never";
+    return this.#keeping === "kept";
   }
 
   /** Whether a parsed session may be kept beside its text. If so, it counts from here on. */
-  #mayKeep(sid: string, session: SessionData): boolean {
+  #mayKeep(session: SessionData): boolean {
     const bytes = memoryOfJson(this.text, session);
-    if (bytes === undefined) throw corruptError(this.#format, sid, TOO_DEEP);
-    if (bytes === Number.POSITIVE_INFINITY) return false;
+    if (bytes === undefined || bytes === Number.POSITIVE_INFINITY) return false;
     this.#bytes += bytes;
     return true;
   }
@@ -135,6 +139,9 @@ export class StoredSession {
         throw corruptError(this.#format, sid, `expected an object, got ${describeType(parsed)}`);
       }
       const session = parsed as SessionData;
+      const isTooDeep =
+        this.#format.serializer === JSON && mayBeTooDeep(text) && !memoryOfJson(text, session);
+      if (isTooDeep) throw corruptError(this.#format, sid, TOO_DEEP);
       alignExpires(session, this.#expiresAt);
       return session;
     };
