@@ -126,7 +126,8 @@ test("the cache holds only the text where nothing compares values, and both else
     await store.set("s", sessionOf({ big: "x".repeat(10_000) }));
     for (const evicts of [false, true]) {
       if (evicts) store.evictFromCache("s");
-      await store.get("s");
+      // From the second read on the parsed session is kept.
+      for (let reads = 0; reads < 2; reads++) await store.get("s");
       const stored = store.localCache.peek("s");
       expect(stored?.value).toBe(isHeld ? await valueIn(space, "s") : undefined);
       // Text and parsed session; the value in base64 adds another 4/3.
