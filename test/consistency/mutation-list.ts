@@ -315,8 +315,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/stored-session.ts",
-        from: "return cloneJson(parsed as SessionData);",
-        to: "return parsed as SessionData;",
+        from: "return cloneJson(this.#parsed);",
+        to: "return this.#parsed;",
       },
     ],
   },
