@@ -95,7 +95,7 @@ function letFirstDecide(batch: CommandBatch): (deadline: Deadline, onLate: OnLat
     replaceFirst = undefined;
     return addCommand.apply(batch, given);
   };
-  // Not by assignment: V8 then keeps the function alive until a major collection, and with it the batch and the session's text.
+  // Not by assignment: with it the heap was observed to grow as batches were sent, and with defineProperty it was not.
   Object.defineProperty(batch, "addCommand", { value, configurable: true, writable: true });
   return (deadline, onLate) => {
     const rest: CommandArguments[] = [];
