@@ -276,7 +276,7 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: "own messages are told by the label",
+    name: "own messages are recognized by the label",
     edits: [
       {
         file: "invalidation/message-receiver.ts",
@@ -291,7 +291,7 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: "own messages are passed over, even those of writes that timed out",
+    name: "own messages are ignored, even those of writes that timed out",
     edits: [
       {
         file: "invalidation/message-filter.ts",
@@ -325,7 +325,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [{ file: "cache/near-cache.ts", from: "    this.#fence.revokeAll();\n", to: "" }],
   },
   {
-    name: "a read under way is joined, whatever has been heard since",
+    name: "a read under way is joined, whatever has been received since",
     edits: [
       {
         file: "cache/near-cache.ts",
@@ -335,7 +335,7 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
-    name: "a touch that ends a session earlier is not announced",
+    name: "a touch that ends a session earlier is not published",
     seed: 503,
     edits: [
       {
