@@ -100,7 +100,7 @@ export class Cluster implements Topology {
   /** @throws SessionStoreError also if the client knows other primaries; the client is refreshed first, so a retry helps */
   async discover(): Promise<readonly Primary[]> {
     const command = { name: "CLUSTER", acl: VIEW_ACL, target: "any", build: askForView } as const;
-    const view = await this.#deadlines.run("survey", async (deadline) => {
+    const view = await this.#deadlines.run("discover", async (deadline) => {
       const { replies } = await this.#executor.send(deadline, command);
       return { epoch: epochIn(replies[0]), primaries: primariesIn(replies[1]) };
     });

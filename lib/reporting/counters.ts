@@ -157,7 +157,7 @@ export const CLUSTER_STATS = {
     divisor: 1_000,
     aggregator: "max",
   },
-  /** Sessions whose messages are received: the cached ones, and some that were cached until lately. */
+  /** Sessions whose messages are received: the cached ones, and some that were cached until recently. */
   subscriptions: {
     kind: "gauge",
     metric: "subscriptions",

@@ -72,7 +72,7 @@ export type ListedSession = SessionData & {
 /** The events of a store and their arguments. They are for observers: the store does not depend on listeners. */
 export interface StoreEvents {
   /**
-   * Another process, named by its label, wrote or deleted a session that this process has cached, or had until lately. With
+   * Another process, named by its label, wrote or deleted a session that this process has cached, or had until recently. With
    * `cluster.tracking` the label is empty for what no process published: also for a touch of this process.
    */
   invalidate: [sid: string, from: string];
