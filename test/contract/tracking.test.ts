@@ -192,9 +192,9 @@ test("a process's own writes fill nothing and emit nothing; its own touch drops 
   await cacheIn(node, "s");
   expect(events).toEqual([]);
   await store.touch("s", await loadAsRequest(store, "s"));
-  await eventually(() => events.length === 1);
-  expect(events).toEqual([{ name: "invalidate", args: ["s", ""] }]);
-  expect(store.localCache.size).toBe(0);
+  await eventually(() => store.localCache.size === 0);
+  // An event, too, unless the new expiry is that of the cached copy to the millisecond: the touch itself drops it then.
+  for (const event of events) expect(event).toEqual({ name: "invalidate", args: ["s", ""] });
 });
 
 test("a value that is too long for the subscriber's connection is not cached", async () => {
