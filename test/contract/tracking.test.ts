@@ -269,10 +269,12 @@ test("the proof leaves no key, and is repeated on each connection", async () => 
 });
 
 test("without the option nothing is tracked", async () => {
-  const { store } = await startNode(newSpace());
+  // Other tests track on the server that they share.
+  const redis = await ownRedis();
+  const { store } = await startNode(newSpace(), { url: redis.url });
   expect((await store.health()).tracking).toBeNull();
   expect(store.clusterStats.tracking).toBeNull();
-  const direct = await directClient();
+  const direct = await directClient({ url: redis.url });
   const list = String(await direct.sendCommand(["CLIENT", "LIST"]));
   const flagsOf = (line: string) => /flags=(\w+)/.exec(line)?.[1] ?? "";
   expect(
