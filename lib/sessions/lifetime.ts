@@ -35,6 +35,15 @@ export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): 
     : left;
 }
 
+/** express-session's `touch` loses a millisecond of `originalMaxAge` now and then. */
+const MAX_AGE_ROUNDING_MS = 10;
+
+/** Whether two values of `originalMaxAge` are equal but for rounding. */
+export function isSameMaxAge(one: unknown, other: unknown): boolean {
+  if (typeof one !== "number" || typeof other !== "number") return one === other;
+  return Math.abs(one - other) <= MAX_AGE_ROUNDING_MS;
+}
+
 /** Redis takes whole milliseconds. A fraction of the first must not delete the session, nor rounding noise add one. */
 function wholeMs(ms: number): number {
   const whole = Math.ceil(ms - 1e-6);

@@ -7,7 +7,7 @@ import type { Counters } from "../reporting/counters.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { formerIndexValue, indexValueOf } from "./index-value.ts";
-import { lifetimeMs, touchWindowMs } from "./lifetime.ts";
+import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, MAX_ATTEMPTS, newState, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
@@ -253,7 +253,7 @@ export class SessionTracker {
     if (this.#options.disableTTL || this.#isNegligible(extension)) return true;
     const { sid, session, lifetime } = extension;
     const state = this.#states.get(session);
-    const isNews = state === undefined || state.maxAge !== session.cookie?.originalMaxAge;
+    const isNews = state === undefined || !isSameMaxAge(state.maxAge, session.cookie?.originalMaxAge);
     const known = this.#operations.cache.peek(sid)?.value ?? this.#stateOf(sid, session)?.value;
     const touch = { sid, ttlMs: lifetime, isNews };
     const expiresAt = await this.#operations.touch(deadline, touch, known);

@@ -1,9 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cookie, SessionData } from "express-session";
 import type { Serializer } from "../options/types.ts";
-
-/** express-session's `touch` loses a millisecond of `originalMaxAge` now and then. */
-const MAX_AGE_ROUNDING_MS = 10;
+import { isSameMaxAge } from "./lifetime.ts";
 
 const COOKIE_FIRST = '{"cookie":{';
 
@@ -53,6 +51,5 @@ function isUnchanged(before: SessionData, after: SessionData): boolean {
 /** Gives `before` the expiry of `after`, and its age if the two differ by rounding only. */
 function alignCookie(before: Cookie, after: Cookie): void {
   before.expires = after.expires;
-  const lost = (before.originalMaxAge ?? Number.NaN) - (after.originalMaxAge ?? Number.NaN);
-  if (Math.abs(lost) <= MAX_AGE_ROUNDING_MS) before.originalMaxAge = after.originalMaxAge;
+  if (isSameMaxAge(before.originalMaxAge, after.originalMaxAge)) before.originalMaxAge = after.originalMaxAge;
 }
