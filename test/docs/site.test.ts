@@ -190,6 +190,50 @@ describe("in a browser", () => {
   });
 });
 
+/** Contrast of two colors as `getComputedStyle` gives them: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio. */
+const CONTRAST = `(one, other) => {
+  const luminance = (color) => {
+    const [r, g, b] = color.match(/\\d+/g).map((part) => {
+      const value = part / 255;
+      return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const [dark, light] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+  return (light + 0.05) / (dark + 0.05);
+}`;
+
+describe("the charts", () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await startChromium();
+  });
+  afterAll(() => browser.close());
+
+  const charts = readdirSync(join(ROOT, "docs/images")).filter((name) => /^bench-.*\.svg$/.test(name));
+
+  test.each(["light", "dark"] as const)(
+    "are readable on any page, for a reader who prefers %s",
+    async (colorScheme) => {
+      expect(charts.length).toBeGreaterThan(0);
+      const page = await browser.newPage({ colorScheme });
+      for (const chart of charts) {
+        await page.goto(pathToFileURL(join(ROOT, "docs/images", chart)).href);
+        const lowest = await page.evaluate(`(() => {
+        const contrast = ${CONTRAST};
+        const fill = (it) => getComputedStyle(it).fill;
+        const background = document.querySelector("rect");
+        const [width, height] = ["width", "height"].map((name) => background.getAttribute(name));
+        if (document.documentElement.getAttribute("viewBox") !== \`0 0 \${width} \${height}\`) return 0;
+        return Math.min(...[...document.querySelectorAll("text")].map((it) => contrast(fill(it), fill(background))));
+      })()`);
+        expect(lowest, chart).toBeGreaterThanOrEqual(4.5);
+      }
+      await page.close();
+    },
+  );
+});
+
 test("its diagrams are drawn, and drawn anew in the colours of the dark", { timeout: 600_000 }, async () => {
   const drawn = files().filter(
     (file) => file.endsWith(".html") && textOf(file).includes('<code class="mermaid">'),

@@ -2,8 +2,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 
 const FOLDER = new URL("../../../docs/images/", import.meta.url);
 
-/** Readable on a light and on a dark page: the picture asks which it stands on. */
+/** The picture follows the reader's color scheme, and has a background, since the page around it may not. */
 const STYLE = `
+  .page { fill: #ffffff }
   text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   .title { font-size: 16px; font-weight: 600 }
   .small { font-size: 12px; fill: #59636e }
@@ -15,6 +16,7 @@ const STYLE = `
   .third { fill: #bc4c00; stroke: #bc4c00 }
   .line { fill: none; stroke-width: 2 }
   @media (prefers-color-scheme: dark) {
+    .page { fill: #0d1117 }
     text { fill: #f0f6fc }
     .small { fill: #9198a1 }
     .axis { stroke: #9198a1 }
@@ -55,7 +57,8 @@ export function writeSvg(
 ): void {
   mkdirSync(FOLDER, { recursive: true });
   const open = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">`;
-  const body = [`<title>${escaped(title)}</title>`, `<style>${STYLE}\n</style>`, ...parts];
+  const page = `<rect width="${width}" height="${height}" rx="8" class="page"/>`;
+  const body = [`<title>${escaped(title)}</title>`, `<style>${STYLE}\n</style>`, page, ...parts];
   writeFileSync(new URL(`bench-${name}.svg`, FOLDER), `${open}\n${body.join("\n")}\n</svg>\n`);
   console.log(`Drawn: docs/images/bench-${name}.svg`);
 }
