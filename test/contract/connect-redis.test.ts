@@ -7,6 +7,7 @@ import {
   type Node,
   newSpace,
   sessionOf,
+  setAndReceive,
   startNode,
   valuesOf,
   watchCommands,
@@ -292,7 +293,7 @@ test("clear empties the cache of every node", async () => {
 
 test("stats can be read and reset, and evictFromCache returns whether there was something", async () => {
   const { store } = await startNode(newSpace());
-  await store.set("s", sessionOf());
+  await setAndReceive(store, "s", sessionOf());
   await store.get("s");
   store.evictFromCache("nobody");
   expect(store.evictFromCache("s")).toBe(true);

@@ -10,6 +10,7 @@ import {
   SHORT_LEASE,
   type Space,
   sessionOf,
+  setAndReceive,
   startNode,
   valuesOf,
 } from "../support/node.ts";
@@ -196,8 +197,7 @@ describe("while the subscriber's connection", () => {
   test("is late, reads use it again once it answers", async () => {
     const space = newSpace();
     const { store, bus } = await startNode(space, { store: { commandTimeoutMs: 2_000 } });
-    await store.set("s", sessionOf({ v: 1 }));
-    await eventually(() => store.clusterStats.messagesReceived === 1);
+    await setAndReceive(store, "s", sessionOf({ v: 1 }));
     store.evictFromCache("s");
     bus.hold("toClient");
     expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
@@ -236,8 +236,7 @@ test("without the permission to ask for the database, misses are read by the cli
   const url = new URL(inject("redisUrl"));
   Object.assign(url, { username: user, password: "secret" });
   const { store } = await startNode(space, { url: url.href });
-  await store.set("s", sessionOf({ v: 1 }));
-  await eventually(() => store.clusterStats.messagesReceived === 1);
+  await setAndReceive(store, "s", sessionOf({ v: 1 }));
   store.evictFromCache("s");
   expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
   expect(store.localCache.size).toBe(1);

@@ -1,11 +1,19 @@
 import { expect, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
-import { isOfDestroy, newSpace, sessionOf, startNode, valuesOf, watchCommands } from "../support/node.ts";
+import {
+  isOfDestroy,
+  newSpace,
+  sessionOf,
+  setAndReceive,
+  startNode,
+  valuesOf,
+  watchCommands,
+} from "../support/node.ts";
 
 test("simultaneous misses of one session share one read", async () => {
   const space = newSpace();
   const { store } = await startNode(space);
-  await store.set("s", sessionOf({ v: 1 }));
+  await setAndReceive(store, "s", sessionOf({ v: 1 }));
   store.evictFromCache("s");
   const commands = await watchCommands(space);
   const sessions = await Promise.all(Array.from({ length: 20 }, () => store.get("s")));

@@ -9,6 +9,7 @@ import {
   type ClusteredRedisStoreOptions,
   type ClusterOptions,
 } from "../../lib/index.ts";
+import { eventually } from "./eventually.ts";
 import { type FaultProxy, startProxy } from "./fault-proxy.ts";
 import type { RedisServer } from "./redis/server.ts";
 import { startRedis } from "./redis-server.ts";
@@ -111,6 +112,17 @@ export function sessionOf(values: Record<string, unknown> = {}, maxAge: number |
   const expires = maxAge === null ? null : new Date(Date.now() + maxAge);
   const cookie = { originalMaxAge: maxAge, expires, httpOnly: true, path: "/" };
   return { cookie, ...values } as unknown as SessionData;
+}
+
+/** Writes a session and waits for the write's own message: one that arrives late would drop what is read meanwhile. */
+export async function setAndReceive(
+  store: ClusteredRedisStore,
+  sid: string,
+  session: SessionData,
+): Promise<void> {
+  const { messagesReceived } = store.clusterStats;
+  await store.set(sid, session);
+  await eventually(() => store.clusterStats.messagesReceived > messagesReceived);
 }
 
 /** The values of a session without its cookie; null when there is none. */
