@@ -29,8 +29,6 @@ export interface PendingWrite {
   /** A read of the session was answered meanwhile. */
   isOvertaken: boolean;
   isEnded: boolean;
-  /** The write of each session that was pending when this one was called: it may end later, if this one is never sent. */
-  readonly earlier: ReadonlyMap<string, PendingWrite> | undefined;
   /** Called as soon as Redis is known to have executed it, or its outcome is known. */
   readonly onExecuted: (() => void)[];
 }
@@ -70,8 +68,8 @@ export class NearCache<V extends Cacheable> {
   readonly #entryBytes: number;
   readonly #fence = new FillFence();
   readonly #reads = new Map<string, InFlightRead<V>>();
-  /** The newest pending write of each session. */
-  readonly #writes = new Map<string, PendingWrite>();
+  /** The pending writes of each session, in the order of their calls. One that is never sent may end before an earlier one. */
+  readonly #writes = new Map<string, PendingWrite[]>();
 
   /**
    * @param stale where to keep sessions that are not verified any more; undefined for nowhere
@@ -145,8 +143,8 @@ export class NearCache<V extends Cacheable> {
 
   async #fetchAndFill(sid: string, token: FillToken | undefined, fetch: Fetch<V>): Promise<V | undefined> {
     const session = await fetch(token !== undefined);
-    const write = this.#writes.get(sid);
-    for (let each = write; each !== undefined; each = each.earlier?.get(sid)) each.isOvertaken = true;
+    for (const each of this.#writes.get(sid) ?? []) each.isOvertaken = true;
+    const write = this.#newestWrite(sid);
     const isBehind = write !== undefined && !write.isPositioned;
     const isRevoked = token !== undefined && !this.#fence.isValid(token);
     if (token !== undefined && !isRevoked && !isBehind) {
@@ -166,7 +164,7 @@ export class NearCache<V extends Cacheable> {
 
   /** Resolves when a read sees all writes of a session that were called so far; undefined if it does at once. */
   whenWritten(sid: string): Promise<void> | undefined {
-    const write = this.#writes.get(sid);
+    const write = this.#newestWrite(sid);
     if (write === undefined || write.isPositioned) return undefined;
     return new Promise((resolve) => write.onExecuted.push(resolve));
   }
@@ -182,15 +180,12 @@ export class NearCache<V extends Cacheable> {
     for (const each of sids) this.invalidate(each);
     const token = this.#tokenIfUsable(sid);
     const state = { isPositioned: false, isOvertaken: false, isEnded: false };
-    let earlier: Map<string, PendingWrite> | undefined;
+    const write: PendingWrite = { sids, token, sequence: undefined, onExecuted: [], ...state };
     for (const each of sids) {
       const pending = this.#writes.get(each);
-      if (pending === undefined) continue;
-      earlier ??= new Map();
-      earlier.set(each, pending);
+      if (pending === undefined) this.#writes.set(each, [write]);
+      else if (pending.at(-1) !== write) pending.push(write);
     }
-    const write: PendingWrite = { sids, token, sequence: undefined, onExecuted: [], earlier, ...state };
-    for (const each of sids) this.#writes.set(each, write);
     return write;
   }
 
@@ -208,15 +203,12 @@ export class NearCache<V extends Cacheable> {
     write.isEnded = true;
     const { sids, token, isPositioned, isOvertaken } = write;
     const [sid = ""] = sids;
-    const isNewest = this.#writes.get(sid) === write;
+    const isNewest = this.#newestWrite(sid) === write;
     const isCurrent =
       token !== undefined && (isPositioned ? this.#fence.isValid(token) : this.#fence.isSameEpoch(token));
     for (const each of sids) {
       this.invalidate(each);
-      if (this.#writes.get(each) !== write) continue;
-      const pending = pendingBefore(write, each);
-      if (pending === undefined) this.#writes.delete(each);
-      else this.#writes.set(each, pending);
+      this.#remove(each, write);
     }
     for (const resolve of write.onExecuted.splice(0)) resolve();
     if (value === undefined || token === undefined) return;
@@ -291,8 +283,7 @@ export class NearCache<V extends Cacheable> {
 
   /** This process's own message about a session has arrived: the position of one of its writes. */
   onOwnMessage(sid: string, sequence: number): void {
-    let write = this.#writes.get(sid);
-    while (write !== undefined && write.sequence !== sequence) write = pendingBefore(write, sid);
+    const write = this.#writes.get(sid)?.find((pending) => pending.sequence === sequence);
     // Cached when the reply came first; or a second primary's copy of the message.
     if (write === undefined ? this.#cache.peek(sid)?.writtenBy === sequence : write.isPositioned) return;
     this.invalidate(sid);
@@ -301,6 +292,19 @@ export class NearCache<V extends Cacheable> {
     for (const resolve of write.onExecuted.splice(0)) resolve();
     const { token } = write;
     write.token = token !== undefined && this.#fence.isSameEpoch(token) ? this.#fence.take(sid) : undefined;
+  }
+
+  #newestWrite(sid: string): PendingWrite | undefined {
+    return this.#writes.get(sid)?.at(-1);
+  }
+
+  /** A write of a session has ended. */
+  #remove(sid: string, write: PendingWrite): void {
+    const pending = this.#writes.get(sid) ?? [];
+    const at = pending.indexOf(write);
+    if (at < 0) return;
+    if (pending.length === 1) this.#writes.delete(sid);
+    else pending.splice(at, 1);
   }
 
   #tokenIfUsable(sid: string): FillToken | undefined {
@@ -324,13 +328,6 @@ export class NearCache<V extends Cacheable> {
   #bytesOf(sid: string, session: V): number {
     return session.bytes + sid.length + this.#entryBytes;
   }
-}
-
-/** The newest write of a session that is pending and was called before another. */
-function pendingBefore(write: PendingWrite, sid: string): PendingWrite | undefined {
-  let earlier = write.earlier?.get(sid);
-  while (earlier?.isEnded) earlier = earlier.earlier?.get(sid);
-  return earlier;
 }
 
 /** The gate of a cache that is not used. */

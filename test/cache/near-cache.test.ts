@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { LocalCache } from "../../lib/cache/local-cache.ts";
@@ -18,6 +20,11 @@ function reply<T>() {
     reject = no;
   });
   return { promise, resolve, reject };
+}
+
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc")();
 }
 
 /** Runs a write from its call to its outcome, as the store does. */
@@ -1075,4 +1082,24 @@ test("the own message of an earlier write counts while a later one is pending", 
   earlier.resolve(true);
   await earlier.result;
   expect(cached()).toBeUndefined();
+});
+
+test("a write that has ended is not kept while another of its session is pending, however many follow", async () => {
+  const { near } = nearCache();
+  let pending = near.beginWrite("a");
+  const endFirst = () => {
+    const first = new WeakRef(pending);
+    for (let i = 0; i < 10; i++) {
+      const next = near.beginWrite("a");
+      near.endWrite(pending);
+      pending = next;
+    }
+    return first;
+  };
+  const first = endFirst();
+  // What a WeakRef was created for stays until the end of that turn.
+  await new Promise(setImmediate);
+  collectGarbage();
+  expect(first.deref()).toBeUndefined();
+  near.endWrite(pending);
 });

@@ -210,8 +210,8 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: "sessions/session-operations.ts", from: "      await stored.parse(sid);\n", to: "" },
       {
         file: "cache/near-cache.ts",
-        from: "    const write = this.#writes.get(sid);\n    for (let each = write; each !== undefined; each = each.earlier?.get(sid)) each.isOvertaken = true;\n",
-        to: `    const write = this.#writes.get(sid);
+        from: "    for (const each of this.#writes.get(sid) ?? []) each.isOvertaken = true;\n    const write = this.#newestWrite(sid);\n",
+        to: `    const write = this.#newestWrite(sid);
     if (write !== undefined) write.isOvertaken = true;
     if (token !== undefined && this.#fence.isValid(token)) {
       await (session as { parse?(sid: string): unknown } | undefined)?.parse?.(sid);
@@ -492,7 +492,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "    for (let each = write; each !== undefined; each = each.earlier?.get(sid)) each.isOvertaken = true;\n",
+        from: "    for (const each of this.#writes.get(sid) ?? []) each.isOvertaken = true;\n",
         to: "",
       },
     ],
