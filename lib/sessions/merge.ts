@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { SessionData } from "express-session";
 import type { ConflictingValues, ResolveConflict } from "../options/types.ts";
 import type { SessionSave } from "../redis/session-values.ts";
+import { isSameMaxAge } from "./lifetime.ts";
 
 /** A write over a value that is expected in Redis; it is merged with whatever else is there. */
 export interface SessionMerge {
@@ -63,9 +64,11 @@ function decide(key: string, versions: ConflictingValues, resolve: ResolveConfli
 
 function mergeCookies({ base, theirs, mine }: ConflictingValues): unknown {
   if (!isObject(base) || !isObject(theirs) || !isObject(mine)) return mine;
-  const merged = { ...mergeKeys(base, theirs, mine, takeOurs) };
-  if (isDeepStrictEqual(merged["originalMaxAge"], mine["originalMaxAge"]))
-    merged["expires"] = mine["expires"];
+  const maxAge = base["originalMaxAge"];
+  // A millisecond that express-session has lost is no change, which would undo that of the other request.
+  const ours = isSameMaxAge(mine["originalMaxAge"], maxAge) ? { ...mine, originalMaxAge: maxAge } : mine;
+  const merged = { ...mergeKeys(base, theirs, ours, takeOurs) };
+  if (isSameMaxAge(merged["originalMaxAge"], ours["originalMaxAge"])) merged["expires"] = ours["expires"];
   else merged["expires"] = expiresAfter(merged["originalMaxAge"], theirs["expires"]);
   return merged;
 }

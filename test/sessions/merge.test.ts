@@ -55,6 +55,13 @@ test("the cookie is the later writer's", () => {
   expect(resolve).not.toHaveBeenCalled();
 });
 
+test("a maxAge that the other request has set stays, though express-session has lost a millisecond of this one's", () => {
+  const [base, theirs, mine] = [sessionOf({}, 60_000), sessionOf({}, 3_600_000), sessionOf({ v: 1 }, 59_999)];
+  const merged = mergeSessions(base, theirs, mine);
+  expect(merged).toMatchObject({ v: 1, cookie: { originalMaxAge: 3_600_000 } });
+  expect(new Date(merged.cookie.expires as Date).getTime()).toBeGreaterThan(Date.now() + 1_800_000);
+});
+
 test("a key called __proto__ is a key like any other", () => {
   const parse = (text: string) => JSON.parse(text) as object;
   const merged = merge({}, parse('{"__proto__":{"a":1}}'), { b: 1 });
