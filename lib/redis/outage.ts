@@ -40,8 +40,8 @@ export class Outage {
   /** Whether the client had no connection when that was last looked at. */
   #wasDisconnected = false;
   #timer: NodeJS.Timeout | undefined;
-  /** Of `begun`. */
-  #waiting: (() => void)[] = [];
+  /** Called once, when Redis is known to be away. */
+  readonly #waiting = new Set<() => void>();
 
   /** @param limitMs how long Redis must not have answered to be away */
   start(limitMs: number, handlers: OutageHandlers): void {
@@ -75,9 +75,18 @@ export class Outage {
     return this.#isKnown;
   }
 
-  /** Resolves when Redis is known to be away. */
-  begun(): Promise<void> {
-    return new Promise((resolve) => this.#waiting.push(resolve));
+  /** Whether Redis is known to be away before `work` is done. Fails as `work` does until then. */
+  async beginsBefore(work: Promise<unknown>): Promise<boolean> {
+    let onBegin = () => {};
+    const begun = new Promise<boolean>((resolve) => {
+      onBegin = () => resolve(true);
+    });
+    this.#waiting.add(onBegin);
+    try {
+      return await Promise.race([work.then(() => false), begun]);
+    } finally {
+      this.#waiting.delete(onBegin);
+    }
   }
 
   /** For how long Redis has not answered, in milliseconds; undefined unless it is known to be away. */
@@ -132,7 +141,7 @@ export class Outage {
     if (this.#unansweredMs < this.#limitMs || this.#isKnown) return;
     this.#isKnown = true;
     handlers.onBegin(this.reason as string);
-    for (const resolve of this.#waiting.splice(0)) resolve();
+    for (const onBegin of this.#waiting) onBegin();
   }
 
   /** Commands may be answered again. If they are not, it takes the whole time until Redis is away again. */

@@ -35,7 +35,7 @@ export class StaleFallback {
     if (this.#outage.isKnown) return this.#serve(sid) ?? read();
     const reading = read();
     try {
-      const isAway = await Promise.race([reading.then(() => false), this.#outage.begun().then(() => true)]);
+      const isAway = await this.#outage.beginsBefore(reading);
       return (isAway ? this.#serve(sid) : undefined) ?? (await reading);
     } catch (error) {
       const stored = this.#serve(sid);
