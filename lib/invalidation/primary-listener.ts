@@ -175,14 +175,8 @@ export class PrimaryListener {
     this.#isTrackingRefused = false;
     this.#subscription = opened;
     this.#restart();
-    const sessions = this.#sessionsOn(connection, isTracked);
-    this.#sessions = sessions;
-    if (isTracked) sessions.canRead = true;
-    else {
-      void primary.canReadOn(connection).then((canRead) => {
-        sessions.canRead = canRead ?? false;
-      });
-    }
+    this.#sessions = this.#sessionsOn(connection, isTracked);
+    void this.#sessions.examine();
     this.sendHeartbeat(performance.now());
   }
 
@@ -201,10 +195,11 @@ export class PrimaryListener {
   }
 
   #sessionsOn(connection: SubscriberConnection, isTracked: boolean): SessionSubscriptions {
-    const { maxSessions, maxWaitMs, isInUse, channel, handlers } = this.#options;
+    const { primary, maxSessions, maxWaitMs, isInUse, channel, handlers } = this.#options;
     return new SessionSubscriptions({
       connection,
       isTracked,
+      askWhetherToRead: async () => isTracked || primary.canReadOn(connection),
       maxSessions,
       maxWaitMs,
       isInUse,
@@ -252,6 +247,8 @@ export class PrimaryListener {
     this.#lease.prove(Math.min(this.#echoed, this.#confirmed));
     if (this.#lease.provenAt === undefined) return;
     this.#backoff.reset();
+    // The client may not have answered before.
+    void this.#sessions?.examine();
     this.#options.handlers.onProof();
   }
 }

@@ -11,6 +11,8 @@ export interface SessionSubscriptionsOptions {
   readonly maxSessions: number;
   /** How long callers wait for the connection before they do without it, in milliseconds. */
   readonly maxWaitMs: number;
+  /** Whether sessions may be read on the connection; undefined if nothing answers. Must not reject. */
+  readonly askWhetherToRead: () => Promise<boolean | undefined>;
   /** Whether a session must stay subscribed. */
   readonly isInUse: (sid: string) => boolean;
   /** A message about a session has arrived. Must not throw. */
@@ -64,8 +66,9 @@ const MAX_UNSUBSCRIBED = 500;
  * 4. While the connection does not answer, callers do without it.
  */
 export class SessionSubscriptions {
-  /** Whether sessions may be read on the connection. */
-  canRead = false;
+  /** Whether sessions may be read on the connection; undefined while that is not known. */
+  canRead: boolean | undefined;
+  #isAsking = false;
   readonly #options: SessionSubscriptionsOptions;
   /** By channel: the session's id, once it is active. */
   readonly #entries = new Map<string, string | PendingSubscription>();
@@ -86,6 +89,14 @@ export class SessionSubscriptions {
 
   constructor(options: SessionSubscriptionsOptions) {
     this.#options = options;
+  }
+
+  /** Determines whether sessions may be read on the connection, unless that is known. */
+  async examine(): Promise<void> {
+    if (this.canRead !== undefined || this.#isAsking) return;
+    this.#isAsking = true;
+    this.canRead = await this.#options.askWhetherToRead();
+    this.#isAsking = false;
   }
 
   /** See `SessionSubscriptionsOptions`. */

@@ -1,9 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { createClient } from "redis";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
+import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import {
   directClient,
+  LONG_LEASE,
   type Node,
   newSpace,
   ownRedis,
@@ -81,6 +83,34 @@ for (const RESP of [2, 3] as const) {
     expect(store.localCache.size).toBe(1);
   });
 }
+
+test("with a client that connects long after the subscriber, too", async () => {
+  const space = newSpace();
+  const client = createClient({ url: inject("redisUrl") });
+  const store = new ClusteredRedisStore({
+    client,
+    prefix: space.prefix,
+    cluster: { channel: space.channel, ...LONG_LEASE },
+  });
+  onTestFinished(async () => {
+    await store.close();
+    client.destroy();
+  });
+  // The first heartbeat: the subscription is open.
+  await nextEvent(store, "clusterError");
+  await client.connect();
+  await store.ready();
+  const direct = await directClient();
+  await eventually(async () => {
+    const seen = await watchConnections(space);
+    const sid = randomUUID();
+    await direct.set(space.prefix + sid, JSON.stringify(sessionOf()));
+    await store.get(sid);
+    await eventually(() => seen.some(({ command }) => command === "PTTL"));
+    const fromOf = (name: string) => seen.find(({ command }) => command === name)?.from;
+    return fromOf("GETRANGE") === fromOf("SUBSCRIBE");
+  });
+});
 
 /** Subscribers on which sessions cannot be read, or not those that the client reads. */
 const others: Record<string, object> = {
