@@ -58,8 +58,8 @@ export class PrimaryListener {
   readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
   #subscription: Subscription | undefined;
   #sessions: SessionSubscriptions | undefined;
+  /** How the next connection is opened. The one after it tries RESP 3 and tracking again, which may have been denied. */
   #protocol: SubscriberOptions["protocol"] = "RESP 3";
-  /** The next connection is opened without tracking; the one after it tries again. */
   #isTrackingRefused = false;
   #hasEnded = false;
   /** The numbers of the heartbeats that have not returned, by their payloads. */
@@ -172,6 +172,7 @@ export class PrimaryListener {
       return;
     }
     if (this.#hasEnded) return opened.end();
+    this.#protocol = "RESP 3";
     this.#isTrackingRefused = false;
     this.#subscription = opened;
     this.#restart();

@@ -316,6 +316,25 @@ describe("where it is not supported, the store works as without, and says so onc
     expect(await store.health()).toMatchObject({ tracking: true });
   });
 
+  test("Redis refuses RESP 3 for a while: it is in use as soon as it may be, too", async () => {
+    const redis = await ownRedis();
+    const direct = await directClient({ url: redis.url });
+    const client = createClient({ url: redis.url }) as unknown as Client;
+    const { store, errors } = await openRecorded(client, newSpace());
+    const killSubscriber = () => direct.sendCommand(["CLIENT", "KILL", "TYPE", "pubsub"]);
+    // Connections that are open stay open.
+    await direct.configSet("requirepass", "secret");
+    await killSubscriber();
+    await eventually(() => errors.filter(({ message }) => message.includes("NOAUTH HELLO")).length > 1);
+    const live = nextEvent(store, "live");
+    await direct.configSet("requirepass", "");
+    await live;
+    const liveAgain = nextEvent(store, "live");
+    await killSubscriber();
+    await liveAgain;
+    expect(await store.health()).toMatchObject({ tracking: true });
+  });
+
   /** Subscribers that report nothing, as those of node-redis before 5.9, or that do not read what the client reads. */
   const others = {
     "a subscriber that reports nothing": [{ RESP: 3 }, /reports no changes/],
