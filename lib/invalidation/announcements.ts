@@ -2,9 +2,16 @@ import type { Deadline } from "../redis/deadlines.ts";
 import type { Topology } from "../redis/topology.ts";
 import type { Counters } from "../reporting/counters.ts";
 import type { MessageFilter } from "./message-filter.ts";
-import { encodeInvalidation, encodeMessage, type MessageContent } from "./messages.ts";
+import {
+  type DestroyReason,
+  encodeInvalidation,
+  encodeMessage,
+  type MessageContent,
+  type OpenText,
+  splitAtSids,
+} from "./messages.ts";
 import type { SessionChannels } from "./session-channels.ts";
-import type { OutgoingMessage } from "./types.ts";
+import type { OpenOutgoingMessage, OutgoingMessage } from "./types.ts";
 
 export interface AnnouncementsOptions {
   readonly instanceId: string;
@@ -31,24 +38,38 @@ export class Announcements {
     const { instanceId, nodeId, sessions, filter } = this.#options;
     const sequence = filter.begin(deadline);
     const message = encodeInvalidation({ instanceId, sequence, nodeId });
-    return this.#outgoing(sessions.nameOf(sid), message, sequence);
+    return { message, ...this.#envelope(sessions.nameOf(sid), message, sequence) };
   }
 
   /** The message for a deletion that is about to be sent. @param deadline the deletion's */
   of(content: MessageContent, deadline: Deadline): OutgoingMessage {
-    const { instanceId, nodeId, channel, filter, topology } = this.#options;
+    const { channel, filter } = this.#options;
     const sequence = filter.begin(deadline);
-    const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
-    return this.#outgoing(channel, encodeMessage({ ...content, ...base }), sequence);
+    const message = this.#encode(content, sequence);
+    return { message, ...this.#envelope(channel, message, sequence) };
   }
 
-  #outgoing(channel: string, message: string, sequence: number): OutgoingMessage {
+  /** The message for a deletion that determines which sessions it names. */
+  ofUnchanged(reason: DestroyReason, deadline: Deadline): OpenOutgoingMessage {
+    const { channel, filter } = this.#options;
+    const sequence = filter.begin(deadline);
+    const text = splitAtSids(this.#encode({ type: "SessionDeleted", sids: [], reason }, sequence));
+    return { ...text, ...this.#envelope(channel, text, sequence) };
+  }
+
+  #encode(content: MessageContent, sequence: number): string {
+    const { instanceId, nodeId, topology } = this.#options;
+    const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
+    return encodeMessage({ ...content, ...base });
+  }
+
+  #envelope(channel: string, text: string | OpenText, sequence: number) {
     const { channel: baseChannel, filter, counters } = this.#options;
-    filter.expect(sequence, message);
+    filter.expect(sequence, text);
     const settle = (isPublished: boolean) => {
       if (isPublished) counters.messagesPublished++;
       filter.end(sequence, isPublished);
     };
-    return { channel, baseChannel, message, sequence, settle };
+    return { channel, baseChannel, sequence, settle };
   }
 }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Deadline } from "../redis/deadlines.ts";
-import type { ClusterMessage } from "./messages.ts";
+import type { ClusterMessage, OpenText } from "./messages.ts";
 
 /** Past that the oldest is dropped. A copy of it then counts as new: one event and one read too many. */
 const MAX_REMEMBERED = 1_000;
@@ -14,7 +14,7 @@ export type MessageOrigin = "own" | "copy" | "new";
 interface OwnMessage {
   readonly deadline: Deadline;
   /** What is published; undefined until it has been encoded. */
-  text: string | undefined;
+  text: string | OpenText | undefined;
 }
 
 /**
@@ -43,7 +43,7 @@ export class MessageFilter {
   }
 
   /** The write's message is about to be published. */
-  expect(sequence: number, text: string): void {
+  expect(sequence: number, text: string | OpenText): void {
     const own = this.#pending.get(sequence);
     if (own !== undefined) own.text = text;
   }
@@ -70,10 +70,15 @@ export class MessageFilter {
   #isOwn(sequence: number, text: string): boolean {
     const pending = this.#pending.get(sequence);
     if (pending !== undefined) {
-      return !pending.deadline.passed && (pending.text === undefined || pending.text === text);
+      return !pending.deadline.passed && (pending.text === undefined || isText(pending.text, text));
     }
     return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
   }
+}
+
+function isText(expected: string | OpenText, text: string): boolean {
+  if (typeof expected === "string") return text === expected;
+  return text.startsWith(expected.head) && text.endsWith(expected.tail);
 }
 
 function remember<T>(set: Set<T>, value: T): void {

@@ -96,12 +96,14 @@ export function decodeInvalidation(text: string): SessionInvalidated | undefined
   return { type: "SessionInvalidated", instanceId, sequence, nodeId };
 }
 
-/**
- * The text of a message without ids, in two parts: a script inserts ids between them, as JSON separated by commas.
- *
- * No other part of the text looks like `"sids":[]`, since JSON escapes quotes within strings.
- */
-export function splitAtSids(text: string): { readonly head: string; readonly tail: string } {
+/** The text of a message in two parts: a script inserts the ids between them, as JSON separated by commas. */
+export interface OpenText {
+  readonly head: string;
+  readonly tail: string;
+}
+
+/** Splits the text of a message without ids. No other part of it looks like `"sids":[]`: JSON escapes quotes within strings. */
+export function splitAtSids(text: string): OpenText {
   const at = text.indexOf('"sids":[]') + '"sids":['.length;
   return { head: text.slice(0, at), tail: text.slice(at) };
 }

@@ -1,6 +1,7 @@
 import type { Topology } from "../redis/topology.ts";
 import type { Counters } from "../reporting/counters.ts";
 import type { ClusterStats, EmitEvent } from "../reporting/types.ts";
+import type { OpenText } from "./messages.ts";
 
 /** What a store passes to its `ClusterCoordinator`, derived from its own options. */
 export interface ClusterCoordinatorOptions {
@@ -51,13 +52,19 @@ export interface InvalidatedCache {
 }
 
 /** A message to be published with a write. */
-export interface OutgoingMessage {
+export interface OutgoingMessage extends OutgoingEnvelope {
+  /** What to publish. */
+  readonly message: string;
+}
+
+/** A message to be published with a deletion, which determines the ids in it. */
+export interface OpenOutgoingMessage extends OutgoingEnvelope, OpenText {}
+
+interface OutgoingEnvelope {
   /** Where to publish it. */
   readonly channel: string;
   /** What the names of all channels begin with. */
   readonly baseChannel: string;
-  /** What to publish. */
-  readonly message: string;
   /** Numbers the writes of this store from 1. */
   readonly sequence: number;
   /** To be called when the write has ended. @param isPublished whether Redis confirmed that it published the message */

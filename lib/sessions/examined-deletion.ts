@@ -1,5 +1,5 @@
 import type { PendingWrite } from "../cache/near-cache.ts";
-import { isSid, splitAtSids } from "../invalidation/messages.ts";
+import { isSid } from "../invalidation/messages.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { ExaminedSession, UnchangedDeletion } from "../redis/session-values.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
@@ -90,16 +90,12 @@ export class ExaminedDeletion {
   ): Promise<(readonly [sid: string, UnchangedDeletion])[]> {
     const { commands, coordinator, cache } = this.#operations;
     const { reason, indexValue } = this.#options;
-    const announcement = coordinator?.announcements.of(
-      { type: "SessionDeleted", sids: [], reason },
-      deadline,
-    );
+    const announcement = coordinator?.announcements.ofUnchanged(reason, deadline);
     pending.sequence = announcement?.sequence;
-    const open = announcement && { channel: announcement.channel, ...splitAtSids(announcement.message) };
     let isPublished = false;
     try {
       const named = sessions.map((session) => ({ ...session, isNamed: isSid(session.sid) }));
-      const results = await commands.deleteUnchanged(deadline, named, indexValue, open);
+      const results = await commands.deleteUnchanged(deadline, named, indexValue, announcement);
       const outcomes = sessions.map(({ sid }, i) => [sid, results[i] as UnchangedDeletion] as const);
       const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
       isPublished = deleted.length > 0;

@@ -1,7 +1,16 @@
 import { expect, test } from "vitest";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { indexBy } from "../support/indexed.ts";
-import { directClient, newSpace, ownRedis, sessionOf, startNode } from "../support/node.ts";
+import {
+  directClient,
+  newSpace,
+  ownRedis,
+  recordEvents,
+  sessionOf,
+  setAndReceive,
+  startNode,
+} from "../support/node.ts";
 
 test("every node emits destroyed once, with who destroyed the session and how", async () => {
   const space = newSpace();
@@ -26,6 +35,33 @@ test("every node emits destroyed once, with who destroyed the session and how", 
     await eventually(() => events.length >= 3);
     expect(events).toEqual(expected);
   }
+});
+
+test.each([
+  ["destroy", (store: ClusteredRedisStore) => store.destroy("s")],
+  ["destroyAllOf", (store: ClusteredRedisStore) => store.destroyAllOf("ann")],
+  ["destroyWhere", (store: ClusteredRedisStore) => store.destroyWhere(() => true)],
+] as const)("%s emits destroyed once if its message arrives before its reply", async (reason, destroy) => {
+  const { store, data, bus } = await startNode(newSpace(), {
+    cluster: { nodeId: "web-1" },
+    store: { indexBy },
+  });
+  // Then Redis knows the script.
+  await setAndReceive(store, "s", sessionOf({ user: "ann" }));
+  await destroy(store);
+  await setAndReceive(store, "s", sessionOf({ user: "ann" }));
+  const events = recordEvents(store, ["destroyed", "invalidate"]);
+  const sent = data.seen("toServer", `"${reason}"`);
+  const announced = bus.seen("toClient", `"${reason}"`);
+  const { messagesReceived } = store.clusterStats;
+  const destroying = destroy(store);
+  await sent;
+  data.hold("toClient");
+  await announced;
+  await eventually(() => store.clusterStats.messagesReceived > messagesReceived);
+  data.release("toClient");
+  await destroying;
+  expect(events).toEqual([{ name: "destroyed", args: ["s", "web-1", reason] }]);
 });
 
 test("with cluster.expiredEvents a node emits expired for sessions that Redis expires", async () => {

@@ -51,10 +51,11 @@ test("destroyWhere deletes what has changed and still matches; the predicate see
 test("a session that changes faster than it can be examined is a conflict; the others are deleted", async () => {
   const space = newSpace();
   const [a, b] = [await start(space), await start(space)];
-  for (let i = 0; i < 600; i++) await a.store.set(`s${i}`, sessionOf({}));
+  const sids = Array.from({ length: 600 }, (_, i) => `s${i}`);
+  await Promise.all(sids.map((sid) => a.store.set(sid, sessionOf({}, 3_600_000))));
   let n = 0;
   const deleting = a.store.destroyWhere(async (_session, sid) => {
-    if (sid === "s7") await b.store.set(sid, sessionOf({ n: n++ }));
+    if (sid === "s7") await b.store.set(sid, sessionOf({ n: n++ }, 3_600_000));
     return true;
   });
   await expect(deleting).rejects.toMatchObject({ code: "ERR_SESSION_CONFLICT" });

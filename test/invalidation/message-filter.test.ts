@@ -76,6 +76,15 @@ describe("a forged message with the numbers of a real one", () => {
     expect(filter.originOf(message(OWN, sequence), "the real text", false)).toBe("own");
   });
 
+  test("is news if the ids are not between the parts of the real one", () => {
+    const filter = new MessageFilter(OWN);
+    const sequence = filter.begin({ passed: false });
+    filter.expect(sequence, { head: '{"real":[', tail: "]}" });
+    expect(filter.originOf(message(OWN, sequence), '{"forged":["s"]}', false)).toBe("new");
+    expect(filter.originOf(message(OWN, sequence), '{"real":["s"]]', false)).toBe("new");
+    expect(filter.originOf(message(OWN, sequence), '{"real":["s","t"]}', false)).toBe("own");
+  });
+
   test("is no own message if this store has not come to that number", () => {
     const filter = new MessageFilter(OWN);
     filter.begin({ passed: false });
