@@ -15,13 +15,41 @@ export function subscriberFrom(
   options: SubscriberOptions,
 ): SubscriberConnection {
   const created = typeof source === "function" ? source() : duplicateOf(source, options);
-  const subscriber = created as UnrefableConnection;
+  const subscriber = created as OwnConnection;
   subscriber.unref?.();
+  delayDestroy(subscriber);
   return subscriber;
 }
 
-interface UnrefableConnection extends SubscriberConnection {
+/** A client of a single server that nobody else uses. */
+interface OwnConnection extends SubscriberConnection {
   unref?(): void;
+  on(event: "connect" | "error" | "end" | "invalidate", listener: (given?: unknown) => void): unknown;
+}
+
+/**
+ * Lets `destroy` wait while the client is being connected: node-redis would never close the socket that it gets then. If it gets
+ * none, it emits an error, or has closed itself.
+ */
+function delayDestroy(client: OwnConnection): void {
+  const destroy = client.destroy.bind(client);
+  let isConnecting = true;
+  let isUnwanted = false;
+  const onSettled = () => {
+    isConnecting = false;
+    if (!isUnwanted) return;
+    try {
+      destroy();
+    } catch {
+      // It is closed already.
+    }
+  };
+  client.on("connect", () => setImmediate(onSettled));
+  client.on("error", onSettled);
+  client.destroy = () => {
+    isUnwanted = true;
+    return isConnecting ? undefined : destroy();
+  };
 }
 
 function duplicateOf(source: RedisSubscriberClient, { protocol, isTracked }: SubscriberOptions): unknown {

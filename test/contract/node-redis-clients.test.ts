@@ -1,3 +1,4 @@
+import type { LookupFunction } from "node:net";
 import { createClient, createClientPool, RESP_TYPES } from "redis";
 import * as v5 from "redis-v5";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
@@ -8,6 +9,7 @@ import {
   type RedisSubscriberClient,
 } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
+import { startProxy } from "../support/fault-proxy.ts";
 import {
   directClient,
   LONG_LEASE,
@@ -184,3 +186,47 @@ test("Symbol.asyncDispose closes", async () => {
   expect(store.clusterStats.state).toBe("off");
   await eventually(() => bus.connections === 0);
 });
+
+const versions: Record<string, typeof createClient> = {
+  "node-redis 6": createClient,
+  "node-redis 5": v5.createClient as never,
+};
+
+for (const [version, createWith] of Object.entries(versions)) {
+  test(`with ${version}, a subscriber that is given up while it is being connected leaves no connection behind`, async () => {
+    const space = newSpace();
+    const direct = await directClient();
+    const bus = await startProxy(inject("redisUrl"));
+    onTestFinished(() => bus.close());
+    let isHeld = true;
+    const held: (() => void)[] = [];
+    /** A name server that takes its time. */
+    const lookup: LookupFunction = (_hostname, { all }, callback) => {
+      const answer = () => {
+        if (all) callback(null, [{ address: "127.0.0.1", family: 4 }]);
+        else callback(null, "127.0.0.1", 4);
+      };
+      if (isHeld) held.push(answer);
+      else answer();
+    };
+    const socket = { host: "localhost", port: bus.port, lookup, connectTimeout: 600_000 };
+    const store = new ClusteredRedisStore({
+      client: direct,
+      prefix: space.prefix,
+      cluster: {
+        ...LONG_LEASE,
+        channel: space.channel,
+        subscriber: createWith({ socket }),
+        subscribeTimeoutMs: 50,
+      },
+    });
+    onTestFinished(() => store.close());
+    await nextEvent(store, "clusterError");
+    const givenUp = held.length;
+    await store.close();
+    isHeld = false;
+    for (const answer of held) answer();
+    await eventually(() => bus.accepted >= givenUp);
+    await eventually(() => bus.connections === 0);
+  });
+}
