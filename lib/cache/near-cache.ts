@@ -284,10 +284,11 @@ export class NearCache<V extends Cacheable> {
   /** This process's own message about a session has arrived: the position of one of its writes. */
   onOwnMessage(sid: string, sequence: number): void {
     const write = this.#writes.get(sid)?.find((pending) => pending.sequence === sequence);
-    // Cached when the reply came first; or a second primary's copy of the message.
-    if (write === undefined ? this.#cache.peek(sid)?.writtenBy === sequence : write.isPositioned) return;
+    // Cached when the reply came first.
+    if (write === undefined && this.#cache.peek(sid)?.writtenBy === sequence) return;
     this.invalidate(sid);
-    if (write === undefined) return;
+    // For another of its sessions; or a second primary's copy of the message, and only those of deletions are delivered twice.
+    if (write === undefined || write.isPositioned) return;
     write.isPositioned = true;
     for (const resolve of write.onExecuted.splice(0)) resolve();
     const { token } = write;

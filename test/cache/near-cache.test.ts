@@ -1103,3 +1103,16 @@ test("a write that has ended is not kept while another of its session is pending
   expect(first.deref()).toBeUndefined();
   near.endWrite(pending);
 });
+
+test("the own message of a deletion revokes the reads of each of its sessions", async () => {
+  const { near, read, cached } = nearCache();
+  const deletion = near.beginWrite("a", "b");
+  deletion.sequence = 1;
+  const [first, second] = [read("a"), read("b")];
+  for (const sid of deletion.sids) near.onOwnMessage(sid, 1);
+  first.resolve(stored("1"));
+  second.resolve(stored("2"));
+  await Promise.all([first.result, second.result]);
+  expect([cached("a"), cached("b")]).toEqual([undefined, undefined]);
+  near.endWrite(deletion);
+});
