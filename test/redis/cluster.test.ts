@@ -42,7 +42,7 @@ class ScriptedCluster {
       },
       clientOf: async (node: ClusterNode) => {
         if (!cluster.#nodes.includes(node)) throw new Error("The node has left the Cluster");
-        return { duplicate: () => node.id };
+        return { duplicate: () => ({ id: node.id, on: () => {}, destroy: () => {} }) };
       },
       refresh: async () => {
         this.refreshes++;
@@ -107,7 +107,8 @@ test("a node that the client has lost for a moment is still that primary", async
   cluster.known = ["a", "b"];
   expect(cluster.topology.isUpToDate).toBe(true);
   expect(await sendHeartbeat(a)).toBe("proof");
-  expect(await (a as Primary).createSubscriber({ protocol: "RESP 3", isTracked: false })).toBe("a");
+  const subscriber = await (a as Primary).createSubscriber({ protocol: "RESP 3", isTracked: false });
+  expect(subscriber).toMatchObject({ id: "a" });
 });
 
 test("discover() fails, and the client is refreshed, while the client knows others than the Cluster names", async () => {
