@@ -6,6 +6,7 @@ import type { IndexBy, UserSession } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { Browser, startApp } from "../support/express-app.ts";
 import {
+  cacheIn,
   directClient,
   loadAsRequest,
   newSpace,
@@ -104,7 +105,7 @@ describe("destroyOf", () => {
     expect(await a.store.destroyOf("ada", bob?.publicId ?? "")).toBe(false);
     expect(await a.store.destroyOf("ada", "0123456789abcdef")).toBe(false);
     expect(await a.store.destroyOf("nobody", bob?.publicId ?? "")).toBe(false);
-    await b.store.get("s1");
+    await cacheIn(b.store, "s1");
     const [, second] = await a.store.sessionsOf("ada");
     const [invalidated, destroyed] = [nextEvent(b.store, "invalidate"), nextEvent(b.store, "destroyed")];
     expect(await a.store.destroyOf("ada", second?.publicId ?? "")).toBe(true);

@@ -7,7 +7,7 @@ import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
-import { type Client, directClient, newSpace } from "../support/node.ts";
+import { type Client, directClient, newSpace, whenLive } from "../support/node.ts";
 
 /** More of them than CI has time for: `DIFFERENTIAL_RUNS=1000 npx vitest run test/contract/differential.test.ts`. */
 const RUNS = Number(process.env["DIFFERENTIAL_RUNS"] ?? 60);
@@ -123,7 +123,7 @@ test("whatever one browser's requests do, one after the other, ends as with conn
     cluster: { channel: ours.channel },
   });
   onTestFinished(() => store.close());
-  await store.ready();
+  await whenLive(store);
   const sides = [
     await startApp(ours.prefix, store),
     await startApp(theirs.prefix, new ConnectRedis({ client: redis, prefix: theirs.prefix })),

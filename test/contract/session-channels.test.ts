@@ -4,6 +4,7 @@ import { describe, expect, inject, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import {
+  cacheIn,
   directClient,
   LONG_LEASE,
   type Node,
@@ -56,7 +57,7 @@ test("a process receives what concerns the sessions that it caches, and every de
   const space = newSpace();
   const [a, b] = [await startNode(space), await startNode(space)];
   await a.store.set("cached", sessionOf({ v: 1 }));
-  await b.store.get("cached");
+  await cacheIn(b.store, "cached");
   for (let v = 2; v <= 6; v++) await a.store.set("other", sessionOf({ v }));
   await a.store.set("cached", sessionOf({ v: 2 }));
   await eventually(() => b.store.clusterStats.invalidations === 1);
@@ -128,7 +129,7 @@ for (const [which, options] of Object.entries(others)) {
     const b = await startNode(space);
     await b.store.set("s", sessionOf({ v: 1 }));
     expect(valuesOf(await a.store.get("s"))).toEqual({ v: 1 });
-    expect(a.store.localCache.size).toBe(1);
+    await cacheIn(a.store, "s");
     const invalidated = nextEvent(a.store, "invalidate");
     await b.store.set("s", sessionOf({ v: 2 }));
     await invalidated;
@@ -151,12 +152,13 @@ test("sessions that have left the cache are unsubscribed from, and subscribed to
   const space = newSpace();
   const [a, b] = [await startNode(space), await startNode(space)];
   await b.store.set("s", sessionOf({ v: 1 }));
-  await a.store.get("s");
+  for (const { store } of [a, b]) await cacheIn(store, "s");
   expect(await subscribersOf(a, "s")).toBe(2);
   a.store.evictFromCache("s");
   await eventually(async () => (await subscribersOf(a, "s")) === 1);
   expect(a.store.clusterStats.subscriptions).toBe(0);
   expect(valuesOf(await a.store.get("s"))).toEqual({ v: 1 });
+  await cacheIn(a.store, "s");
   const invalidated = nextEvent(a.store, "invalidate");
   await b.store.set("s", sessionOf({ v: 2 }));
   await invalidated;
@@ -171,8 +173,7 @@ test("a session that is read in the very turn in which it is unsubscribed from i
     await a.store.get("s");
     a.store.evictFromCache("s");
     a.store.coordinator?.sessions.sweep();
-    await a.store.get("s");
-    expect(a.store.localCache.size).toBe(1);
+    await cacheIn(a.store, "s");
     const invalidated = nextEvent(a.store, "invalidate");
     await b.store.set("s", sessionOf({ v }));
     await invalidated;
@@ -232,10 +233,7 @@ describe("while the subscriber's connection", () => {
     bus.hold("toClient");
     expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
     bus.release("toClient");
-    await eventually(async () => {
-      await store.get("s");
-      return store.localCache.size === 1;
-    });
+    await cacheIn(store, "s");
   });
 });
 
@@ -252,6 +250,7 @@ test("without the permission to unsubscribe, ready() says so", async () => {
     live: false,
     cluster: { ...SHORT_LEASE, subscribeTimeoutMs: 1_000 },
   });
+  await nextEvent(store, "clusterError");
   await expect(store.ready()).rejects.toThrow(/NOPERM.*\(needed: \+subscribe &\S+ \+unsubscribe\)/);
 });
 
@@ -269,5 +268,5 @@ test("without the permission to ask for the database, misses are read by the cli
   await setAndReceive(store, "s", sessionOf({ v: 1 }));
   store.evictFromCache("s");
   expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
-  expect(store.localCache.size).toBe(1);
+  await cacheIn(store, "s");
 });

@@ -7,10 +7,10 @@ import { ClusteredRedisStore, type ClusterOptions, type SessionStoreError } from
 import { eventually, nextEvent } from "../support/eventually.ts";
 import {
   type Client,
+  cacheIn,
   directClient,
   LONG_LEASE,
   loadAsRequest,
-  type Node,
   newSpace,
   ownRedis,
   recordEvents,
@@ -18,23 +18,21 @@ import {
   sessionOf,
   startNode,
   valuesOf,
+  whenLive,
 } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { type AnyClient, openStore } from "../topologies/stores.ts";
 
 const cluster: ClusterOptions = { tracking: true };
 
-/** Reads until the session is cached: the report of an own write may arrive during the first read. */
-async function cacheIn({ store }: Pick<Node, "store">, sid: string): Promise<void> {
-  await eventually(async () => (await store.get(sid)) !== null && store.localCache.peek(sid) !== undefined);
-}
-
 /** The store works as without tracking: own writes are cached, and other stores' writes invalidate. */
 async function useUntracked(store: ClusteredRedisStore, space: Space): Promise<void> {
   expect(await store.health()).toMatchObject({ tracking: false, subscribed: true });
   expect(store.clusterStats.tracking).toBe(0);
-  await store.set("s", sessionOf({ v: 1 }));
-  expect(store.localCache.peek("s")).toBeDefined();
+  await eventually(async () => {
+    await store.set("s", sessionOf({ v: 1 }));
+    return store.localCache.peek("s") !== undefined;
+  });
   const other = await startNode(space);
   const invalidated = nextEvent(store, "invalidate");
   await other.store.set("s", sessionOf({ v: 2 }));
@@ -57,7 +55,7 @@ async function openRecorded(client: Client, space: Space, options: ClusterOption
   });
   const errors: SessionStoreError[] = [];
   store.on("clusterError", (error) => errors.push(error as SessionStoreError));
-  await store.ready();
+  await whenLive(store);
   return { store, errors };
 }
 
@@ -88,7 +86,7 @@ describe.each(Object.entries(versions))("tracking with %s", (_, create) => {
       expect(errors).toEqual([]);
       expect(await store.health()).toMatchObject({ tracking: true });
       await store.set("s", sessionOf({ v: 1 }));
-      await cacheIn({ store }, "s");
+      await cacheIn(store, "s");
       const { database = 0, keyPrefix = "" } = client.options ?? {};
       const direct = await directClient({ database });
       const invalidated = nextEvent(store, "invalidate");
@@ -107,14 +105,14 @@ test("an eviction invalidates, and FLUSHALL flushes", async () => {
   const { store } = node;
   const direct = await directClient({ url: redis.url });
   await store.set("s", sessionOf({ v: 1 }));
-  await cacheIn(node, "s");
+  await cacheIn(node.store, "s");
   const invalidated = nextEvent(store, "invalidate");
   await direct.configSet({ "maxmemory-policy": "allkeys-lru", maxmemory: "1" });
   expect(await invalidated).toEqual(["s", ""]);
   expect(await store.get("s")).toBeNull();
   await direct.configSet({ maxmemory: "0" });
   await store.set("s", sessionOf({ v: 2 }));
-  await cacheIn(node, "s");
+  await cacheIn(node.store, "s");
   const flushed = nextEvent(store, "flush");
   await direct.flushAll();
   expect(await flushed).toEqual(["Redis was flushed"]);
@@ -129,7 +127,7 @@ test("an eviction that a read of this very process causes invalidates, too", asy
   const node = await startNode(space, { url: redis.url, cluster: { ...cluster, ...lease } });
   const direct = await directClient({ url: redis.url });
   await node.store.set("s", sessionOf({ v: 1 }));
-  await cacheIn(node, "s");
+  await cacheIn(node.store, "s");
   await direct.configSet({ maxmemory: "1", "maxmemory-policy": "noeviction" });
   await direct.configSet("maxmemory-policy", "allkeys-lru");
   expect(await node.store.get("other")).toBeNull();
@@ -143,13 +141,13 @@ test("a process with connect-redis: what it writes, extends and deletes is seen"
   const { store } = node;
   const theirs = new ConnectRedis({ client: await directClient(), prefix: space.prefix });
   await theirs.set("s", sessionOf({ v: 1 }));
-  await cacheIn(node, "s");
+  await cacheIn(node.store, "s");
   for (const change of [
     () => theirs.set("s", sessionOf({ v: 2 })),
     () => theirs.touch("s", sessionOf({}, 600_000)),
     () => theirs.destroy("s"),
   ]) {
-    await cacheIn(node, "s");
+    await cacheIn(node.store, "s");
     const invalidated = nextEvent(store, "invalidate");
     await change();
     expect(await invalidated).toEqual(["s", ""]);
@@ -163,10 +161,10 @@ test("what another store writes emits one event, with its label", async () => {
   const events = recordEvents(a.store, ["invalidate", "destroyed"]);
   const from = b.store.coordinator?.nodeId;
   await b.store.set("s", sessionOf({ v: 1 }));
-  await cacheIn(a, "s");
+  await cacheIn(a.store, "s");
   await b.store.set("s", sessionOf({ v: 2 }));
   await eventually(() => events.length === 1);
-  await cacheIn(a, "s");
+  await cacheIn(a.store, "s");
   await b.store.destroy("s");
   await eventually(() => events.length === 3);
   // Of what is reported besides, the next heartbeats would tell.
@@ -186,10 +184,10 @@ test("a process's own writes fill nothing and emit nothing; its own touch drops 
   const events = recordEvents(store, ["invalidate"]);
   await store.set("s", sessionOf({ v: 1 }));
   expect(store.localCache.size).toBe(0);
-  await cacheIn(node, "s");
+  await cacheIn(node.store, "s");
   await store.set("s", sessionOf({ v: 2 }));
   expect(store.localCache.size).toBe(0);
-  await cacheIn(node, "s");
+  await cacheIn(node.store, "s");
   expect(events).toEqual([]);
   await store.touch("s", await loadAsRequest(store, "s"));
   await eventually(() => store.localCache.size === 0);
@@ -226,7 +224,7 @@ test("a change that is reported while a reply is being parsed: the reply is not 
     direct.set(`${space.prefix}${sid}`, JSON.stringify(sessionOf({ v })));
   await write("s", 1);
   await write("mark", 2);
-  await cacheIn(node, "mark");
+  await cacheIn(node.store, "mark");
   const reading = node.store.get("s");
   await eventually(() => parsing !== undefined);
   const marked = nextEvent(node.store, "invalidate");
@@ -247,7 +245,7 @@ test("while the subscriber's connection is stalled, the client's reads are not c
   expect(valuesOf(await node.store.get("s"))).toEqual({ v: 1 });
   expect(node.store.localCache.size).toBe(0);
   node.bus.pass();
-  await cacheIn(node, "s");
+  await cacheIn(node.store, "s");
 });
 
 test("the proof leaves no key, and is repeated on each connection", async () => {
@@ -369,7 +367,7 @@ test("a function may return a tracked subscriber", async () => {
   expect(await store.health()).toMatchObject({ tracking: true });
 });
 
-test("in a Cluster, each primary reports its keys", { timeout: 120_000 }, async () => {
+test("in a Cluster, each primary reports its keys", async () => {
   const redis = await startCluster();
   onTestFinished(() => redis.stop());
   const { rootNodes } = redis;
@@ -383,7 +381,7 @@ test("in a Cluster, each primary reports its keys", { timeout: 120_000 }, async 
     onTestFinished(() => direct.destroy());
     for (let i = 0; i < 12; i++) {
       await store.set(`s${i}`, sessionOf({ v: 1 }));
-      await cacheIn({ store }, `s${i}`);
+      await cacheIn(store, `s${i}`);
       const invalidated = nextEvent(store, "invalidate");
       await direct.set(`${space.prefix}s${i}`, JSON.stringify(sessionOf({ v: 2 })));
       expect(await invalidated).toEqual([`s${i}`, ""]);

@@ -50,7 +50,7 @@ test("the store on globalThis is one store with two connections, however often t
   });
   await store.ready();
   for (let i = 0; i < 3; i++) expect((await reload()).store).toBe(store);
-  expect(await connections()).toBe(2);
+  await eventually(async () => (await connections()) === 2);
 });
 
 test("what Vite disposes of leaves no connection", async () => {
@@ -58,7 +58,7 @@ test("what Vite disposes of leaves no connection", async () => {
   for (let i = 0; i < 3; i++) {
     const { store, dispose } = await reload();
     await store.ready();
-    expect(await connections()).toBe(2);
+    await eventually(async () => (await connections()) === 2);
     await dispose?.();
     await eventually(async () => (await connections()) === 0);
   }

@@ -6,8 +6,7 @@ import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { startProxy } from "../support/fault-proxy.ts";
-import type { Client } from "../support/node.ts";
-import { sessionOf } from "../support/node.ts";
+import { type Client, sessionOf, whenLive } from "../support/node.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import { pages } from "./markdown.ts";
 
@@ -53,7 +52,7 @@ async function cook(name: string): Promise<Kitchen> {
     await store.close();
     client.destroy();
   });
-  await store.ready();
+  await whenLive(store);
   app.get("/me", (req, res) => void res.json({ user: req.session.userId ?? null }));
   app.post("/visit", (req, res) => {
     req.session.views = (req.session.views ?? 0) + 1;
@@ -219,7 +218,7 @@ test("ended everywhere before I respond", async () => {
     client.destroy();
     await proxy.close();
   });
-  await silent.ready();
+  await whenLive(silent);
   await silent.set("s", sessionOf({ userId: "42" }));
   app.post("/login", (req, res) => {
     req.session.userId = "42";

@@ -1,6 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import {
+  cacheIn,
   loadAsRequest,
   type Node,
   type NodeOptions,
@@ -35,14 +36,20 @@ async function startStale(
 /** Until the lease lapses, sessions are served because they are verified. */
 const isAway = ({ store: { clusterStats } }: Node) =>
   clusterStats.outageMs !== null && clusterStats.state === "suspect";
+/** Saves sessions until they are cached: what is not is not served while Redis is away. */
+async function save({ store }: Node, sids: readonly string[], values = { v: 1 } as object): Promise<void> {
+  for (const sid of sids) {
+    await store.set(sid, sessionOf({ ...values }));
+    await cacheIn(store, sid);
+  }
+}
 const isLive = ({ store }: Node) => store.clusterStats.state === "live";
 
 for (const how of ["kill", "pause"] as const) {
   test(`${how}: a cached session is served until Redis answers, and then what Redis holds`, async () => {
     const node = await startStale();
     const { store, redis } = node;
-    await store.set("s", sessionOf({ v: 1 }));
-    await store.set("other", sessionOf({ v: 1 }));
+    await save(node, ["s", "other"]);
     const stale: string[] = [];
     store.on("stale", (sid) => stale.push(sid));
     await redis[how]();
@@ -71,6 +78,7 @@ test("reads that wait for Redis are answered when the outage becomes known", asy
   });
   const { store, redis } = node;
   await store.set("s", sessionOf({ v: 1 }, HOUR_MS));
+  await cacheIn(store, "s");
   const suspect = nextEvent(store, "suspect");
   await redis.kill();
   await suspect;
@@ -93,7 +101,7 @@ test("the page of a stale session: its touch is skipped and reported, its save i
     store: { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs: HOUR_MS }, touchAfterMs: 0 },
   });
   const { store, redis } = node;
-  await store.set("s", sessionOf({ v: 1 }));
+  await save(node, ["s"]);
   await redis.pause();
   await eventually(() => isAway(node));
   const session = await loadAsRequest(store, "s");
@@ -113,7 +121,7 @@ test("the page of a stale session: its touch is skipped and reported, its save i
 test("a session that was destroyed here is not served, though Redis did not execute that", async () => {
   const node = await startStale();
   const { store, redis } = node;
-  for (const sid of ["before", "during", "stays"]) await store.set(sid, sessionOf({ v: 1 }));
+  await save(node, ["before", "during", "stays"]);
   await redis.pause();
   await expect(store.destroy("before")).rejects.toMatchObject({ name: "SessionStoreError" });
   await eventually(() => isAway(node));
@@ -129,8 +137,8 @@ test("bans apply at once: destroyAllOf to the user's sessions, destroyWhere and 
     store: { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs: HOUR_MS }, indexBy },
   });
   const { store, redis } = node;
-  for (const sid of ["eve1", "eve2"]) await store.set(sid, sessionOf({ user: "eve" }));
-  await store.set("ada", sessionOf({ user: "ada" }));
+  await save(node, ["eve1", "eve2"], { user: "eve" });
+  await save(node, ["ada"], { user: "ada" });
   await redis.pause();
   // While it is live, too: what is cached then is kept later.
   await expect(store.destroyAllOf("eve", { except: "eve2" })).rejects.toMatchObject({
@@ -147,13 +155,13 @@ test("bans apply at once: destroyAllOf to the user's sessions, destroyWhere and 
 test("a device that was ended here is not served, by destroyOf or keepNewest, whether Redis executed that or not", async () => {
   const indexBy = (session: object) => (session as { user?: string }).user;
   const node = await startStale({
-    store: { commandTimeoutMs: 300, localCache: { staleIfErrorMs: HOUR_MS }, indexBy },
+    store: { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs: HOUR_MS }, indexBy },
   });
   const { store, redis } = node;
   const publicIdOf = async (sid: string) =>
     (await store.sessionsOf("ada")).find((session) => session.sid === sid)?.publicId as string;
-  for (const sid of ["1", "2", "3", "4", "5", "6"]) await store.set(sid, sessionOf({ user: "ada" }));
-  await store.set("bob", sessionOf({ user: "bob" }));
+  await save(node, ["1", "2", "3", "4", "5", "6"], { user: "ada" });
+  await save(node, ["bob"], { user: "bob" });
   const publicId = await publicIdOf("5");
   // Executed: a stale copy would be the only one.
   expect(await store.destroyOf("ada", await publicIdOf("2"))).toBe(true);
@@ -178,7 +186,7 @@ test("invalidations that are received apply: the subscription stands, the data c
   const stale = { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs: HOUR_MS } };
   const a = await startNode(space, { url: redis.url, cluster: SHORT_LEASE, store: stale });
   const b = await startNode(space, { url: redis.url });
-  for (const sid of ["s", "t"]) await a.store.set(sid, sessionOf({ v: 1 }));
+  await save(a, ["s", "t"]);
   a.data.hold("toServer");
   await eventually(() => isAway(a));
   expect(valuesOf(await a.store.get("s"))).toEqual({ v: 1 });
@@ -193,7 +201,7 @@ test("none is served after the end of its key, nor later than staleIfErrorMs aft
   const node = await startStale();
   const { store, redis } = node;
   await store.set("short", sessionOf({ v: 1 }, 1_500));
-  await store.set("long", sessionOf({ v: 1 }));
+  await save(node, ["long"]);
   await redis.pause();
   await eventually(() => isAway(node));
   expect(valuesOf(await store.get("long"))).toEqual({ v: 1 });
@@ -204,8 +212,9 @@ test("none is served after the end of its key, nor later than staleIfErrorMs aft
     ),
   );
   expect(valuesOf(await store.get("long"))).toEqual({ v: 1 });
-  const brief = await startStale({}, 2_000);
-  await brief.store.set("s", sessionOf({ v: 1 }));
+  // Longer than it takes until Redis counts as away.
+  const brief = await startStale({}, 6_000);
+  await save(brief, ["s"]);
   await brief.redis.pause();
   await eventually(() => isAway(brief));
   expect(valuesOf(await brief.store.get("s"))).toEqual({ v: 1 });
@@ -237,7 +246,7 @@ test("while Redis answers, an unverified session is read, and not served if the 
 
 test("by default nothing is kept", async () => {
   const node = await startStale({ store: { commandTimeoutMs: TIMEOUT_MS, localCache: true } });
-  await node.store.set("s", sessionOf({ v: 1 }));
+  await save(node, ["s"]);
   await node.redis.pause();
   await eventually(() => isAway(node));
   await expect(node.store.get("s")).rejects.toMatchObject(UNAVAILABLE);

@@ -6,7 +6,8 @@ import { directClient, type Node, newSpace, sessionOf, startNode, valuesOf } fro
 async function readHeldAtA() {
   const space = newSpace();
   // On a subscriber's connection, replies and messages are in order by themselves.
-  const a = await startNode(space, { cluster: { nodeId: "a" }, readsOnClient: true });
+  const store = { commandTimeoutMs: 60_000 };
+  const a = await startNode(space, { cluster: { nodeId: "a" }, store, readsOnClient: true });
   const b = await startNode(space, { cluster: { nodeId: "b" } });
   await b.store.set("s", sessionOf({ v: "old" }));
   a.data.hold("toClient");
@@ -102,7 +103,7 @@ test("a message that arrives during an asynchronous parse keeps the reply out, t
 
 test("a late message does not let an older write into the cache: a later write evicts what this node wrote", async () => {
   const space = newSpace();
-  const a = await startNode(space);
+  const a = await startNode(space, { store: { commandTimeoutMs: 60_000 } });
   const b = await startNode(space);
   // Redis executes a's write, then b's; a receives b's message before the reply to its own write.
   a.data.hold("toClient");

@@ -32,8 +32,10 @@ test("when Redis refuses the message, nothing is written, and the error names th
     live: false,
     cluster: { subscribeTimeoutMs: 1_000 },
   });
+  const reported = nextEvent(store, "clusterError");
   await expect(store.set("s", sessionOf())).rejects.toThrow(/NOPERM/);
   expect(await direct.exists(`${space.prefix}s`)).toBe(0);
+  await reported;
   await expect(store.ready()).rejects.toThrow(/NOPERM/);
 });
 
@@ -62,7 +64,7 @@ test("when Redis refuses the write, nothing is published", async () => {
 
 test("a write without an answer in time is an error, and its session is read again", async () => {
   const space = newSpace();
-  const { store, data } = await startNode(space, { store: { commandTimeoutMs: 300 } });
+  const { store, data } = await startNode(space, { store: { commandTimeoutMs: 1_000 } });
   await store.set("s", sessionOf({ v: 1 }));
   data.hold("toClient");
   await expect(store.set("s", sessionOf({ v: 2 }))).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
@@ -88,7 +90,7 @@ test("a write whose connection is cut before the answer is an error, and its ses
 });
 
 test("a destroy that fails is reported: a logout cannot fail silently", async () => {
-  const { store, data } = await startNode(newSpace(), { store: { commandTimeoutMs: 300 } });
+  const { store, data } = await startNode(newSpace(), { store: { commandTimeoutMs: 1_000 } });
   await store.set("s", sessionOf());
   data.hold("toServer");
   await expect(store.destroy("s")).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });

@@ -38,7 +38,7 @@ describe.each(MODES)("%s: the saves of one request", (onConflict) => {
 
   test("are not compared with one whose outcome is unknown", async () => {
     const space = newSpace();
-    const node = await startNode(space, { store: { onConflict, commandTimeoutMs: 400 } });
+    const node = await startNode(space, { store: { onConflict, commandTimeoutMs: 1_000 } });
     const { store, data } = node;
     await store.set("s", sessionOf({ busy: false }));
     // Redis knows the script from here on.

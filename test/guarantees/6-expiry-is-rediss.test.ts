@@ -1,14 +1,14 @@
 import { expect, test } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
-import { directClient, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+import { cacheIn, directClient, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
 
 test("no hit outlives the key: once Redis has dropped it, the cache does not serve it", async () => {
   const space = newSpace();
   const direct = await directClient();
   const { store } = await startNode(space);
-  await store.set("written", sessionOf({}, 1_500));
+  await store.set("written", sessionOf({}, 4_000));
   await direct.set(`${space.prefix}read`, JSON.stringify(sessionOf()), {
-    expiration: { type: "PX", value: 1_500 },
+    expiration: { type: "PX", value: 4_000 },
   });
   await store.get("read");
   expect(store.localCache.size).toBe(2);
@@ -43,7 +43,7 @@ test("a touch with an earlier expiry invalidates the copies of others", async ()
   const a = await startNode(space);
   const b = await startNode(space);
   await a.store.set("s", sessionOf());
-  await b.store.get("s");
+  await cacheIn(b.store, "s");
   const heard = nextEvent(b.store, "invalidate");
   await a.store.touch("s", sessionOf({}, 300));
   await heard;
@@ -63,7 +63,7 @@ test("a touch that does not know that its expiry is earlier invalidates them, to
   await b.store.get("s");
   // An extension is not published, so b still assumes ten seconds.
   await a.store.touch("s", sessionOf({}, 60_000));
-  await c.store.get("s");
+  await cacheIn(c.store, "s");
   const heard = nextEvent(c.store, "invalidate");
   await b.store.touch("s", sessionOf({}, 20_000));
   await heard;
@@ -103,9 +103,12 @@ test("a touch with another lifetime is published: a process with an older copy s
 test("a read after the key's expiry does not share the reply of one before, however late that arrives", async () => {
   const space = newSpace();
   const direct = await directClient();
-  const { store, data } = await startNode(space, { readsOnClient: true });
+  const { store, data } = await startNode(space, {
+    store: { commandTimeoutMs: 60_000 },
+    readsOnClient: true,
+  });
   await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ v: 1 })), {
-    expiration: { type: "PX", value: 1_500 },
+    expiration: { type: "PX", value: 4_000 },
   });
   data.hold("toClient");
   const replied = data.seen("toClient", '"v":1');

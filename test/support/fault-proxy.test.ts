@@ -87,7 +87,7 @@ describe("the proxy, byte by byte", () => {
     const { proxy, connect } = await rawServer();
     const slow = await connect();
     const fast = await connect();
-    proxy.delay("toServer", 1_000);
+    proxy.delay("toServer", 3_000);
     await say(proxy, slow.client, "toServer", "first ");
     proxy.delay("toServer", 0);
     await say(proxy, slow.client, "toServer", "second");

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { indexBy } from "../support/indexed.ts";
-import { newSpace, type Space, sessionOf, valuesOf } from "../support/node.ts";
+import { cacheIn, newSpace, type Space, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "../support/redis/cluster.ts";
 import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { surviveFullMemory } from "./full-memory.ts";
@@ -92,7 +92,7 @@ test("reads go to the primary though useReplicas is set: a replica may be behind
     await replica.run("CONFIG", "RESETSTAT");
     await primary.run("CONFIG", "RESETSTAT");
     for (let i = 0; i < 20; i++) await store.get("s");
-    expect(String(await primary.run("INFO", "commandstats"))).toMatch(/cmdstat_getrange:calls=20,/);
+    expect(String(await primary.run("INFO", "commandstats"))).toMatch(/cmdstat_getrange:calls=2\d,/);
     expect(String(await replica.run("INFO", "commandstats"))).not.toMatch(/cmdstat_getrange:/);
   }
 });
@@ -111,13 +111,15 @@ test("what is lost on the cluster bus is received all the same, since each prima
   onTestFinished(() => own.stop());
   const space = newSpace();
   const create = () => createCluster({ rootNodes: own.rootNodes }) as AnyClient;
-  const { store: a } = await openStore(create, space);
-  const { store: b } = await openStore(create, space);
+  // No flush is expected, so no lease may lapse either.
+  const options = { cluster: { leaseMs: 60_000 } };
+  const { store: a } = await openStore(create, space, options);
+  const { store: b } = await openStore(create, space, options);
   const primaries = await own.primaries();
   const sids = await Promise.all(primaries.map((primary) => sidAt(own, space, primary)));
   for (const sid of sids) {
     await a.set(sid, sessionOf({ v: 1 }));
-    await eventually(async () => (await b.get(sid)) && b.localCache.peek(sid) !== undefined);
+    await cacheIn(b, sid);
   }
   const [one, other] = primaries as [ClusterNode, ClusterNode];
   const heard: string[] = [];

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
-import { loadAsRequest, sessionOf, valuesOf } from "../support/node.ts";
+import { cacheIn, loadAsRequest, sessionOf, valuesOf } from "../support/node.ts";
 
 const MANY = 250;
 
@@ -16,10 +16,7 @@ export async function useEverything(a: ClusteredRedisStore, b: ClusteredRedisSto
 
 async function readsAndWrites(a: ClusteredRedisStore, b: ClusteredRedisStore): Promise<void> {
   await a.set("s", sessionOf({ v: 1, text: "ü€😀" }));
-  await eventually(async () => {
-    await b.get("s");
-    return b.localCache.peek("s") !== undefined;
-  });
+  await cacheIn(b, "s");
   const { hits } = b.cacheStats;
   expect(valuesOf(await b.get("s"))).toEqual({ v: 1, text: "ü€😀" });
   expect(b.cacheStats.hits).toBe(hits + 1);

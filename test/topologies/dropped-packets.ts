@@ -32,7 +32,7 @@ const store = new ClusteredRedisStore({
   cluster: { heartbeatMs: 50, leaseMs: 400, subscriber: createClient({ url: redis.url }) },
 });
 store.on("clusterError", () => {});
-await store.ready();
+await eventually(() => store.clusterStats.state === "live");
 
 /** Both directions of the connection that is open now. */
 async function dropPackets(): Promise<void> {
@@ -51,8 +51,8 @@ await eventually(() => store.clusterStats.reconnects > 0);
 const replacedMs = performance.now() - from;
 await eventually(() => store.clusterStats.state === "live");
 const liveMs = performance.now() - from;
-await store.set("s", { cookie: { originalMaxAge: null } });
-const isServed = (await store.get("s")) !== null;
+await eventually(() => store.set("s", { cookie: { originalMaxAge: null } }).then(() => true));
+const isServed = await eventually(() => store.get("s").then((session) => session !== null));
 await store.close();
 client.destroy();
 admin.destroy();

@@ -59,7 +59,7 @@ async function surviveHalfOpen(
   const sids = Array.from({ length: 30 }, (_, i) => `s${i}`);
   // In a Cluster, connections of every primary are in use.
   const writeAll = (v: number) => Promise.all(sids.map((sid) => store.set(sid, sessionOf({ v }))));
-  await writeAll(1);
+  await eventually(() => writeAll(1).then(() => true));
   const from = performance.now();
   detour.halfOpen();
   await eventually(() => store.clusterStats.reconnects > 0);
@@ -67,7 +67,7 @@ async function surviveHalfOpen(
   await eventually(() => store.clusterStats.state === "live");
   const liveAt = performance.now();
   await eventually(() => writeAll(2).then(() => true));
-  for (const sid of sids) expect(valuesOf(await store.get(sid))).toEqual({ v: 2 });
+  for (const sid of sids) expect(valuesOf(await eventually(() => store.get(sid)))).toEqual({ v: 2 });
   if (process.env["FIGURES"]) console.info(name, { replacedMs: replacedAt - from, liveMs: liveAt - from });
 }
 
@@ -160,6 +160,7 @@ test("a data connection on which packets are dropped is replaced", async () => {
   const command = [process.execPath, "--import", "tsx", file, means];
   const [program, ...args] = means === "namespace" ? ["unshare", "-rn", ...command] : command;
   const child = spawn(program as string, args, { stdio: ["ignore", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill());
   let output = "";
   for await (const chunk of child.stdout) output += chunk;
   if (process.env["FIGURES"]) console.info("packets dropped,", means, output);

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
-import { newSpace, recordEvents, type Space, sessionOf, valuesOf } from "../support/node.ts";
+import { cacheIn, newSpace, recordEvents, type Space, sessionOf, valuesOf } from "../support/node.ts";
 import type { RedisServer } from "../support/redis/server.ts";
 import { Load } from "./load.ts";
 import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
@@ -70,7 +70,7 @@ export async function surviveKill(
     }
   }
   await a.set("after", sessionOf({ v: 1 }));
-  await b.get("after");
+  await cacheIn(b, "after");
   const heard = nextEvent(b, "invalidate");
   await a.set("after", sessionOf({ v: 2 }));
   await heard;

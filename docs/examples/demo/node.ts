@@ -1,4 +1,5 @@
 // One process of the cluster; main.ts starts three of it.
+import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { ClusteredRedisStore } from "clustered-redis-store";
 import { createClient } from "redis";
@@ -61,7 +62,8 @@ const store = new ClusteredRedisStore({
 });
 watchStore(store);
 const telling = new Telling(store, times);
-await store.ready();
+// Not ready(), which has a limit of its own: that of a start is in node-process.ts, and a busy machine may need most of it.
+await once(store, "live");
 
 const server = createApp(node, store, secret, telling.answered).listen(0, "127.0.0.1", (error) => {
   if (error) throw error;
