@@ -180,7 +180,7 @@ describe("a user with thousands of sessions", () => {
   const COUNT = 2_500;
 
   async function crowd(space: Space) {
-    const { store } = await start(space, { localCache: false });
+    const { store } = await start(space, { localCache: false, commandTimeoutMs: 60_000 });
     const all = Array.from({ length: COUNT }, (_, i) => store.set(`s${i}`, sessionOf({ user: "ada" })));
     await Promise.all(all);
     return store;

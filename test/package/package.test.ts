@@ -38,22 +38,19 @@ for (const redis of ["redis", "redis-v5"]) {
       target: "es2022",
       types: ["node"],
     };
-    for (const [file, type] of [
-      ["typed.mts", "module"],
-      ["typed.ts", "commonjs"],
-    ] as const) {
-      writeFileSync(join(folder, "package.json"), JSON.stringify({ type }));
-      const config = { compilerOptions: { ...compilerOptions, module: "node16" }, files: [file] };
-      writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
-      const output = (() => {
-        try {
-          return execFileSync(process.execPath, [tsc, "-p", folder], { encoding: "utf8" });
-        } catch (error) {
-          return (error as { stdout: string }).stdout;
-        }
-      })();
-      expect(output).toBe("");
-    }
+    // The one file is an ES module whatever the package is, the other CommonJS because of it.
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ type: "commonjs" }));
+    const files = ["typed.mts", "typed.ts"];
+    const config = { compilerOptions: { ...compilerOptions, module: "node16" }, files };
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+    const output = (() => {
+      try {
+        return execFileSync(process.execPath, [tsc, "-p", folder], { encoding: "utf8" });
+      } catch (error) {
+        return (error as { stdout: string }).stdout;
+      }
+    })();
+    expect(output).toBe("");
   });
 }
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { Readable } from "node:stream";
 import { expect, inject, vi } from "vitest";
 
-export const PATIENCE = { timeout: 120_000, interval: 20 };
+export const PATIENCE = { timeout: 120_000, interval: 50 };
 
 export interface DemoOptions {
   /** @default 0 (any) */

@@ -4,6 +4,10 @@ import { setTimeout as pause } from "node:timers/promises";
 /** Passing tests do not take it. A loaded machine may need many times what a quiet one does. */
 const GENEROUS_MS = 60_000;
 
+/** Between two tries. What takes long is asked less often: each try takes time from what it waits for. */
+const FIRST_PAUSE_MS = 5;
+const LAST_PAUSE_MS = 50;
+
 /** Waits until `check` gives something truthy without throwing; fails, after a generous time, with its last answer. */
 export async function eventually<T>(
   check: () => T | Promise<T>,
@@ -12,7 +16,7 @@ export async function eventually<T>(
   let last: unknown = "the check itself did not come to an end";
   let isOver = false;
   const trying = async () => {
-    for (;;) {
+    for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LAST_PAUSE_MS, pauseMs * 1.1)) {
       try {
         const result = await check();
         if (result) return result;
@@ -20,7 +24,7 @@ export async function eventually<T>(
       } catch (error) {
         last = error;
       }
-      await pause(5);
+      await pause(pauseMs);
       if (isOver) throw last;
     }
   };

@@ -8,10 +8,14 @@ import { onFreePort } from "./free-port.ts";
 import { type Identity, whenAnswering } from "./ping.ts";
 import { commandLine, type RedisServer, type ServerSpec } from "./server.ts";
 
+/** Looked for once: a Cluster asks for six. */
+let found: string | undefined;
+
 /** The server program on the PATH, if there is one. */
 export function serverOnPath(): string | undefined {
   const runs = (name: string) => spawnSync(name, ["--version"], { stdio: "ignore" }).status === 0;
-  return ["redis-server", "valkey-server"].find(runs);
+  found ??= ["redis-server", "valkey-server"].find(runs);
+  return found;
 }
 
 /** A server as a child process, on a free port, with a folder of its own. */
