@@ -23,9 +23,9 @@ export interface Report {
 }
 
 /** So much that what V8 keeps besides, such as compiled code, hardly counts: that is some hundred kilobytes. */
-const FULL_BYTES = 8 * 2 ** 20;
+const FULL_BYTES = 4 * 2 ** 20;
 /** Of ordinary sessions the estimate has to be closer. */
-const FULL_BYTES_ORDINARY = 16 * 2 ** 20;
+const FULL_BYTES_ORDINARY = 12 * 2 ** 20;
 
 let unique = 0;
 const text = (length: number) => randomBytes(length).toString("base64url").slice(0, length);
