@@ -181,7 +181,9 @@ describe("a user with thousands of sessions", () => {
 
   async function crowd(space: Space) {
     const { store } = await start(space, { localCache: false, commandTimeoutMs: 60_000 });
-    const all = Array.from({ length: COUNT }, (_, i) => store.set(`s${i}`, sessionOf({ user: "ada" })));
+    const all = Array.from({ length: COUNT }, (_, i) =>
+      store.set(`s${i}`, sessionOf({ user: "ada" }, HOUR_MS)),
+    );
     await Promise.all(all);
     return store;
   }

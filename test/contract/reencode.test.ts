@@ -81,7 +81,7 @@ test("it can be stopped, and resumed where it was", async () => {
   const direct = await directClient({ url: redis.url });
   const { store } = await start(space, rotated);
   const old = await start(space, before);
-  for (let i = 0; i < 500; i++) await old.store.set(`s${i}`, sessionOf({ i }));
+  for (let i = 0; i < 500; i++) await old.store.set(`s${i}`, sessionOf({ i }, 3_600_000));
   let cursor: string | undefined;
   const stop = new Error("stopped");
   const stopping = store.reencode({
