@@ -73,7 +73,7 @@ test("a process that closes its client and not its store ends, as with connect-r
     import { ClusteredRedisStore } from "./lib/index.ts";
     const client = await createClient({ url: ${JSON.stringify(inject("redisUrl"))} }).connect();
     const store = new ClusteredRedisStore({ client, prefix: "${prefix}", cluster: { channel: "${channel}" } });
-    await store.ready();
+    await new Promise((resolve) => store.once("live", resolve));
     await client.close();
     console.log("closed, with a store that is", store.clusterStats.state);
   `;

@@ -7,7 +7,7 @@ import { beforeEach, expect, onTestFinished, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { linkPackages } from "../support/link-packages.ts";
-import { directClient, ownRedis } from "../support/node.ts";
+import { directClient, ownRedis, whenLive } from "../support/node.ts";
 import { pages } from "./markdown.ts";
 
 /** The programs of the troubleshooting guide, executed again and again in one process, as hot reload does. */
@@ -48,7 +48,7 @@ test("the store on globalThis is one store with two connections, however often t
     client.destroy();
     delete (globalThis as { sessionStore?: unknown }).sessionStore;
   });
-  await store.ready();
+  await whenLive(store);
   for (let i = 0; i < 3; i++) expect((await reload()).store).toBe(store);
   await eventually(async () => (await connections()) === 2);
 });
@@ -57,7 +57,7 @@ test("what Vite disposes of leaves no connection", async () => {
   const reload = reloading(withVite.replace("import.meta.hot?.dispose(", "export const dispose = ("));
   for (let i = 0; i < 3; i++) {
     const { store, dispose } = await reload();
-    await store.ready();
+    await whenLive(store);
     await eventually(async () => (await connections()) === 2);
     await dispose?.();
     await eventually(async () => (await connections()) === 0);

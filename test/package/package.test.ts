@@ -17,7 +17,7 @@ function run(folder: string, program: string): string {
     cwd: folder,
     encoding: "utf8",
     env: { ...process.env, REDIS_URL: inject("redisUrl") },
-    timeout: 50_000,
+    timeout: 120_000,
   });
 }
 

@@ -2,7 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { createClient } from "redis";
 import { ClusteredRedisStore } from "../../lib/index.ts";
-import { newSpace, sessionOf } from "./node.ts";
+import { newSpace, sessionOf, whenLive } from "./node.ts";
 
 const SESSIONS = 10_000;
 const client = createClient({ url: process.argv[2] as string });
@@ -14,7 +14,7 @@ const store = new ClusteredRedisStore({
   cluster: { channel },
   localCache: { ttlMs: 600_000 },
 });
-await store.ready();
+await whenLive(store);
 
 function heldBytes(): number {
   for (let i = 0; i < 4; i++) globalThis.gc?.();

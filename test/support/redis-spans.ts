@@ -8,6 +8,7 @@ import {
 } from "@opentelemetry/sdk-trace-base";
 import type { SessionData } from "express-session";
 import { ClusteredRedisStore } from "../../lib/index.ts";
+import { eventually } from "./eventually.ts";
 
 const [url = "", sid = "", options = "undefined"] = process.argv.slice(2);
 const exporter = new InMemorySpanExporter();
@@ -23,7 +24,7 @@ await client.connect();
 // Saves with an index are scripts, which get the whole session as an argument.
 const indexBy = (session: SessionData) => session["user"] as string;
 const store = new ClusteredRedisStore({ client, indexBy, localCache: false });
-await store.ready();
+await eventually(() => store.clusterStats.state === "live");
 const session = {
   cookie: { originalMaxAge: 60_000 },
   user: "ann",
