@@ -70,6 +70,8 @@ export class NearCache<V extends Cacheable> {
   readonly #reads = new Map<string, InFlightRead<V>>();
   /** The pending writes of each session, in the order of their calls. One that is never sent may end before an earlier one. */
   readonly #writes = new Map<string, PendingWrite[]>();
+  /** When sessions expire by a pending touch. A reply that arrives meanwhile may be from before Redis executes it. */
+  readonly #touches = new Map<string, number>();
 
   /**
    * @param stale where to keep sessions that are not verified any more; undefined for nowhere
@@ -113,7 +115,8 @@ export class NearCache<V extends Cacheable> {
    * 2. Otherwise it takes a token before it is sent. If `fetch` cannot read in such a way that later writes are noticed, it
    *    revokes the token by `invalidate` before it reads.
    * 3. It joins a read in flight if that one's token is still valid: the reply is then as fresh as a hit. No message
-   *    reports a key that expires, so a reply delayed until after its session's expiry serves only earlier callers.
+   *    reports a key that expires, so a reply delayed until after its session's expiry serves only earlier callers. Nor does
+   *    a caller join one after an expiry that a pending touch may have set.
    * 4. The reply is cached if the token is still valid, and the cache usable, once it has arrived *and been parsed*.
    * 5. A reply is not cached while a write is pending that may not have been executed: the read may have been called, and
    *    have waited for earlier writes, before that one was called, and later reads must not find the older value.
@@ -121,6 +124,7 @@ export class NearCache<V extends Cacheable> {
    *    not cache its own. So the reads of this process never go back.
    */
   read(sid: string, fetch: Fetch<V>): Promise<V | undefined> {
+    if (this.#touchedTo(sid) <= performance.now()) this.#drop(sid);
     const token = this.#tokenIfUsable(sid);
     if (token === undefined) return this.#fetchAndFill(sid, token, fetch);
     const joined = this.#reads.get(sid);
@@ -227,15 +231,21 @@ export class NearCache<V extends Cacheable> {
     if (cached === undefined || cached.expiresAt === undefined || cached.expiresAt > expiresAt)
       this.#drop(sid);
     this.#stale?.onTouch(sid, expiresAt);
+    this.#touches.set(sid, expiresAt);
     return { sid, expiresAt, token: this.#tokenIfUsable(sid) };
   }
 
   /** Ends it. @param isExtended Redis confirms that the session exists and now expires later than before */
   endTouch({ sid, expiresAt, token }: PendingTouch, isExtended: boolean): void {
+    this.#touches.delete(sid);
     if (!isExtended) this.#drop(sid);
     const cached = this.#cache.peek(sid);
     if (cached !== undefined && token !== undefined && this.#fence.isValid(token))
       cached.expiresAt = expiresAt;
+  }
+
+  #touchedTo(sid: string): number {
+    return this.#touches.get(sid) ?? Number.POSITIVE_INFINITY;
   }
 
   /** Drops a session, and revokes the tokens of reads in flight. @returns whether it was cached */
@@ -320,8 +330,8 @@ export class NearCache<V extends Cacheable> {
   #fill(sid: string, session: V): void {
     const now = performance.now();
     if (!this.#gate.isLive(now)) return;
-    const leftMs = session.expiresAt === undefined ? undefined : session.expiresAt - now;
-    if (leftMs !== undefined && leftMs <= 0) return;
+    const leftMs = Math.min(session.expiresAt ?? Number.POSITIVE_INFINITY, this.#touchedTo(sid)) - now;
+    if (leftMs <= 0) return;
     // An id is often a part of a whole Cookie header.
     this.#cache.set(standalone(sid), session, this.#bytesOf(sid, session), leftMs, now);
   }

@@ -670,6 +670,31 @@ describe("a change of the expiry", () => {
     expect(near.hit("a")?.expiresAt).toBe(sooner);
   });
 
+  test("limits what is read while it is pending: the reply may be from before it", async () => {
+    const { near, fill } = nearCache();
+    const end = performance.now() + 5;
+    touchWith(near, "a", end, () => new Promise(() => {}));
+    await fill("1", "a", performance.now() + 60_000);
+    while (performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(near.hit("a")).toBeUndefined();
+  });
+
+  test("lets nobody join a read after it, although the reply may be from before it", async () => {
+    const { near, read } = nearCache();
+    const answer = reply<"earlier">();
+    const end = performance.now() + 5;
+    const touching = touchWith(near, "a", end, () => answer.promise);
+    const first = read();
+    while (performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
+    const late = read();
+    late.resolve(undefined);
+    answer.resolve("earlier");
+    await touching;
+    first.resolve(stored("1", performance.now() + 60_000));
+    expect((await first.result)?.text).toBe("1");
+    expect(await late.result).toBeUndefined();
+  });
+
   test("that turns out to be an earlier one invalidates what is cached", async () => {
     const { near, fill, cached } = nearCache();
     await fill("1", "a", performance.now() + 30_000);

@@ -1,6 +1,7 @@
-import { CLOCK_SLACK_MS, type Histories } from "./histories.ts";
-import type { EventRecord } from "./protocol.ts";
+import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
+import type { EventRecord, OperationRecord } from "./protocol.ts";
 import { isShort } from "./schedule.ts";
+import type { State } from "./session-history.ts";
 import type { Report } from "./violation.ts";
 
 /** The most that faults delay a message: a connection that is silent for longer than the lease is replaced. */
@@ -25,3 +26,67 @@ export function checkEvents(
     report({ guarantee: "events", text, sid, from: at - DELAY_MS, to: at });
   }
 }
+
+/** Judges that deletions are reported: by every node that was live then, and for long enough after it to have missed no message. */
+export function checkReports(
+  events: readonly EventRecord[],
+  histories: Histories,
+  nodes: number,
+  report: Report,
+): void {
+  const reports = new Map<string, number[]>();
+  for (const { name, node, sid, at } of events) {
+    if (name !== "destroyed") continue;
+    const key = `${node} ${sid}`;
+    reports.set(key, [...(reports.get(key) ?? []), at]);
+  }
+  const changes = Array.from({ length: nodes }, (_, node) =>
+    events.filter((event) => event.node === node && STATES.includes(event.name)),
+  );
+  for (const { sid, states } of histories.sessions.values()) {
+    if (isShort(sid)) continue;
+    for (const state of states) {
+      const { by, at } = state;
+      if (by === undefined || state.cause !== "del" || mayBeClear(state, by, histories)) continue;
+      for (const [node, mine] of changes.entries()) {
+        if (node === by.node && !isNews(state, by)) continue;
+        if (!wasLive(mine, at)) continue;
+        const found = reports.get(`${node} ${sid}`) ?? [];
+        if (found.some((time) => time > at - CLOCK_SLACK_MS && time < at + DELAY_MS)) continue;
+        const text = `node-${node} was live, and did not report node-${by.node}'s deletion`;
+        report({ guarantee: "events", text, sid, from: at - 1_000, to: at + 1_000 });
+      }
+    }
+  }
+}
+
+/** Events that begin or end what a node receives, or its process. */
+const STATES: readonly string[] = ["live", "suspect", "killed", "started anew"];
+
+/** Nodes are live when a round begins. */
+function wasLive(changes: readonly EventRecord[], at: number): boolean {
+  const last = changes.findLast((event) => event.at <= at + CLOCK_SLACK_MS);
+  const isEnding = changes.some((event) => event.at > at - CLOCK_SLACK_MS && event.at < at + DELAY_MS);
+  return (last === undefined || last.name === "live") && !isEnding;
+}
+
+/** A clear is reported as a flush. */
+function mayBeClear({ at }: State, by: OperationRecord, { operations }: Histories): boolean {
+  if (by.kind === "clear") return true;
+  return (operations.get("") ?? []).some(
+    (one) =>
+      one.kind === "clear" &&
+      one.node === by.node &&
+      one.invokedAt <= at + CLOCK_SLACK_MS &&
+      (acknowledgedAt(one) ?? Number.POSITIVE_INFINITY) >= at - CLOCK_SLACK_MS,
+  );
+}
+
+/** A node reports its own deletion when it is answered, or when it is executed although the caller has got an error. */
+function isNews({ at }: State, by: OperationRecord): boolean {
+  const isLate = by.answeredAt !== undefined && at > by.answeredAt + NEWS_MS;
+  return acknowledgedAt(by) !== undefined || isLate;
+}
+
+/** The deadline passes before its error is given to the callback. */
+const NEWS_MS = 20;

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
-import { type OperationRecord, UNKNOWN_OWNER } from "./protocol.ts";
+import { type OperationRecord, UNKNOWN_OWNER, UNKNOWN_OWNER_ERROR } from "./protocol.ts";
 import type { Rig, Unindexed } from "./rig.ts";
 import type { SessionHistory } from "./session-history.ts";
 import type { Report } from "./violation.ts";
@@ -15,7 +15,9 @@ export function checkIndex(histories: Histories, unindexed: readonly Unindexed[]
   }
   for (const history of sessions) {
     checkDeletions(history, report);
-    checkInvalid(history, histories.operations.get(history.sid) ?? [], report);
+    const mine = histories.operations.get(history.sid) ?? [];
+    checkInvalid(history, mine, report);
+    checkBlocked(history.sid, mine, report);
   }
   for (const entry of unindexed) checkEntry(entry, report);
 }
@@ -69,10 +71,21 @@ function checkInvalid(
     const text = `node-${operation.node}'s save was acknowledged, though indexBy had thrown`;
     report({ guarantee: "found", text, sid, from: operation.invokedAt - 500, to: operation.answeredAt ?? 0 });
   }
-  for (const { owner, at } of states) {
-    if (owner !== UNKNOWN_OWNER) continue;
+  for (const { owner, at, isSilent } of states) {
+    if (owner !== UNKNOWN_OWNER || isSilent) continue;
     const text = "a session was written for which indexBy throws";
     report({ guarantee: "found", text, sid, from: at - 500, to: at });
+  }
+}
+
+/** What a session was before, `indexBy` may not know; whoever logs in or out, or bans, gets no error for it. */
+function checkBlocked(sid: string, operations: readonly OperationRecord[], report: Report): void {
+  for (const { kind, node, error, replaced, invokedAt, answeredAt = invokedAt } of operations) {
+    // A save of a session that was loaded so, and keeps that owner, fails.
+    const isItsOwn = kind === "invalid" || kind === "save" || replaced !== undefined;
+    if (isItsOwn || error?.includes(UNKNOWN_OWNER_ERROR) !== true) continue;
+    const text = `node-${node}'s ${kind} failed, because indexBy throws for what the session was before`;
+    report({ guarantee: "blocked", text, sid, from: invokedAt - 2_000, to: answeredAt });
   }
 }
 
@@ -97,6 +110,20 @@ export async function auditIndex(
     for (const entry of audit) if (!found.has(entry.sid)) found.set(entry.sid, entry);
   }
   return [...found.values()];
+}
+
+/**
+ * The index is lost, and a node builds it anew, from sessions of which some are unreadable, or have no owner that is known.
+ * @returns the sessions that it lacks then
+ */
+export async function rebuildIndex(
+  rig: Rig,
+  sids: readonly string[],
+  owners: readonly string[],
+): Promise<readonly Unindexed[]> {
+  await rig.loseIndex(owners);
+  await rig.nodes[0]?.process.reindex();
+  return rig.auditIndex(sids.filter((sid) => sid.includes("owned")));
 }
 
 const AUDIT_MS = 100;

@@ -1,4 +1,4 @@
-import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
+import { acknowledgedAt, CLOCK_SLACK_MS, type Histories, isDeletion } from "./histories.ts";
 import type { OperationRecord } from "./protocol.ts";
 import { isShort } from "./schedule.ts";
 import type { KeyEnd, OutdatedAnswer, SessionHistory, State } from "./session-history.ts";
@@ -41,7 +41,7 @@ export function checkReads(
     if (kind !== "get") {
       const index = indexOf.get(operation);
       // From its call on: a read that is called later waits for it, or returns something newer.
-      if (index !== undefined) floors.saw(node, kind === "destroy" ? answeredAt : invokedAt, index);
+      if (index !== undefined) floors.saw(node, isDeletion(operation) ? answeredAt : invokedAt, index);
       continue;
     }
     if (result === undefined) continue;
@@ -65,7 +65,7 @@ export function checkReads(
       const times = operation.isStale ? new Map() : staleness;
       checkStaleness(history, operation, index, own, times, report);
     }
-    checkExpiry(history, operation, index, own, report);
+    checkExpiry(history, operation, mine, index, own, report);
     if (index < floor) {
       const text =
         `node-${node} read state ${index} (${shown(result)}) from ${invokedAt.toFixed(1)} to ` +
@@ -158,15 +158,19 @@ function checkStaleness(
 function checkExpiry(
   history: SessionHistory,
   { invokedAt, answeredAt = 0, node, result }: OperationRecord,
+  operations: readonly OperationRecord[],
   index: number,
   { boundMs }: ReadLimits,
   report: Report,
 ): void {
   const { sid } = history;
+  const failed = operations.filter(
+    (operation) => operation.kind === "touch" && operation.node === node && operation.error !== undefined,
+  );
   const { by, at } = history.states[index] as State;
   const lifeMs = isShort(sid) ? by?.lifeMs : undefined;
   const endsAt =
-    latestEnd(history.endsOf(index), node, invokedAt - boundMs, invokedAt) ??
+    latestEnd(history.endsOf(index), node, failed, invokedAt - boundMs, invokedAt) ??
     (lifeMs === undefined ? undefined : (acknowledgedAt(by) ?? at) + lifeMs);
   if (endsAt === undefined) return;
   const late = invokedAt - endsAt;
@@ -177,20 +181,26 @@ function checkExpiry(
 
 /**
  * The latest end that a node may believe in: it may not know yet that another has moved the end, for as long as a message
- * may be missing. What it has moved itself it knows.
+ * may be missing. What it has moved itself it knows, unless it got an error.
+ * @param failed its touches that did
  */
 function latestEnd(
   ends: readonly KeyEnd[] | undefined,
   node: number,
+  failed: readonly OperationRecord[],
   from: number,
   to: number,
 ): number | undefined {
   if (ends === undefined) return undefined;
-  const isKnown = (end: KeyEnd) => end.at <= from || (end.node === node && end.at <= to);
+  const isCertain = ({ at }: KeyEnd) =>
+    !failed.some(({ invokedAt }) => invokedAt < at && invokedAt > at - LATE_TOUCH_MS);
+  const isKnown = (end: KeyEnd) => end.at <= from || (end.node === node && end.at <= to && isCertain(end));
   const first = Math.max(0, ends.findLastIndex(isKnown));
   return Math.max(...ends.slice(first).map(({ endsAt }) => endsAt));
 }
 
+/** By so much, at the most, a touch is executed after its call. */
+const LATE_TOUCH_MS = 5_000;
 /** Redis reads its clock once for each round of its loop. */
 const EXPIRY_ALLOWANCE_MS = 25;
 

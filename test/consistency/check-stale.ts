@@ -1,3 +1,4 @@
+import { isDeletion } from "./histories.ts";
 import type { EventRecord, OperationRecord } from "./protocol.ts";
 import type { Report } from "./violation.ts";
 
@@ -41,14 +42,13 @@ export function checkStale(
       report({ guarantee: "stale", text, ...about });
     }
     const mine = operations.filter((one) => one.node === node);
-    const isDeletion = (one: OperationRecord) =>
-      one.kind === "clear" || (one.kind === "destroy" && one.sid === sid);
-    const deletion = mine.findLast((one) => isDeletion(one) && one.invokedAt < invokedAt);
+    const hasDeleted = (one: OperationRecord) => one.kind === "clear" || (isDeletion(one) && one.sid === sid);
+    const deletion = mine.findLast((one) => hasDeleted(one) && one.invokedAt < invokedAt);
     if (deletion === undefined) continue;
     const isFilled = answered.some(
       (one) =>
         one.sid === sid &&
-        one.kind !== "destroy" &&
+        !isDeletion(one) &&
         (one.answeredAt ?? 0) > deletion.invokedAt &&
         (one.answeredAt ?? 0) < invokedAt,
     );

@@ -22,7 +22,8 @@ export function checkWrites(
   for (const operation of operations) {
     if (acknowledgedAt(operation) === undefined) continue;
     if (operation.kind === "touch") checkTouch(history, operation, histories, boundMs, report);
-    else if (operation.version === undefined) continue;
+    // `checkRegenerated` judges sessions that replace another.
+    else if (operation.version === undefined || operation.replaced !== undefined) continue;
     else if (!operation.isRestore) checkCarriedOut(history, operation, histories, report);
     else checkRevert(history, operation, operations, histories, report);
   }
@@ -140,16 +141,35 @@ function checkTouch(
     end.node === node && end.at >= invokedAt - CLOCK_SLACK_MS && end.at <= answeredAt + CLOCK_SLACK_MS;
   if (ends.some(isMine)) return;
   const windowMs = Math.min(lifeMs / 100, 60_000) + TOUCH_SLACK_MS;
+  const knownFrom = Math.max(loadedAt - boundMs, pendingWriteAt(history, touch, histories));
   const isNear = ends.some(
     ({ at, endsAt }, i) =>
       at <= answeredAt &&
-      (ends[i + 1]?.at ?? Number.POSITIVE_INFINITY) >= loadedAt - boundMs &&
+      (ends[i + 1]?.at ?? Number.POSITIVE_INFINITY) > knownFrom &&
       Math.abs(endsAt - invokedAt - lifeMs) < windowMs,
   );
   if (isNear) return;
   const end = ends.findLast(({ at }) => at <= answeredAt);
   const text = `node-${node}'s touch to ${lifeMs} ms was acknowledged, and its key lives for ${((end?.endsAt ?? 0) - invokedAt).toFixed(0)} ms`;
   report({ guarantee: "lifetime", text, sid: history.sid, from: loadedAt - 2 * boundMs, to: answeredAt });
+}
+
+/** When a write was executed that the same node had called before the touch, and that was pending then: the touch comes after it. */
+function pendingWriteAt(
+  { sid, states }: SessionHistory,
+  { node, invokedAt }: OperationRecord,
+  { operations, indexOf }: Histories,
+): number {
+  const times = (operations.get(sid) ?? []).flatMap((write) => {
+    const isPending =
+      write.node === node &&
+      write.version !== undefined &&
+      write.invokedAt < invokedAt &&
+      (acknowledgedAt(write) ?? 0) > invokedAt;
+    const index = isPending ? indexOf.get(write) : undefined;
+    return index === undefined ? [] : [(states[index] as State).at];
+  });
+  return Math.max(Number.NEGATIVE_INFINITY, ...times);
 }
 
 /** What a node knows of an end is rounded, and counts from when the question was sent. */

@@ -32,7 +32,8 @@ export async function check(
       violations.push(...told(round, options));
       const { operations, faults } = round;
       progress(
-        `round ${i + 1} of ${rounds}, seed ${round.seed}: ${operations.length} operations, ` +
+        `round ${i + 1} of ${rounds}, seed ${round.seed}, ${round.isIndexed ? "with" : "without"} an index: ` +
+          `${operations.length} operations, ` +
           `${faults.length} faults, ${round.violations.length} violations`,
       );
       if (options.failFast && violations.length > 0) break;

@@ -1,4 +1,4 @@
-import type { Options } from "./options.ts";
+import { isIndexed, type Options } from "./options.ts";
 import { Random } from "./random.ts";
 
 /** Faults of one node's connections or process. They follow one another on each node, and overlap with those of others. */
@@ -10,6 +10,7 @@ const NODE_FAULTS = {
   muteData: 2,
   delayReplies: 6,
   delayMessages: 3,
+  slowSubscriber: 4,
   holdRequests: 3,
   holdReplies: 3,
   holdMessages: 3,
@@ -33,8 +34,8 @@ const REDIS_FAULTS = {
   becomeReplica: 2,
 } as const;
 
-/** With an index, saves and deletions also fail because Redis refuses them. */
-const INDEXED_FAULTS = { ...REDIS_FAULTS, refuseWrites: 6 } as const;
+/** With an index, saves and deletions also fail because Redis refuses them; and others write sessions whose owner nobody knows. */
+const INDEXED_FAULTS = { ...REDIS_FAULTS, refuseWrites: 6, loseOwners: 4 } as const;
 
 /** With tracking, what happens behind the stores' backs is not excused. */
 const TRACKED_FAULTS = { ...REDIS_FAULTS, flushDb: 4, evictKeys: 12 } as const;
@@ -60,9 +61,9 @@ const SINGLE: FaultKinds = { node: NODE_FAULTS, redis: REDIS_FAULTS, recoveryMs:
 const INDEXED: FaultKinds = { ...SINGLE, redis: INDEXED_FAULTS };
 const TRACKED: FaultKinds = { ...SINGLE, redis: TRACKED_FAULTS };
 
-function kindsFor({ index, tracking }: Options): FaultKinds {
-  if (tracking) return TRACKED;
-  return index ? INDEXED : SINGLE;
+function kindsFor(options: Options, seed: number): FaultKinds {
+  if (options.tracking) return TRACKED;
+  return isIndexed(options, seed) ? INDEXED : SINGLE;
 }
 
 const OUTSIDE_MS = 60;
@@ -85,7 +86,7 @@ export function planFaults(
   options: Options,
   seed: number,
   ms: number,
-  { node: ofNodes, redis: ofRedis, recoveryMs }: FaultKinds = kindsFor(options),
+  { node: ofNodes, redis: ofRedis, recoveryMs }: FaultKinds = kindsFor(options, seed),
 ): readonly (readonly PlannedFault[])[] {
   if (!options.faults) return [];
   const random = new Random(seed ^ 0x5eed);

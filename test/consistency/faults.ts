@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import type { NodeFault, PlannedFault, RedisFault } from "./fault-schedule.ts";
+import { LEASE, UNKNOWN_OWNER } from "./protocol.ts";
 import type { Node, Rig } from "./rig.ts";
 import { isShort } from "./schedule.ts";
 import type { SingleRig, Ways } from "./single-rig.ts";
@@ -78,6 +79,13 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
   },
   delayReplies: (rig, { data }, { ms, chance }) => delay(rig, data, ms, 20 + chance * 250),
   delayMessages: (rig, { bus }, { ms, chance }) => delay(rig, bus, ms, 20 + chance * 600),
+  // So slow that a subscription takes most of the lease, which lasts all the same.
+  slowSubscriber: async (rig, { bus }, { ms, chance }) => {
+    bus.delay("toServer", 10 + chance * 150);
+    bus.delay("toClient", 10 + chance * 150);
+    await pause(ms);
+    await rig.heal(bus);
+  },
   holdRequests: async (rig, { data }, { ms }) => {
     data.hold("toServer");
     await pause(ms);
@@ -153,7 +161,8 @@ const REDIS: Record<
     await pause(ms);
   },
   restartRedis: (rig) => rig.restart(),
-  becomeReplica: (rig, { ms }) => rig.becomeReplica(ms),
+  // For longer than the lease: what is served then was not verified by a primary.
+  becomeReplica: (rig, { ms }) => rig.becomeReplica(ms + LEASE.single.leaseMs + 500),
   // As a primary does that has lost its replicas; reads go on.
   refuseWrites: async (rig, { ms }) => {
     await rig.direct.sendCommand(["CONFIG", "SET", "min-replicas-to-write", "1"]);
@@ -168,18 +177,20 @@ const REDIS: Record<
     const keys = sids.slice(from, from + 10).map((sid) => rig.prefix + sid);
     await rig.direct.sendCommand(["DEL", ...keys]);
   },
+  loseOwners: async (rig, _fault, sids) => {
+    for (const sid of sids.filter((each, i) => each.includes("owned") && i % 2 === 0)) {
+      await rig.write(writeOf(rig, sid, 1_200_000, { u: UNKNOWN_OWNER }));
+    }
+  },
   /** As other programs do. */
   writeKeys: async (rig, { chance }, sids) => {
     const from = Math.floor(chance * sids.length);
     for (const sid of sids.slice(from, from + 3)) {
       if (isShort(sid)) continue;
       const lifeMs = 1_200_000 + Math.floor(chance * 100_000);
-      const v = rig.nextVersion++;
-      const expires = new Date(Date.now() + lifeMs);
-      const cookie = { originalMaxAge: lifeMs, expires, httpOnly: true, path: "/" };
-      const text = JSON.stringify({ cookie, v, w: -1, nested: { v, list: [v] } });
-      const key = rig.prefix + sid;
-      await rig.write(v % 5 === 0 ? ["DEL", key] : ["SET", key, text, "PX", String(lifeMs)]);
+      const isDeletion = rig.nextVersion % 5 === 0;
+      const write = writeOf(rig, sid, lifeMs);
+      await rig.write(isDeletion ? ["DEL", rig.prefix + sid] : write);
     }
   },
   garbage: async (rig, { chance }, sids) => {
@@ -213,6 +224,15 @@ const REDIS: Record<
     }
   },
 };
+
+/** How another program writes a session. */
+function writeOf(rig: SingleRig, sid: string, lifeMs: number, values: object = {}): string[] {
+  const v = rig.nextVersion++;
+  const expires = new Date(Date.now() + lifeMs);
+  const cookie = { originalMaxAge: lifeMs, expires, httpOnly: true, path: "/" };
+  const text = JSON.stringify({ cookie, v, w: -1, nested: { v, list: [v] }, ...values });
+  return ["SET", rig.prefix + sid, text, "PX", String(lifeMs)];
+}
 
 /** Redis may be about to be restarted, which kills them just as well. */
 async function killClients(rig: SingleRig, name: string): Promise<void> {

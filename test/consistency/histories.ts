@@ -99,7 +99,7 @@ export function buildHistories(
       const isSilent = event.node === undefined && !isTracked;
       history.push({ ...gone(event, acknowledgedAt(by) ?? event.at), isSilent, by });
     }
-    if (by !== undefined && by.kind === "destroy") indexOf.set(by, history.last.index);
+    if (by !== undefined && isDeletion(by)) indexOf.set(by, history.last.index);
   }
   return { sessions, operations: bySid, indexOf, repeats, restarts };
 }
@@ -174,6 +174,11 @@ function gone(event: RedisEvent, knownAt: number): Omit<State, "index" | "isSile
   return { value: null, text: undefined, at: event.at, knownAt, by: undefined, cause: event.kind };
 }
 
+/** Whether it deletes the session that it names; `regenerate` does so first. */
+export function isDeletion({ kind }: OperationRecord): boolean {
+  return kind === "destroy" || kind === "regenerate";
+}
+
 /** If it may be one of several, then the one that was answered last: what is claimed must be certain. */
 function deleterOf(
   { node, at }: RedisEvent,
@@ -191,7 +196,7 @@ function deleterOf(
     end(operation) >= at - CLOCK_SLACK_MS;
   const last = (found: OperationRecord | undefined, next: OperationRecord) =>
     found === undefined || end(next) > end(found) ? next : found;
-  const destroys = operations.filter((operation) => operation.kind === "destroy" && mayBe(operation));
+  const destroys = operations.filter((operation) => isDeletion(operation) && mayBe(operation));
   const found = destroys.reduce(last, undefined) ?? clears.filter(mayBe).reduce(last, undefined);
   if (found !== undefined) return found;
   const mayBan = (ban: OperationRecord) => mayBe(ban) && ban.owner === owner;

@@ -739,4 +739,67 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
       },
     ],
   },
+  {
+    name: "regenerate does not ask whether it has deleted the session itself",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "sessions/replaced-sessions.ts",
+        from: "if (await deletion) return undefined;",
+        to: "await deletion;",
+      },
+    ],
+  },
+  {
+    name: "without an index, no event reports that a deleted session was regenerated",
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "if (isWritten && deleted && this.#options.indexBy === undefined) {",
+        to: "if (isWritten && deleted && this.#options.indexBy !== undefined) {",
+      },
+    ],
+  },
+  {
+    name: "a logout fails if indexBy throws for the session",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "sessions/index-value.ts",
+        from: "  } catch {\n    // It cannot be read, or has no valid index value.\n  }\n",
+        to: "  } catch (error) {\n    throw error;\n  }\n",
+      },
+    ],
+  },
+  {
+    name: "reindex ends at the first session that cannot be read",
+    flags: ["--index"],
+    edits: [
+      {
+        file: "sessions/secondary-index.ts",
+        from: 'if (examined === undefined || examined === "unreadable") return "skipped";',
+        to: 'if (examined === undefined || examined === "unreadable") throw new Error(sid);',
+      },
+    ],
+  },
+  {
+    name: "a session that is requested again after UNSUBSCRIBE counts as subscribed",
+    edits: [
+      {
+        file: "invalidation/session-subscriptions.ts",
+        from: "      this.#entries.delete(channel);\n      listeners?.delete(channel);\n",
+        to: "      listeners?.delete(channel);\n",
+      },
+    ],
+  },
+  {
+    name: "a read may be joined, or cached, although a pending touch has ended the session earlier",
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "return this.#touches.get(sid) ?? Number.POSITIVE_INFINITY;",
+        to: "return sid === undefined ? 0 : Number.POSITIVE_INFINITY;",
+      },
+    ],
+  },
 ];

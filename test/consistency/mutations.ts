@@ -63,6 +63,9 @@ function run(folder: string, { flags = [], seed = 100 }: Mutation): Promise<Summ
     "--topology",
     values.topology,
     ...flags,
+    ...(values.topology === "single" && !flags.includes("--topology") && !flags.includes("--index")
+      ? ["--no-index"]
+      : []),
     ...["--allowance", values.allowance],
   ];
   return new Promise((resolve, reject) => {

@@ -73,6 +73,12 @@ export class NodeProcess {
     return ((await resting) as Extract<FromNode, { type: "resting" }>).rest;
   }
 
+  async reindex(): Promise<void> {
+    const reindexed = this.#next("reindexed");
+    this.#say({ type: "reindex" });
+    await reindexed;
+  }
+
   /** Sets its wall clock ahead of the machine's by so much, or behind it. */
   stepClock(byMs: number): void {
     this.#say({ type: "step clock", byMs });

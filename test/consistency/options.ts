@@ -14,8 +14,8 @@ export interface Options {
   readonly merge: boolean;
   /** All nodes use pools, and each connection has a random delay in each direction. */
   readonly pool: boolean;
-  /** Sessions have owners: with `indexBy`, listings, bans, logins and changes of owner. */
-  readonly index: boolean;
+  /** In which rounds sessions have owners: with `indexBy`, listings, bans, logins and changes of owner. */
+  readonly index: "all" | "half" | "none";
   /** `localCache.staleIfErrorMs` is set. */
   readonly stale: boolean;
   /** `cluster.tracking` is set, and others write sessions, too. */
@@ -39,7 +39,8 @@ const USAGE = `npm run check:consistency -- [options]
   --rate <n>         operations a second of each process (default 200)
   --merge            with onConflict: "merge"
   --pool             all nodes use pools, with a random delay of each connection (only --topology single)
-  --index            with indexBy, listings and bans (only --topology single)
+  --index            with indexBy, listings and bans in every round (only --topology single)
+  --no-index         in none (default: in those with an even seed; with several servers, in none)
   --stale            with localCache.staleIfErrorMs
   --tracking         with cluster.tracking, and writes of others (only --topology single)
   --no-faults        without faults
@@ -59,6 +60,11 @@ export function stalenessBoundMs({ faults, allowanceMs }: Options, leaseMs: numb
   return (faults ? leaseMs : MESSAGE_MS) + allowanceMs;
 }
 
+/** Whether the round of that seed has an index. */
+export function isIndexed({ index }: Options, seed: number): boolean {
+  return index === "half" ? seed % 2 === 0 : index === "all";
+}
+
 /** @throws Error that says how it is used */
 export function parseOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
@@ -74,6 +80,7 @@ export function parseOptions(args: readonly string[]): Options {
       merge: { type: "boolean" },
       pool: { type: "boolean" },
       index: { type: "boolean" },
+      "no-index": { type: "boolean" },
       stale: { type: "boolean" },
       tracking: { type: "boolean" },
       json: { type: "boolean" },
@@ -97,6 +104,8 @@ export function parseOptions(args: readonly string[]): Options {
     if (!values[name] || topology === "single") continue;
     throw new Error(`--${name}: expected --topology single, got ${topology}\n\n${USAGE}`);
   }
+  if (values.index && values["no-index"]) throw new Error(`--no-index: not with --index\n\n${USAGE}`);
+  const byDefault = topology === "single" && !values["no-index"] ? "half" : "none";
   const nodes = number("nodes", values.nodes, 4, 2);
   const rate = number("rate", values.rate, 200, 1);
   const operations = number("operations", values.operations, 0, 0);
@@ -109,7 +118,7 @@ export function parseOptions(args: readonly string[]): Options {
     faults: !values["no-faults"],
     merge: values.merge ?? false,
     pool: values.pool ?? false,
-    index: values.index ?? false,
+    index: values.index ? "all" : byDefault,
     stale: values.stale ?? false,
     tracking: values.tracking ?? false,
     json: values.json ?? false,
@@ -123,9 +132,10 @@ export function parseOptions(args: readonly string[]): Options {
 export function replayCommand(options: Options, seed: number, seconds: number): string {
   const { topology, nodes, rate, cacheTtlMs } = options;
   const on = topology === "single" ? "" : ` --topology ${topology}`;
-  const flags = (["merge", "pool", "index", "stale", "tracking"] as const)
+  const flags = (["merge", "pool", "stale", "tracking"] as const)
     .filter((name) => options[name])
     .map((name) => ` --${name}`);
+  if (topology === "single") flags.push(isIndexed(options, seed) ? " --index" : " --no-index");
   const more = [on, ...flags, options.faults ? "" : " --no-faults"].join("");
   const ttl = cacheTtlMs === 30_000 ? "" : ` --cache-ttl ${cacheTtlMs}`;
   return `npm run check:consistency -- --seed ${seed} --seconds ${seconds} --nodes ${nodes} --rate ${rate}${more}${ttl}`;

@@ -2,8 +2,9 @@
 
 /**
  * `twice` saves a loaded session, and saves it again, changed back or changed further; `copy` saves a loaded session under
- * another id; `invalid` saves a loaded session for which `indexBy` throws; `list` is `sessionsOf` and `ban` is `destroyAllOf`.
- * The records name the calls: `get`, `save`, `set`.
+ * another id; `invalid` saves a loaded session for which `indexBy` throws; `regenerate` gives a loaded session a new id, and
+ * saves it with the old owner or another; `cross` touches a loaded session while the same process writes it with another life;
+ * `list` is `sessionsOf` and `ban` is `destroyAllOf`. The records name the calls: `get`, `save`, `set`, `touch`.
  */
 export type OperationKind =
   | "get"
@@ -14,12 +15,15 @@ export type OperationKind =
   | "twice"
   | "copy"
   | "invalid"
+  | "regenerate"
+  | "cross"
   | "list"
   | "ban"
   | "clear";
 
 /** For a session of this owner, `indexBy` throws. */
 export const UNKNOWN_OWNER = "unknown";
+export const UNKNOWN_OWNER_ERROR = "The owner of the session is not known";
 
 /** An operation as the schedule has it. */
 export interface PlannedOperation {
@@ -38,6 +42,10 @@ export interface PlannedOperation {
   readonly owner?: string;
   /** Of a copy: the session that is loaded. */
   readonly source?: string;
+  /** Of a regenerate: the new id. */
+  readonly newSid?: string;
+  /** Of a cross: how long the session lives by what is written. */
+  readonly otherLifeMs?: number;
   /** Of a twice. */
   readonly again?: Again;
 }
@@ -49,6 +57,16 @@ export interface Again {
   readonly isRevert: boolean;
   /** It is called when the first has been answered; otherwise at once. */
   readonly isAwaited: boolean;
+}
+
+/** What a new session replaces. */
+export interface Replaced {
+  readonly sid: string;
+  /** It and the new session have the same owner. */
+  readonly keepsOwner: boolean;
+  /** From the call of `regenerate` to its callback. */
+  readonly from: number;
+  readonly to: number;
 }
 
 /** An operation as its node saw it. Times are those of the common clock. */
@@ -70,6 +88,8 @@ export interface OperationRecord {
   readonly stamp?: string;
   /** Of a save: it restores the version that was loaded. */
   readonly isRestore?: boolean;
+  /** Of the save of a session that `regenerate` made. */
+  readonly replaced?: Replaced;
   /** Of a list and a ban. */
   readonly owner?: string;
   /** Of a list: the sessions. */
@@ -155,6 +175,8 @@ export interface NodeSettings {
   readonly asyncParse: boolean;
   readonly commandTimeoutMs: number;
   readonly cacheTtlMs: number;
+  /** Undefined for the default. */
+  readonly cacheSize: number | undefined;
   /** 0 without `--stale`. */
   readonly staleIfErrorMs: number;
   readonly isIndexed: boolean;
@@ -172,6 +194,7 @@ export type ToNode =
       readonly operations: readonly PlannedOperation[];
     }
   | { readonly type: "settle" }
+  | { readonly type: "reindex" }
   | { readonly type: "step clock"; readonly byMs: number }
   | { readonly type: "rest"; readonly sids: readonly string[]; readonly owners: readonly string[] };
 
@@ -184,6 +207,7 @@ export type FromNode =
     }
   | { readonly type: "settled"; readonly pending: number; readonly isLive: boolean }
   | { readonly type: "resting"; readonly rest: Rest }
+  | { readonly type: "reindexed" }
   | { readonly type: "complaint"; readonly text: string };
 
 /** The limits of every node: so short that a run sees many of them pass. With more servers on one machine, all takes longer. */

@@ -18,6 +18,8 @@ interface Percentiles {
 export interface Summary {
   readonly seed: number;
   readonly rounds: number;
+  /** Rounds with an index. */
+  readonly indexedRounds: number;
   readonly operations: Record<string, { total: number; failed: number }>;
   readonly total: number;
   readonly hits: number;
@@ -36,7 +38,7 @@ export interface Summary {
 }
 
 /** What only a run with an index shows. */
-const INDEXED: readonly Guarantee[] = ["found", "banned"];
+const INDEXED: readonly Guarantee[] = ["found", "banned", "blocked"];
 
 /** A write counts as written under faults if one was there within so many milliseconds of it. */
 const NEAR_MS = 1_500;
@@ -46,6 +48,7 @@ export class Reporter {
   readonly #options: Options;
   readonly #boundMs: number;
   #rounds = 0;
+  #indexedRounds = 0;
   readonly #operations: Record<string, { total: number; failed: number }> = {};
   readonly #faults: Record<string, number> = {};
   readonly #calm: number[] = [];
@@ -69,6 +72,7 @@ export class Reporter {
 
   add(round: RoundResult): void {
     this.#rounds++;
+    if (round.isIndexed) this.#indexedRounds++;
     for (const { kind, error, isHit, isStale } of round.operations) {
       const counts = this.#operations[kind] ?? { total: 0, failed: 0 };
       this.#operations[kind] = counts;
@@ -100,6 +104,7 @@ export class Reporter {
     return {
       seed: this.#options.seed,
       rounds: this.#rounds,
+      indexedRounds: this.#indexedRounds,
       operations: this.#operations,
       total: Object.values(this.#operations).reduce((sum, { total }) => sum + total, 0),
       hits: this.#hits,
@@ -118,7 +123,7 @@ export class Reporter {
 }
 
 export function printSummary(summary: Summary, options: Options): string {
-  const { operations, faults, staleness, violations, total, hits, rounds, seed } = summary;
+  const { operations, faults, staleness, violations, total, hits, rounds, indexedRounds, seed } = summary;
   const share = operations["get"] === undefined ? 0 : (100 * hits) / operations["get"].total;
   const counts = Object.entries(operations).map(
     ([kind, { total, failed }]) => `${kind} ${total} (${failed} failed)`,
@@ -128,13 +133,13 @@ export function printSummary(summary: Summary, options: Options): string {
     `  ${name.padEnd(14)} ${String(writes).padStart(8)} writes, ${String(seenLate).padStart(6)} seen late;` +
     [p50, p90, p99, max].map((ms, i) => `  ${["p50", "p90", "p99", "max"][i]} ${ms.toFixed(1)}`).join("");
   const kept = (Object.keys(GUARANTEES) as Guarantee[])
-    .filter((key) => (options.merge || key !== "merge") && (options.index || !INDEXED.includes(key)))
+    .filter((key) => (options.merge || key !== "merge") && (indexedRounds > 0 || !INDEXED.includes(key)))
     .filter((key) => options.stale || key !== "stale")
     .map(
       (key) => `  ${violations[key] === 0 ? "✓" : `✗ ${violations[key]} times broken:`} ${GUARANTEES[key]}`,
     );
   return [
-    `${total} operations in ${rounds} rounds on ${options.nodes} nodes, seed ${seed}`,
+    `${total} operations in ${rounds} rounds, ${indexedRounds} of them with an index, on ${options.nodes} nodes, seed ${seed}`,
     `  ${counts.join(", ")}`,
     `  ${share.toFixed(1)} % of the reads were hits; ${summary.fencedFills} overtaken replies kept out, ` +
       `${summary.resurrectionsRefused} resurrections refused, ${summary.conflicts} conflicts merged`,

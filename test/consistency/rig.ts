@@ -3,7 +3,7 @@ import type { Held } from "./check-rest.ts";
 import { Clock } from "./clock.ts";
 import type { PlannedFault } from "./fault-schedule.ts";
 import { NodeProcess } from "./node-process.ts";
-import { type Options, STALE_MS } from "./options.ts";
+import { isIndexed, type Options, STALE_MS } from "./options.ts";
 import {
   type Access,
   type EventRecord,
@@ -17,7 +17,8 @@ import type { RedisEvent } from "./redis-record.ts";
 /** One node. What is between it and Redis outlives its process. */
 export interface Node {
   readonly index: number;
-  readonly settings: NodeSettings;
+  /** Those of this round. */
+  settings: NodeSettings;
   process: NodeProcess;
   /** What it has still to do in this round, should it have to be started anew. */
   plan: { readonly startedAt: number; readonly operations: readonly PlannedOperation[] } | undefined;
@@ -38,6 +39,7 @@ export interface Complaint {
   readonly text: string;
 }
 
+const SMALL_CACHE = 16;
 const LIBRARY = new URL("../../lib/index.ts", import.meta.url).href;
 
 /** Everything that is checked: one Redis or several, the nodes, and what is needed to hurt them and to see what they do. */
@@ -71,6 +73,8 @@ export abstract class Rig {
   async auditIndex(_sids: readonly string[]): Promise<readonly Unindexed[]> {
     return [];
   }
+  /** Deletes the index, and writes sessions that nobody can read. */
+  async loseIndex(_owners: readonly string[]): Promise<void> {}
   /** What Redis has carried out since it was last asked for, up to now. */
   abstract takeEvents(): Promise<readonly RedisEvent[]>;
   protected abstract stopRedis(): Promise<void>;
@@ -96,8 +100,10 @@ export abstract class Rig {
       asyncParse: index % 2 === 1,
       commandTimeoutMs,
       cacheTtlMs: options.cacheTtlMs,
+      // So small that sessions leave it all the time, and return.
+      cacheSize: index % 3 === 1 ? SMALL_CACHE : undefined,
       staleIfErrorMs: options.stale ? STALE_MS : 0,
-      isIndexed: options.index,
+      isIndexed: isIndexed(options, options.seed),
       isTracked: options.tracking,
       touchAfterMs: index % 3 === 0 ? undefined : 0,
     };
@@ -133,6 +139,18 @@ export abstract class Rig {
     if (plan !== undefined) {
       node.process.play(plan.startedAt, this.clock.now() - plan.startedAt, plan.operations);
     }
+  }
+
+  /** For the next round: nodes that have an index, or none. */
+  async setIndexed(isIndexed: boolean): Promise<void> {
+    const others = this.nodes.filter(({ settings }) => settings.isIndexed !== isIndexed);
+    await Promise.all(
+      others.map((node) => {
+        node.settings = { ...node.settings, isIndexed };
+        node.plan = undefined;
+        return this.replace(node);
+      }),
+    );
   }
 
   /** Notes something for the histories; of Redis if `node` is -1. */

@@ -1,13 +1,14 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { checkEvents } from "./check-events.ts";
-import { auditIndex, checkIndex } from "./check-index.ts";
+import { checkEvents, checkReports } from "./check-events.ts";
+import { auditIndex, checkIndex, rebuildIndex } from "./check-index.ts";
 import { checkReads, type Staleness } from "./check-reads.ts";
+import { checkRegenerated } from "./check-regenerate.ts";
 import { checkRecord, checkRest, readAll } from "./check-rest.ts";
 import { checkStale } from "./check-stale.ts";
 import { checkWrites } from "./check-writes.ts";
 import { type FaultSpan, makeFaults } from "./faults.ts";
 import { buildHistories, type Histories } from "./histories.ts";
-import { type Options, STALE_MS, stalenessBoundMs } from "./options.ts";
+import { isIndexed, type Options, STALE_MS, stalenessBoundMs } from "./options.ts";
 import { printHistory } from "./print-history.ts";
 import { type EventRecord, LEASE, type OperationRecord, type Rest } from "./protocol.ts";
 import type { Rig } from "./rig.ts";
@@ -17,6 +18,7 @@ import type { Violation } from "./violation.ts";
 export interface RoundResult {
   readonly seed: number;
   readonly ms: number;
+  readonly isIndexed: boolean;
   readonly startedAt: number;
   readonly operations: readonly OperationRecord[];
   readonly histories: Histories;
@@ -42,9 +44,13 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   const {
     operations: plans,
     sids,
+    oneOff,
     owners,
   } = planRound(options, seed, ms, (seed % 1_000) * FIRST_VERSION_STEP);
-  await rig.begin(sids);
+  const hasIndex = isIndexed(options, seed);
+  await rig.setIndexed(hasIndex);
+  const all = [...sids, ...oneOff];
+  await rig.begin(all);
   const startedAt = rig.clock.now() + 50;
   for (const node of rig.nodes) {
     const operations = plans[node.index] ?? [];
@@ -52,7 +58,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
     node.process.play(startedAt, 0, operations);
   }
   let isAtRest = false;
-  const audit = options.index ? auditIndex(rig, sids, () => isAtRest) : undefined;
+  const audit = hasIndex ? auditIndex(rig, all, () => isAtRest) : undefined;
   const spans: FaultSpan[] = [];
   const lanes = rig.planFaults(options, seed, ms);
   await Promise.all(
@@ -73,15 +79,16 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   await rig.quiet(300);
   // The last messages have been heard when another heartbeat has come back; a lease is time enough for several.
   await pause(leaseMs);
-  const held = await readAll(rig, sids);
+  const held = await readAll(rig, all);
   const rests = await Promise.all(rig.nodes.map(({ process }) => process.rest(sids, owners)));
   isAtRest = true;
-  const unindexed = (await audit) ?? [];
+  const unindexed = [...((await audit) ?? [])];
+  if (hasIndex) unindexed.push(...(await rebuildIndex(rig, all, owners)));
   const carriedOut = await rig.takeEvents();
 
   const operations = rig.operations;
   const events: readonly EventRecord[] = rig.events;
-  const histories = buildHistories(sids, operations, carriedOut, options.tracking);
+  const histories = buildHistories(all, operations, carriedOut, options.tracking);
   const staleness: Staleness = new Map();
   const report = (violation: Violation) => {
     const history = violation.sid === undefined ? undefined : histories.sessions.get(violation.sid);
@@ -99,14 +106,19 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   const boundMs = stalenessBoundMs(options, leaseMs);
   const staleBoundMs = STALE_MS + options.allowanceMs;
   const limits = { boundMs, silentBoundMs: options.cacheTtlMs + boundMs, staleBoundMs };
+  const regenerated = { isIndexed: hasIndex, events };
   for (const history of histories.sessions.values()) {
     checkReads(history, histories, limits, staleness, report);
     checkWrites(history, histories, { merge: options.merge, boundMs }, report);
+    // With several servers, what was deleted while nobody listened to one of them is not known.
+    if (options.topology === "single") checkRegenerated(history, histories, regenerated, report);
   }
-  // With several servers, what was deleted while nobody listened to one of them is not known.
-  if (options.topology === "single") checkEvents(events, histories, report);
+  if (options.topology === "single") {
+    checkEvents(events, histories, report);
+    checkReports(events, histories, options.nodes, report);
+  }
   if (options.stale) checkStale(operations, events, report);
-  if (options.index) checkIndex(histories, unindexed, report);
+  if (hasIndex) checkIndex(histories, unindexed, report);
   checkRest(rests, held, histories, report);
   checkRecord(held, histories, options.merge, report);
   for (const { text } of rig.complaints) report({ guarantee: "rest", text });
@@ -114,5 +126,16 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   rig.operations = [];
   rig.events = [];
   rig.complaints = [];
-  return { seed, ms, startedAt, operations, histories, staleness, faults: spans, rests, violations };
+  return {
+    seed,
+    ms,
+    isIndexed: hasIndex,
+    startedAt,
+    operations,
+    histories,
+    staleness,
+    faults: spans,
+    rests,
+    violations,
+  };
 }

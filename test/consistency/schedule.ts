@@ -1,11 +1,15 @@
-import type { Options } from "./options.ts";
+import { isIndexed, type Options } from "./options.ts";
 import { type Again, type OperationKind, type PlannedOperation, UNKNOWN_OWNER } from "./protocol.ts";
 import { Random } from "./random.ts";
+import { Patterns } from "./schedule-patterns.ts";
 
 /** What is done in one round, known before it begins: for each node, in the order of time. */
 export interface Schedule {
   readonly operations: readonly (readonly PlannedOperation[])[];
+  /** Sessions that are used all the time. */
   readonly sids: readonly string[];
+  /** Sessions that are used within a second or two, and never again. */
+  readonly oneOff: readonly string[];
   /** Empty without an index. */
   readonly owners: readonly string[];
 }
@@ -36,6 +40,9 @@ const UNTOUCHED: Mix = { get: 85, set: 15 };
 const MERGING: Mix = { get: 58, set: 2, touch: 3, destroy: 1, save: 30, twice: 6 };
 const MERGED: readonly Temperature[] = ["hot", "warm", "cold"];
 
+/** These keep the owner more often than not. */
+const KEEPING: readonly OperationKind[] = ["save", "touch", "regenerate"];
+
 const CLEARS = 0.0003;
 /**
  * Bursts: writes of different sessions that begin in one turn, so that the store may send them together; those of loaded
@@ -51,16 +58,17 @@ export const isShort = (sid: string): boolean => sid.includes("short");
 /** @param firstVersion versions of the run's rounds must not repeat */
 export function planRound(options: Options, seed: number, ms: number, firstVersion: number): Schedule {
   const random = new Random(seed);
+  const hasOwners = isIndexed(options, seed);
   let version = firstVersion;
   const sidOf = (temperature: Temperature) =>
     `${seed}-${temperature}-${random.between(0, SESSIONS[temperature])}`;
   const temperatures = (Object.keys(SESSIONS) as Temperature[]).filter(
-    (temperature) => temperature !== "owned" || options.index,
+    (temperature) => temperature !== "owned" || hasOwners,
   );
   const sids = temperatures.flatMap((temperature) =>
     Array.from({ length: SESSIONS[temperature] }, (_, i) => `${seed}-${temperature}-${i}`),
   );
-  const owners = options.index ? Array.from({ length: OWNERS }, (_, i) => `${seed}-owner-${i}`) : [];
+  const owners = hasOwners ? Array.from({ length: OWNERS }, (_, i) => `${seed}-owner-${i}`) : [];
   const mixes = options.topology === "single" ? MIX : { ...MIX, short: UNTOUCHED };
   const operations = Array.from({ length: options.nodes }, () => [] as PlannedOperation[]);
 
@@ -80,8 +88,7 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
     ...(kind === "twice" && { again: againOf() }),
     ...(kind === "copy" && { source: sidOf("warm") }),
     ...(sid.includes("owned") && {
-      // A save keeps the owner more often than not.
-      ...((!(kind === "save" || kind === "touch") || random.next() < 0.3) && {
+      ...((!KEEPING.includes(kind) || random.next() < 0.3) && {
         owner: kind === "invalid" ? UNKNOWN_OWNER : (owners[random.between(0, OWNERS)] as string),
       }),
     }),
@@ -93,7 +100,7 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
   for (const mine of operations) {
     const mean = 1_000 / options.rate;
     for (let at = 300 + random.gap(mean); at < ms; at += random.gap(mean)) {
-      const temperature = random.pick(options.index ? INDEXED_TRAFFIC : TRAFFIC);
+      const temperature = random.pick(hasOwners ? INDEXED_TRAFFIC : TRAFFIC);
       const mix = options.merge && MERGED.includes(temperature) ? MERGING : mixes[temperature];
       const kind = random.next() < CLEARS ? "clear" : random.pick(mix as Record<OperationKind, number>);
       mine.push(plan(at, kind, sidOf(temperature)));
@@ -110,9 +117,16 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
         mine.push({ ...plan(at, kind, sid), thinkMs });
       }
     }
-    mine.sort((a, b) => a.at - b.at);
   }
-  return { operations, sids, owners };
+  const patterns = new Patterns({
+    ...{ seed, ms, random, operations, plan, sidOf },
+    rate: options.rate,
+    owners: hasOwners ? owners : undefined,
+    areTouchesKnown: options.topology === "single",
+  });
+  patterns.add();
+  for (const mine of operations) mine.sort((a, b) => a.at - b.at);
+  return { operations, sids: [...sids, ...patterns.idle], oneOff: patterns.oneOff, owners };
 }
 
 /** Two lives are common: a touch to the life that a node believes in is one that it may skip. */

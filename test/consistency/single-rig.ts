@@ -6,6 +6,7 @@ import type { Held } from "./check-rest.ts";
 import { type PlannedFault, planFaults } from "./fault-schedule.ts";
 import { makeFault } from "./faults.ts";
 import type { Options } from "./options.ts";
+import { UNKNOWN_OWNER } from "./protocol.ts";
 import { Random } from "./random.ts";
 import { type RedisEvent, RedisRecord } from "./redis-record.ts";
 import { Rig, type Unindexed } from "./rig.ts";
@@ -14,6 +15,9 @@ import { Rig, type Unindexed } from "./rig.ts";
 const MAX_CONNECTION_DELAY_MS = 30;
 /** A replica copies an empty server well within that. */
 const REPLICATION_MS = 5_000;
+/** So many that a SCAN finds some early. */
+const UNREADABLE = 20;
+const UNREADABLE_MS = 10_000;
 
 /**
  * The sessions with an owner whose index entry is missing or ends before they do, at one moment.
@@ -27,7 +31,7 @@ local found = {}
 for i, key in ipairs(KEYS) do
   local text, ttlMs = redis.call("GET", key), redis.call("PTTL", key)
   local owner = text and cjson.decode(text).u
-  if owner then
+  if owner and owner ~= "${UNKNOWN_OWNER}" then
     local endsKey = "idx:{" .. ARGV[1] .. owner .. "}:ends"
     local score = redis.call("ZSCORE", endsKey, string.sub(key, #ARGV[1] + 1))
     if not score then found[#found + 1] = {i, owner, -1}
@@ -128,6 +132,17 @@ export class SingleRig extends Rig {
       ...{ at, owner: String(owner), sid: sids[Number(position) - 1] as string },
       missingMs: Number(missingMs) < 0 ? undefined : Number(missingMs),
     }));
+  }
+
+  override async loseIndex(owners: readonly string[]): Promise<void> {
+    for (const owner of owners) {
+      const value = `idx:{${this.prefix}${owner}}`;
+      await this.direct.del([`${value}:ends`, `${value}:since`]);
+    }
+    const expiration = { type: "PX", value: UNREADABLE_MS } as const;
+    for (let i = 0; i < UNREADABLE; i++) {
+      await this.direct.set(`${this.prefix}unreadable-${i}`, "{", { expiration });
+    }
   }
 
   /** Redis becomes the replica of an empty server, with all connections open, and then a primary again. */

@@ -1,10 +1,18 @@
-import type { Session, SessionData } from "express-session";
+import session, { type SessionData } from "express-session";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import type { Clock } from "./clock.ts";
 import type { NodeSettings, OperationRecord, PlannedOperation } from "./protocol.ts";
 
 type Values = Record<string, unknown>;
-type Loaded = Session & SessionData;
+type Loaded = session.Session & SessionData;
+/** express-session's types allow it to nobody else. */
+const NewSession = session.Session as unknown as new (request: Request, data: object) => Loaded;
+/** What the store uses of a request. */
+interface Request {
+  sessionID: string;
+  session: Loaded;
+  readonly newSid: string;
+}
 type Done<T> = (error: unknown, result?: T) => void;
 type Open = { -readonly [K in keyof OperationRecord]: OperationRecord[K] };
 
@@ -33,6 +41,12 @@ export class Operations {
     this.#clock = clock;
     this.#ended = ended;
     this.#complain = complain;
+    const generate = (request: Request) => {
+      request.sessionID = request.newSid;
+      request.session = new NewSession(request, {});
+      request.session.cookie = new session.Cookie();
+    };
+    Object.assign(store, { generate });
     // Several reads may wait; each is counted as stale if one is.
     store.on("stale", (sid) => {
       for (const record of this.#reads.get(sid) ?? []) record.isStale = true;
@@ -54,18 +68,23 @@ export class Operations {
       this.#load(planned, planned.source ?? sid, (session) =>
         this.#set(planned, this.#changed(planned, session)),
       );
-    } else if (kind === "touch") this.#touch(planned);
+    } else if (kind === "regenerate")
+      this.#load(planned, sid, (session) => this.#regenerate(planned, session));
+    else if (kind === "cross")
+      this.#load(planned, sid, (session, loadedAt) => this.#cross(planned, session, loadedAt));
+    else if (kind === "touch") this.#touch(planned);
     else if (kind === "destroy") this.#run(this.#record(kind, sid), (done) => this.#store.destroy(sid, done));
     else if (kind === "clear") this.#run(this.#record(kind, sid), (done) => this.#store.clear(done));
     else if (kind === "list") this.list(owner as string);
     else if (kind === "ban") {
       const ban = (done: Done<number>) => settle(this.#store.destroyAllOf(owner as string), done);
       this.#run(this.#record(kind, "", { owner: owner as string }), ban);
-    } else
-      this.#set(planned, {
-        ...cookieFor(planned.lifeMs, this.#endIn(planned.lifeMs)),
-        ...this.#valuesFor(planned),
-      });
+    } else this.#setNew(planned);
+  }
+
+  #setNew(planned: PlannedOperation): void {
+    const cookie = cookieFor(planned.lifeMs, this.#endIn(planned.lifeMs));
+    this.#set(planned, { ...cookie, ...this.#valuesFor(planned) });
   }
 
   list(owner: string): void {
@@ -76,9 +95,9 @@ export class Operations {
     });
   }
 
-  #set({ kind, sid, version, lifeMs }: PlannedOperation, session: Values): void {
+  #set({ sid, version, lifeMs }: PlannedOperation, session: Values, more: Partial<Open> = {}): void {
     const stamp = this.#stampOf(session);
-    const record = this.#record(kind === "copy" ? "set" : kind, sid, { version, lifeMs, ...stamp });
+    const record = this.#record("set", sid, { version, lifeMs, ...stamp, ...more });
     this.#run(record, (done) => this.#store.set(sid, session as unknown as SessionData, done));
     // The request goes on with its session; what is written is what it was when set was called.
     scribble(session);
@@ -207,25 +226,53 @@ export class Operations {
     if (!again?.isAwaited) saveAgain();
   }
 
+  /** What a request does at a login, or to rotate its id: the new session gets all that the old one had. */
+  #regenerate(planned: PlannedOperation, former: Loaded): void {
+    const { sid, newSid = "", lifeMs } = planned;
+    const { v: base, u: formerOwner } = former as unknown as { v: number; u?: string };
+    const owner = planned.owner ?? formerOwner;
+    const request: Request = { sessionID: sid, session: former, newSid };
+    const record = this.#record("regenerate", sid, { base });
+    const regenerate = (done: Done<void>) => this.#store.regenerate(request as never, done);
+    this.#run(record, regenerate, () => {
+      const values = request.session as unknown as Values;
+      Object.assign(values, this.#valuesFor({ ...planned, ...(owner !== undefined && { owner }) }));
+      request.session.cookie.maxAge = lifeMs;
+      request.session.cookie.expires = this.#endIn(lifeMs);
+      const keepsOwner = owner !== undefined && owner === formerOwner;
+      const to = this.#clock.now();
+      this.#set({ ...planned, sid: newSid }, values, {
+        replaced: { sid, keepsOwner, from: record.invokedAt, to },
+      });
+    });
+  }
+
   /** By a session that was loaded, if it has an owner; else by a plain object, as other programs do. */
   #touch(planned: PlannedOperation): void {
     const { sid, lifeMs } = planned;
-    const touch = (session: SessionData, loadedAt?: number) => {
-      const record = this.#record("touch", sid, { lifeMs, ...(loadedAt !== undefined && { loadedAt }) });
-      const { failedTouches } = this.#store.clusterStats;
-      const noteFailure = () => {
-        // It is reported by an event only.
-        if (this.#store.clusterStats.failedTouches !== failedTouches) record.error ??= "perhaps";
-      };
-      this.#run(record, (done) => this.#store.touch(sid, session, done), noteFailure);
+    if (!sid.includes("owned")) this.#touchBy(cookieFor(lifeMs) as unknown as SessionData, planned);
+    else this.#load(planned, sid, (session, loadedAt) => this.#touchLoaded(planned, session, loadedAt));
+  }
+
+  #touchLoaded(planned: PlannedOperation, session: Loaded, loadedAt: number): void {
+    session.cookie.expires = new Date(Date.now() + planned.lifeMs);
+    this.#touchBy(session, planned, loadedAt);
+  }
+
+  #touchBy(session: SessionData, { sid, lifeMs }: PlannedOperation, loadedAt?: number): void {
+    const record = this.#record("touch", sid, { lifeMs, ...(loadedAt !== undefined && { loadedAt }) });
+    const { failedTouches } = this.#store.clusterStats;
+    const noteFailure = () => {
+      // It is reported by an event only.
+      if (this.#store.clusterStats.failedTouches !== failedTouches) record.error ??= "perhaps";
     };
-    if (!sid.includes("owned")) touch(cookieFor(lifeMs) as unknown as SessionData);
-    else {
-      this.#load(planned, sid, (session, loadedAt) => {
-        session.cookie.expires = new Date(Date.now() + lifeMs);
-        touch(session, loadedAt);
-      });
-    }
+    this.#run(record, (done) => this.#store.touch(sid, session, done), noteFailure);
+  }
+
+  /** Another request of this process writes the session, and is not answered yet when this one touches it. */
+  #cross(planned: PlannedOperation, session: Loaded, loadedAt: number): void {
+    this.#setNew({ ...planned, lifeMs: planned.otherLifeMs as number });
+    this.#touchLoaded(planned, session, loadedAt);
   }
 
   #record(kind: OperationRecord["kind"], sid: string, more: Partial<Open> = {}): Open {

@@ -11,12 +11,14 @@ import {
   type Rest,
   type ToNode,
   UNKNOWN_OWNER,
+  UNKNOWN_OWNER_ERROR,
 } from "./protocol.ts";
 import { connectionsFor } from "./worker-clients.ts";
 import { Operations } from "./worker-operations.ts";
 
 const REPORT_MS = 100;
 const SETTLE_MS = 12_000;
+const REINDEX_ATTEMPTS = 5;
 
 /** How far the wall clock of this process is ahead of the machine's. */
 let clockStepMs = 0;
@@ -55,6 +57,7 @@ async function run(settings: NodeSettings): Promise<void> {
       upcoming = message.operations.filter(({ at }) => at >= message.from);
       play(message.startedAt);
     } else if (message.type === "settle") void settle();
+    else if (message.type === "reindex") void reindex();
     else if (message.type === "step clock") clockStepMs = message.byMs;
     else if (message.type === "rest") void rest(message.sids, message.owners);
   });
@@ -112,6 +115,17 @@ async function run(settings: NodeSettings): Promise<void> {
     say({ type: "resting", rest: state });
   }
 
+  async function reindex(): Promise<void> {
+    let failure: unknown;
+    // On a busy machine a batch may take too long.
+    for (let attempt = 1; attempt <= REINDEX_ATTEMPTS; attempt++) {
+      failure = await store.reindex().then(() => undefined, String);
+      if (failure === undefined) break;
+    }
+    if (failure !== undefined) complain(`reindex: ${failure}`);
+    say({ type: "reindexed" });
+  }
+
   for (;;) {
     try {
       await store.ready();
@@ -137,7 +151,11 @@ async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
     commandTimeoutMs: settings.commandTimeoutMs,
     ...(settings.touchAfterMs !== undefined && { touchAfterMs: settings.touchAfterMs }),
     ...(settings.isIndexed && { indexBy: ownerOf }),
-    localCache: { ttlMs: settings.cacheTtlMs, staleIfErrorMs: settings.staleIfErrorMs },
+    localCache: {
+      ttlMs: settings.cacheTtlMs,
+      staleIfErrorMs: settings.staleIfErrorMs,
+      ...(settings.cacheSize !== undefined && { maxSize: settings.cacheSize }),
+    },
     ...(settings.asyncParse && { serializer: { parse, stringify: JSON.stringify } }),
     cluster: {
       ...settings.lease,
@@ -151,7 +169,7 @@ async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
 
 function ownerOf(session: object): string | undefined {
   const { u } = session as { u?: string };
-  if (u === UNKNOWN_OWNER) throw new Error("The owner of the session is not known");
+  if (u === UNKNOWN_OWNER) throw new Error(UNKNOWN_OWNER_ERROR);
   return u;
 }
 

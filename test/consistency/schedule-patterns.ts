@@ -1,0 +1,149 @@
+import type { OperationKind, PlannedOperation } from "./protocol.ts";
+import type { Random } from "./random.ts";
+
+/** What a round's patterns are planned with. */
+export interface PatternPlan {
+  readonly seed: number;
+  readonly ms: number;
+  /** Operations a second of each node: patterns are as frequent as these. */
+  readonly rate: number;
+  readonly random: Random;
+  /** Of each node; the patterns are added. */
+  readonly operations: readonly PlannedOperation[][];
+  /** Undefined without an index. */
+  readonly owners: readonly string[] | undefined;
+  /** Whether touches are judged. */
+  readonly areTouchesKnown: boolean;
+  plan(at: number, kind: OperationKind, sid: string): PlannedOperation;
+  sidOf(temperature: "warm" | "cold" | "short" | "owned"): string;
+}
+
+/** How many of each there are for each operation. */
+const REGENERATIONS = 0.006;
+const FLOODS = 0.000_8;
+const CROWDS = 0.000_2;
+const IDLE_TOUCHES = 0.01;
+const IDLE_READS = 0.04;
+const CROSSINGS = 0.005;
+const EARLY_ENDS = 0.005;
+
+/** Sessions that are hardly ever written, but touched to live shorter and longer. */
+const IDLE_SESSIONS = 8;
+const FLOOD_SIZE = 50;
+const FLOOD_MS = 150;
+const CROWD_SIZE = 12;
+const CROWD_MS = 30;
+const MINUTE_MS = 60_000;
+
+/**
+ * Operations that belong together. Most of what they try needs two things to happen within milliseconds, which operations that
+ * are independent of each other hardly ever do.
+ */
+export class Patterns {
+  readonly #plan: PatternPlan;
+  /** Sessions that are read or written a few times within a second, and never again. */
+  readonly oneOff: string[] = [];
+  readonly idle: readonly string[];
+
+  constructor(plan: PatternPlan) {
+    this.#plan = plan;
+    this.idle = Array.from({ length: IDLE_SESSIONS }, (_, i) => `${plan.seed}-idle-${i}`);
+  }
+
+  add(): void {
+    const { operations, plan, random, areTouchesKnown } = this.#plan;
+    for (const sid of this.idle) operations[0]?.push(plan(random.between(0, 300), "set", sid));
+    for (const mine of operations) {
+      this.#each(REGENERATIONS, (at) => this.#regeneration(mine, at));
+      this.#each(FLOODS, (at) => this.#flood(mine, at));
+      this.#each(CROWDS, (at) => this.#crowd(mine, at));
+      if (!areTouchesKnown) continue;
+      this.#each(IDLE_READS, (at) => mine.push(plan(at, "get", this.#idleSid())));
+      this.#each(IDLE_TOUCHES, (at) => mine.push(plan(at, "touch", this.#idleSid())));
+      this.#each(CROSSINGS, (at) => this.#crossing(mine, at));
+      this.#each(EARLY_ENDS, (at) => this.#earlyEnd(mine, at));
+    }
+  }
+
+  #each(share: number, add: (at: number) => void): void {
+    const { rate, random, ms } = this.#plan;
+    const mean = 1_000 / (rate * share);
+    for (let at = 400 + random.gap(mean); at < ms; at += random.gap(mean)) add(at);
+  }
+
+  /** A request gives its session a new id; meanwhile another may end that session. */
+  #regeneration(mine: PlannedOperation[], at: number): void {
+    const { plan, random, sidOf, owners } = this.#plan;
+    const isOwned = owners !== undefined && random.next() < 0.7;
+    const sid = sidOf(isOwned ? "owned" : "warm");
+    const newSid = this.#newSid(isOwned ? "new-owned" : "new");
+    const thinkMs = random.between(20, 300);
+    mine.push({ ...plan(at, "regenerate", sid), newSid, thinkMs });
+    const meanwhile = at + random.next() * thinkMs;
+    const how = random.next();
+    if (how < 0.5) this.#anyNode().push(plan(meanwhile, "destroy", sid));
+    else if (how < 0.8 && isOwned) {
+      const owner = owners[random.between(0, owners.length)] as string;
+      mine.push({ ...plan(at - 60, "set", sid), owner });
+      this.#anyNode().push({ ...plan(meanwhile, "ban", sid), owner });
+    }
+    for (let i = 0; i < 2; i++) {
+      this.#anyNode().push(plan(at + thinkMs + random.between(0, 1_500), "get", newSid));
+    }
+  }
+
+  /** One-off sessions: some are written and read elsewhere, some written only, some read only. */
+  #flood(mine: PlannedOperation[], at: number): void {
+    const { plan, random } = this.#plan;
+    for (let i = 0; i < FLOOD_SIZE; i++) {
+      const sid = this.#newSid("once");
+      const when = at + random.next() * FLOOD_MS;
+      const how = random.next();
+      if (how < 0.7) mine.push(plan(when, "set", sid));
+      if (how < 0.3) this.#anyNode().push(plan(when + random.between(0, 1_000), "get", sid));
+      if (how >= 0.7) mine.push(plan(when, "get", sid));
+    }
+  }
+
+  /** All sessions are deleted while every node reads many. */
+  #crowd(mine: PlannedOperation[], at: number): void {
+    const { plan, random, sidOf, operations } = this.#plan;
+    mine.push(plan(at + CROWD_MS / 2, "clear", ""));
+    for (const all of operations) {
+      for (let i = 0; i < CROWD_SIZE; i++) {
+        all.push(plan(at + random.next() * CROWD_MS, "get", sidOf(i % 2 === 0 ? "cold" : "warm")));
+      }
+    }
+  }
+
+  /** A request touches its session while the same process writes it with another life. */
+  #crossing(mine: PlannedOperation[], at: number): void {
+    const { plan, random } = this.#plan;
+    const otherLifeMs = (random.next() < 0.5 ? 20 : 40) * MINUTE_MS;
+    mine.push({ ...plan(at, "cross", this.#idleSid()), otherLifeMs });
+  }
+
+  /** A session is written, touched so that it ends within a moment, and read on and on by the same process. */
+  #earlyEnd(mine: PlannedOperation[], at: number): void {
+    const { plan, random, sidOf } = this.#plan;
+    const sid = sidOf("short");
+    mine.push(plan(at, "set", sid), plan(at + 20, "get", sid));
+    mine.push({ ...plan(at + 60, "touch", sid), lifeMs: random.between(40, 120) });
+    for (let i = 0; i < 5; i++) mine.push(plan(at + 120 + 40 * i, "get", sid));
+  }
+
+  #anyNode(): PlannedOperation[] {
+    const { operations, random } = this.#plan;
+    return operations[random.between(0, operations.length)] as PlannedOperation[];
+  }
+
+  #idleSid(): string {
+    return this.idle[this.#plan.random.between(0, IDLE_SESSIONS)] as string;
+  }
+
+  #newSid(kind: "once" | "new" | "new-owned"): string {
+    const sid = `${this.#plan.seed}-${kind}-${this.oneOff.length}`;
+    this.oneOff.push(sid);
+    return sid;
+  }
+}
