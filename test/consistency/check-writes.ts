@@ -1,7 +1,7 @@
 import { acknowledgedAt, CLOCK_SLACK_MS, type Histories, keysIn } from "./histories.ts";
 import type { OperationRecord } from "./protocol.ts";
 import { isShort } from "./schedule.ts";
-import type { SessionHistory, State } from "./session-history.ts";
+import type { KeyEnd, SessionHistory, State } from "./session-history.ts";
 import type { Report } from "./violation.ts";
 
 export interface WriteLimits {
@@ -137,8 +137,11 @@ function checkTouch(
   // A short one may have ended.
   if (ends.length === 0 || isShort(history.sid) || isExcused(history, touch, histories)) return;
   const { invokedAt, answeredAt = 0, lifeMs = 0, node, loadedAt = invokedAt } = touch;
-  const isMine = (end: { node: number | undefined; at: number }) =>
-    end.node === node && end.at >= invokedAt - CLOCK_SLACK_MS && end.at <= answeredAt + CLOCK_SLACK_MS;
+  const isMine = (end: KeyEnd) =>
+    end.node === node &&
+    end.at >= invokedAt - CLOCK_SLACK_MS &&
+    end.at <= answeredAt + CLOCK_SLACK_MS &&
+    Math.abs(end.endsAt - end.at - lifeMs) < TOUCH_SLACK_MS;
   if (ends.some(isMine)) return;
   const windowMs = Math.min(lifeMs / 100, 60_000) + TOUCH_SLACK_MS;
   const knownFrom = Math.max(loadedAt - boundMs, pendingWriteAt(history, touch, histories));

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { MUTATIONS } from "./mutation-list.ts";
-import { parseOptions, replayCommand } from "./options.ts";
+import { isIndexed, parseOptions, replayCommand } from "./options.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const MAIN = "test/consistency/main.ts";
@@ -48,18 +48,37 @@ test("options that cannot be understood are refused, and the usage is told", asy
   expect(output).toContain("--seed <n>");
 });
 
-test("each mode is off unless it is asked for, and a replay asks for the same", () => {
+test("each mode but the index is off unless it is asked for, and a replay asks for the same", () => {
   expect(parseOptions(["--seed", "1"])).toMatchObject({
     merge: false,
     pool: false,
-    index: false,
+    index: "half",
     stale: false,
     tracking: false,
   });
   const options = parseOptions(["--seed", "1", "--pool", "--index", "--merge", "--stale", "--tracking"]);
-  expect(options).toMatchObject({ merge: true, pool: true, index: true, stale: true, tracking: true });
+  expect(options).toMatchObject({ merge: true, pool: true, index: "all", stale: true, tracking: true });
   const [, , , ...args] = replayCommand(options, 7, 20).split(" ");
   expect(parseOptions(args.slice(1))).toEqual({ ...options, seed: 7, seconds: 20 });
+});
+
+test.each<[string[], boolean[]]>([
+  [[], [true, false, true, false]],
+  [["--index"], [true, true, true, true]],
+  [["--no-index"], [false, false, false, false]],
+  [
+    ["--topology", "cluster"],
+    [false, false, false, false],
+  ],
+])("the rounds with an index: %j", (args, expected) => {
+  const options = parseOptions(args);
+  expect([10, 11, 12, 13].map((seed) => isIndexed(options, seed))).toEqual(expected);
+  const again = (seed: number) => parseOptions(replayCommand(options, seed, 20).split(" ").slice(4));
+  expect([10, 11, 12, 13].map((seed) => isIndexed(again(seed), seed))).toEqual(expected);
+});
+
+test("--index and --no-index exclude each other", () => {
+  expect(() => parseOptions(["--index", "--no-index"])).toThrow("--no-index: not with --index");
 });
 
 test.each(["--pool", "--index", "--tracking"])("%s needs a single Redis", (option) => {

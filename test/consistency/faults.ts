@@ -178,7 +178,7 @@ const REDIS: Record<
     await rig.direct.sendCommand(["DEL", ...keys]);
   },
   loseOwners: async (rig, _fault, sids) => {
-    for (const sid of sids.filter((each, i) => each.includes("owned") && i % 2 === 0)) {
+    for (const sid of sids.filter((each) => each.includes("owned"))) {
       await rig.write(writeOf(rig, sid, 1_200_000, { u: UNKNOWN_OWNER }));
     }
   },

@@ -21,6 +21,8 @@ const { values, positionals } = parseArgs({
   options: {
     topology: { type: "string", default: "single" },
     allowance: { type: "string", default: "50" },
+    /** Slower on a busy machine, where otherwise little is answered in time. */
+    rate: { type: "string", default: "200" },
     /** At the most: what faults show, they mostly show in one of these. */
     rounds: { type: "string", default: "5" },
   },
@@ -59,7 +61,7 @@ function run(folder: string, { flags = [], seed = 100 }: Mutation): Promise<Summ
     "--seed",
     String(seed),
     ...["--seconds", String(Number(values.rounds) * ROUND_SECONDS)],
-    ...["--fail-fast", "--json"],
+    ...["--fail-fast", "--json", "--rate", values.rate],
     "--topology",
     values.topology,
     ...flags,

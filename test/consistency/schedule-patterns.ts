@@ -15,24 +15,21 @@ export interface PatternPlan {
   /** Whether touches are judged. */
   readonly areTouchesKnown: boolean;
   plan(at: number, kind: OperationKind, sid: string): PlannedOperation;
-  sidOf(temperature: "warm" | "cold" | "short" | "owned"): string;
+  sidOf(temperature: "warm" | "short" | "owned"): string;
 }
 
 /** How many of each there are for each operation. */
 const REGENERATIONS = 0.006;
 const FLOODS = 0.000_8;
-const CROWDS = 0.000_2;
-const IDLE_TOUCHES = 0.01;
-const IDLE_READS = 0.04;
-const CROSSINGS = 0.005;
-const EARLY_ENDS = 0.005;
+const IDLE_TOUCHES = 0.015;
+const IDLE_READS = 0.06;
+const CROSSINGS = 0.004;
+const EARLY_ENDS = 0.006;
 
 /** Sessions that are hardly ever written, but touched to live shorter and longer. */
-const IDLE_SESSIONS = 8;
+const IDLE_SESSIONS = 16;
 const FLOOD_SIZE = 50;
 const FLOOD_MS = 150;
-const CROWD_SIZE = 12;
-const CROWD_MS = 30;
 const MINUTE_MS = 60_000;
 
 /**
@@ -56,7 +53,6 @@ export class Patterns {
     for (const mine of operations) {
       this.#each(REGENERATIONS, (at) => this.#regeneration(mine, at));
       this.#each(FLOODS, (at) => this.#flood(mine, at));
-      this.#each(CROWDS, (at) => this.#crowd(mine, at));
       if (!areTouchesKnown) continue;
       this.#each(IDLE_READS, (at) => mine.push(plan(at, "get", this.#idleSid())));
       this.#each(IDLE_TOUCHES, (at) => mine.push(plan(at, "touch", this.#idleSid())));
@@ -105,17 +101,6 @@ export class Patterns {
     }
   }
 
-  /** All sessions are deleted while every node reads many. */
-  #crowd(mine: PlannedOperation[], at: number): void {
-    const { plan, random, sidOf, operations } = this.#plan;
-    mine.push(plan(at + CROWD_MS / 2, "clear", ""));
-    for (const all of operations) {
-      for (let i = 0; i < CROWD_SIZE; i++) {
-        all.push(plan(at + random.next() * CROWD_MS, "get", sidOf(i % 2 === 0 ? "cold" : "warm")));
-      }
-    }
-  }
-
   /** A request touches its session while the same process writes it with another life. */
   #crossing(mine: PlannedOperation[], at: number): void {
     const { plan, random } = this.#plan;
@@ -123,13 +108,18 @@ export class Patterns {
     mine.push({ ...plan(at, "cross", this.#idleSid()), otherLifeMs });
   }
 
-  /** A session is written, touched so that it ends within a moment, and read on and on by the same process. */
+  /** A session ends within a moment, and is read on and on: by a process that has touched it, or by another than has written it. */
   #earlyEnd(mine: PlannedOperation[], at: number): void {
     const { plan, random, sidOf } = this.#plan;
     const sid = sidOf("short");
-    mine.push(plan(at, "set", sid), plan(at + 20, "get", sid));
-    mine.push({ ...plan(at + 60, "touch", sid), lifeMs: random.between(40, 120) });
-    for (let i = 0; i < 5; i++) mine.push(plan(at + 120 + 40 * i, "get", sid));
+    const isTouched = random.next() < 0.5;
+    const lifeMs = random.between(40, 150);
+    if (isTouched) {
+      mine.push(plan(at - 60, "set", sid), plan(at - 30, "get", sid));
+      mine.push({ ...plan(at, "touch", sid), lifeMs });
+    } else mine.push({ ...plan(at, "set", sid), lifeMs });
+    const reader = isTouched ? mine : this.#anyNode();
+    for (let i = 0; i < 6; i++) reader.push(plan(at + 20 + 40 * i, "get", sid));
   }
 
   #anyNode(): PlannedOperation[] {

@@ -121,6 +121,27 @@ test("a read after the key's expiry does not share the reply of one before, howe
   expect(await after).toBeNull();
 });
 
+test("what was read before an own touch was executed is not served after the expiry that the touch sets, however late its reply", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const { store, data, bus } = await startNode(space);
+  await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ v: 1 })), {
+    expiration: { type: "PX", value: 60_000 },
+  });
+  data.hold("toServer");
+  const touched = store.touch("s", sessionOf({}, 300));
+  expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+  data.hold("toClient");
+  bus.hold("toClient");
+  data.release("toServer");
+  await eventually(async () => (await direct.exists(`${space.prefix}s`)) === 0);
+  const after = store.get("s");
+  data.release("toClient");
+  bus.release("toClient");
+  expect(await after).toBeNull();
+  await touched;
+});
+
 test("cookie.expires is when the key really expires, as last touched, from Redis and from memory", async () => {
   const space = newSpace();
   const direct = await directClient();
