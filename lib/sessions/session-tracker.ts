@@ -23,6 +23,8 @@ interface Extension {
   readonly session: SessionData;
   /** In milliseconds. */
   readonly lifetime: number;
+  /** An earlier operation on the session was pending: what the request had loaded may be outdated. */
+  readonly isBehind: boolean;
 }
 
 /** A save, likewise. */
@@ -134,8 +136,9 @@ export class SessionTracker {
     const indexValue = this.#indexValueOf(session);
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(operations.format, sid, session);
-    const save: Save = { sid, session, text, lifetime, indexValue };
-    const known = operations.queue.isBusy(sid) ? undefined : this.#storedState(sid, session);
+    const isBehind = operations.queue.isBusy(sid);
+    const save: Save = { sid, session, text, lifetime, isBehind, indexValue };
+    const known = isBehind ? undefined : this.#storedState(sid, session);
     const unchanged = known && this.#isUnchanged(known, text);
     if (unchanged === true) return this.#extend(sid, session, lifetime);
     // Before the write begins, which drops the cached session.
@@ -242,8 +245,8 @@ export class SessionTracker {
     if (this.#options.disableTTL) return undefined;
     if (lifetime <= 0) return this.#delete(sid, () => session);
     if (this.#operations.stale?.skipsTouch(sid) === true) return undefined;
-    const extension: Extension = { sid, session, lifetime };
-    if (!this.#operations.queue.isBusy(sid) && this.#isNegligible(extension)) return undefined;
+    const extension: Extension = { sid, session, lifetime, isBehind: this.#operations.queue.isBusy(sid) };
+    if (!extension.isBehind && this.#isNegligible(extension)) return undefined;
     const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
     return this.#operations.inTurn("touch", [sid], extendInTurn, Boolean).then(() => {});
   }
@@ -264,14 +267,13 @@ export class SessionTracker {
   }
 
   /** Whether a touch would move the session's expiry by less than `touchAfterMs`. */
-  #isNegligible({ sid, session, lifetime }: Extension): boolean {
-    const { touchAfterMs } = this.#options;
+  #isNegligible({ sid, session, lifetime, isBehind }: Extension): boolean {
     const { cache } = this.#operations;
     // A message has dropped it since it was loaded: the expiry that was loaded may no longer be the key's.
-    const known = cache.isUsable ? cache.peek(sid) : this.#stateOf(sid, session);
-    if (known?.expiresAt === undefined) return false;
+    const known = cache.isUsable ? cache.peek(sid) : !isBehind && this.#stateOf(sid, session);
+    if (!known || known.expiresAt === undefined) return false;
     const moved = performance.now() + lifetime - known.expiresAt;
-    return Math.abs(moved) < (touchAfterMs ?? touchWindowMs(lifetime));
+    return Math.abs(moved) < (this.#options.touchAfterMs ?? touchWindowMs(lifetime));
   }
 
   /** A request saved or touched a session that was deleted after it had been loaded. */

@@ -27,7 +27,7 @@ export function checkRegenerated(
     const outcome = outcomeFor(histories, save, replaced);
     const isWritten = history.states.some(({ by }) => by === save);
     const isAnswered = acknowledgedAt(save) !== undefined;
-    const about = { sid: history.sid, from: from - 500, to: Math.min(answeredAt, to + 2_000) };
+    const about = { sid: replaced.sid, from: from - 500, to: Math.min(answeredAt, to + 2_000) };
     if (outcome === "gone" && isIndexed && keepsOwner && isWritten) {
       const text = `node-${node} regenerated ${replaced.sid}, which had been deleted, and wrote the new session with its owner`;
       report({ guarantee: "resurrection", text, ...about });
@@ -66,8 +66,8 @@ function outcomeFor(
       one.node === node &&
       (isDeletion(one) || one.kind === "clear" || one.kind === "ban") &&
       one.invokedAt <= to &&
-      // One that failed may be executed at any time.
-      (acknowledgedAt(one) ?? Number.POSITIVE_INFINITY) >= from,
+      // One that failed may be executed at any time; and which of two is meant that are so close, no clock can tell.
+      (acknowledgedAt(one) ?? Number.POSITIVE_INFINITY) >= from - 2 * CLOCK_SLACK_MS,
   );
   const [deletion] = deletions;
   if (deletion === undefined || deletions.length > 1) return undefined;

@@ -428,7 +428,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "const known = operations.queue.isBusy(sid) ? undefined : this.#storedState(sid, session);",
+        from: "const known = isBehind ? undefined : this.#storedState(sid, session);",
         to: "const known = this.#storedState(sid, session);",
       },
     ],
@@ -629,8 +629,18 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "if (!this.#operations.queue.isBusy(sid) && this.#isNegligible(extension))",
-        to: "if (this.#isNegligible(extension))",
+        from: "if (!extension.isBehind && this.#isNegligible(extension))",
+        to: "if (this.#isNegligible({ ...extension, isBehind: false }))",
+      },
+    ],
+  },
+  {
+    name: "a touch that has waited for a write is skipped by what its request had loaded before",
+    edits: [
+      {
+        file: "sessions/session-tracker.ts",
+        from: "cache.peek(sid) : !isBehind && this.#stateOf(sid, session);",
+        to: "cache.peek(sid) : this.#stateOf(sid, session);",
       },
     ],
   },

@@ -232,3 +232,28 @@ test("what waits for a connection is sent before what is called once there is on
   expect(await inRedis(space.prefix, "s")).toEqual({ v: 2 });
   await eventually(() => commands.filter((command) => command === "SET").length === 2);
 });
+
+describe.each([
+  ["a touch", "touch"],
+  ["a save that changes nothing", "set"],
+] as const)("%s", (_, method) => {
+  test.each([
+    [20, 40],
+    [40, 20],
+  ])(
+    "to %i minutes follows a pending write to %i minutes, although its request had loaded the former",
+    async (own, other) => {
+      const minutes = (count: number) => count * 60_000;
+      const space = newSpace();
+      // Without a cache, only the request knows when the session ends.
+      const { store } = await startNode(space, { store: { localCache: false } });
+      await store.set("s", sessionOf({ v: 1 }, minutes(own)));
+      const session = await loadAsRequest(store, "s");
+      const written = store.set("s", sessionOf({ v: 1 }, minutes(other)));
+      await Promise.all([written, store[method]("s", session)]);
+      const direct = await directClient();
+      const leftMs = await direct.pTTL(`${space.prefix}s`);
+      expect(Math.abs(leftMs - minutes(own))).toBeLessThan(minutes(2));
+    },
+  );
+});

@@ -125,6 +125,19 @@ test("what was read before an own touch was executed is not served after the exp
   const space = newSpace();
   const direct = await directClient();
   const { store, data, bus } = await startNode(space);
+  // The store reads on the subscriber's connection as soon as it knows that it can.
+  let readsThere = false;
+  const reading = bus.seen("toServer", "GETRANGE").then(() => {
+    readsThere = true;
+  });
+  await eventually(async () => {
+    await store.get("other");
+    return readsThere;
+  });
+  await reading;
+  // From here on Redis knows the script: the touch is one command.
+  await store.set("other", sessionOf());
+  await store.touch("other", sessionOf({}, 1_000));
   await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ v: 1 })), {
     expiration: { type: "PX", value: 60_000 },
   });
