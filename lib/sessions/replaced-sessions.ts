@@ -46,7 +46,10 @@ export class ReplacedSessions {
   ): void {
     const inherited = this.#replacedBy.get(former);
     if (inherited === undefined && (loaded === undefined || deletion === undefined)) return;
-    this.#replacedBy.set(session, this.#determine(inherited, loaded, deletion));
+    const replaced = this.#determine(inherited, loaded, deletion);
+    // Saves get it.
+    replaced.catch(() => {});
+    this.#replacedBy.set(session, replaced);
   }
 
   /** `session` is another object for the session that `former` is. */
@@ -55,7 +58,7 @@ export class ReplacedSessions {
     if (replaced !== undefined) this.#replacedBy.set(session, replaced);
   }
 
-  /** The deleted session that `session` replaces, if any. Does not reject. */
+  /** The deleted session that `session` replaces, if any. Rejects if it cannot be parsed: nobody knows whether it is restored. */
   of(session: object): Promise<ReplacedSession | undefined> | undefined {
     return this.#replacedBy.get(session);
   }
@@ -79,8 +82,8 @@ export class ReplacedSessions {
       return undefined;
     }
     if (this.#indexBy === undefined) return { indexValue: undefined };
+    const session = await this.#parse(loaded.sid, loaded.text);
     try {
-      const session = await this.#parse(loaded.sid, loaded.text);
       return { indexValue: indexValueOf(this.#indexBy, session) };
     } catch {
       return { indexValue: undefined };

@@ -27,11 +27,15 @@ export function checkEvents(
   }
 }
 
-/** Judges that deletions are reported: by every node that was live then, and for long enough after it to have missed no message. */
+/**
+ * Judges that deletions are reported: by every node that was live then, and that served a hit more than a lease later. That
+ * shows that it has received all messages published until then.
+ */
 export function checkReports(
   events: readonly EventRecord[],
+  operations: readonly OperationRecord[],
   histories: Histories,
-  nodes: number,
+  { nodes, leaseMs }: { readonly nodes: number; readonly leaseMs: number },
   report: Report,
 ): void {
   const reports = new Map<string, number[]>();
@@ -40,9 +44,13 @@ export function checkReports(
     const key = `${node} ${sid}`;
     reports.set(key, [...(reports.get(key) ?? []), at]);
   }
-  const changes = Array.from({ length: nodes }, (_, node) =>
-    events.filter((event) => event.node === node && STATES.includes(event.name)),
-  );
+  const changes = Array.from({ length: nodes }, (_, node) => ({
+    states: events.filter((event) => event.node === node && STATES.includes(event.name)),
+    hits: operations
+      .filter((read) => read.node === node && read.isHit && !read.isStale && read.error === undefined)
+      .map(({ invokedAt }) => invokedAt)
+      .sort((a, b) => a - b),
+  }));
   for (const { sid, states } of histories.sessions.values()) {
     if (isShort(sid)) continue;
     for (const state of states) {
@@ -50,7 +58,8 @@ export function checkReports(
       if (by === undefined || state.cause !== "del" || mayBeClear(state, by, histories)) continue;
       for (const [node, mine] of changes.entries()) {
         if (node === by.node && !isNews(state, by)) continue;
-        if (!wasLive(mine, at)) continue;
+        const provenAt = mine.hits.find((time) => time > at + leaseMs + NEWS_MS);
+        if (provenAt === undefined || !wasLive(mine.states, at, provenAt)) continue;
         const found = reports.get(`${node} ${sid}`) ?? [];
         if (found.some((time) => time > at - CLOCK_SLACK_MS && time < at + DELAY_MS)) continue;
         const text = `node-${node} was live, and did not report node-${by.node}'s deletion`;
@@ -64,9 +73,9 @@ export function checkReports(
 const STATES: readonly string[] = ["live", "suspect", "killed", "started anew"];
 
 /** Nodes are live when a round begins. */
-function wasLive(changes: readonly EventRecord[], at: number): boolean {
+function wasLive(changes: readonly EventRecord[], at: number, until: number): boolean {
   const last = changes.findLast((event) => event.at <= at + CLOCK_SLACK_MS);
-  const isEnding = changes.some((event) => event.at > at - CLOCK_SLACK_MS && event.at < at + DELAY_MS);
+  const isEnding = changes.some((event) => event.at > at - CLOCK_SLACK_MS && event.at < until);
   return (last === undefined || last.name === "live") && !isEnding;
 }
 

@@ -178,9 +178,13 @@ const REDIS: Record<
     await rig.direct.sendCommand(["DEL", ...keys]);
   },
   loseOwners: async (rig, _fault, sids) => {
-    for (const sid of sids.filter((each) => each.includes("owned"))) {
-      await rig.write(writeOf(rig, sid, 1_200_000, { u: UNKNOWN_OWNER }));
-    }
+    const owned = sids.filter((each) => each.includes("owned"));
+    for (const sid of owned) await rig.write(writeOf(rig, sid, 1_200_000, { u: UNKNOWN_OWNER }));
+    // Users of some of them come, and log out.
+    const users = owned.map((sid, i) => [sid, rig.nodes[i % rig.nodes.length] as Node] as const).slice(0, 12);
+    for (const [sid, { process }] of users) process.perform("get", sid);
+    await pause(60);
+    for (const [sid, { process }] of users) process.perform("destroy", sid);
   },
   /** As other programs do. */
   writeKeys: async (rig, { chance }, sids) => {

@@ -173,11 +173,13 @@ test.each<[string, EventRecord[], number]>([
   ["not reported by one", [event("destroyed", 53, 0, SID)], 1],
   ["missed by one that was not live", [event("destroyed", 53, 0, SID), event("suspect", 40, 1)], 0],
   ["missed by one whose connection ended", [event("destroyed", 53, 0, SID), event("suspect", 60, 1)], 0],
+  ["missed by one whose lease ended", [event("destroyed", 53, 0, SID), event("suspect", 1_000, 1)], 0],
 ])("a deletion is %s", (_, events, expected) => {
   const operations = [call("set", [10, 12], { version: 1, stamp: "a" }), call("destroy", [50, 52], {})];
   const histories = buildHistories([SID], operations, [set(11, 1, "a"), removal(51)]);
   let found = 0;
-  checkReports(events, histories, 2, () => found++);
+  const hits = [0, 1].map((node) => call("get", [BOUND_MS + 100, BOUND_MS + 100], { node, isHit: true }));
+  checkReports(events, hits, histories, { nodes: 2, leaseMs: BOUND_MS }, () => found++);
   expect(found).toBe(expected);
 });
 

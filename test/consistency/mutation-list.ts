@@ -546,6 +546,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a touch with another lifetime is not published",
+    flags: ["--no-faults"],
     edits: [
       {
         file: "redis/scripts.ts",

@@ -61,6 +61,12 @@ export class NodeProcess {
     this.#say({ type: "play", startedAt, from, operations });
   }
 
+  /** Begins an operation that belongs to a fault, and not to the plan. */
+  perform(kind: "get" | "destroy", sid: string): void {
+    const operation = { at: 0, kind, sid, version: 0, lifeMs: 0, thinkMs: 0 };
+    this.#say({ type: "perform", operation });
+  }
+
   async settle(): Promise<{ pending: number; isLive: boolean }> {
     const settled = this.#next("settled");
     this.#say({ type: "settle" });

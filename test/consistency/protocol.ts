@@ -193,6 +193,7 @@ export type ToNode =
       readonly from: number;
       readonly operations: readonly PlannedOperation[];
     }
+  | { readonly type: "perform"; readonly operation: PlannedOperation }
   | { readonly type: "settle" }
   | { readonly type: "reindex" }
   | { readonly type: "step clock"; readonly byMs: number }

@@ -115,7 +115,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   }
   if (options.topology === "single") {
     checkEvents(events, histories, report);
-    checkReports(events, histories, options.nodes, report);
+    checkReports(events, operations, histories, { nodes: options.nodes, leaseMs }, report);
   }
   if (options.stale) checkStale(operations, events, report);
   if (hasIndex) checkIndex(histories, unindexed, report);

@@ -57,6 +57,7 @@ async function run(settings: NodeSettings): Promise<void> {
       upcoming = message.operations.filter(({ at }) => at >= message.from);
       play(message.startedAt);
     } else if (message.type === "settle") void settle();
+    else if (message.type === "perform") operations.begin(message.operation);
     else if (message.type === "reindex") void reindex();
     else if (message.type === "step clock") clockStepMs = message.byMs;
     else if (message.type === "rest") void rest(message.sids, message.owners);

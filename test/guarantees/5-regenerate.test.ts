@@ -1,9 +1,11 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Express, Request } from "express";
+import type { SessionData } from "express-session";
 import { expect, test } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { Browser, startApp } from "../support/express-app.ts";
 import { indexBy } from "../support/indexed.ts";
-import { directClient, newSpace, startNode } from "../support/node.ts";
+import { directClient, newSpace, sessionOf, startNode } from "../support/node.ts";
 
 const regenerate = (request: Request) =>
   new Promise<void>((resolve, reject) => {
@@ -202,4 +204,31 @@ test("regenerate calls a destroy that the application has overridden, and report
   expect(error).toMatchObject({ message: "audit failed" });
   expect(destroyed).toBe(1);
   expect(request.sessionID).not.toBe("s");
+});
+
+test("with indexBy: while it cannot be determined whose session was deleted, the save of the new one fails", async () => {
+  const space = newSpace();
+  let isStuck = false;
+  const parse = (text: string) =>
+    isStuck ? new Promise<never>(() => {}) : Promise.resolve(JSON.parse(text));
+  const serializer = { parse, stringify: JSON.stringify };
+  const store = { indexBy, serializer, commandTimeoutMs: 400 };
+  const [a, b] = [await startNode(space, { store }), await startNode(space)];
+  await a.store.set("s", sessionOf({ user: "ann" }));
+  const request = { sessionID: "s" } as unknown as Request;
+  request.session = a.store.createSession(request, (await a.store.get("s")) as SessionData) as never;
+  Object.assign(a.store, {
+    generate: (request: Request) => {
+      request.sessionID = "new";
+      request.session = sessionOf({ user: "ann" }) as never;
+    },
+  });
+  await b.store.destroy("s");
+  isStuck = true;
+  await new Promise((resolve) => a.store.regenerate(request, resolve));
+  // The request goes on for longer than the store tries to find out.
+  await pause(600);
+  await expect(a.store.set("new", request.session)).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
+  const direct = await directClient();
+  expect(await direct.exists(`${space.prefix}new`)).toBe(0);
 });
