@@ -23,14 +23,17 @@ const REGENERATIONS = 0.006;
 const FLOODS = 0.000_8;
 const IDLE_TOUCHES = 0.015;
 const IDLE_READS = 0.06;
-const CROSSINGS = 0.004;
+const CROSSINGS = 0.015;
 const EARLY_ENDS = 0.006;
 
-/** Sessions that are hardly ever written, but touched to live shorter and longer. */
-const IDLE_SESSIONS = 16;
+/** Sessions that are only touched, to live shorter and longer. */
+const IDLE_SESSIONS = 12;
+/** Sessions that are touched while they are written. */
+const CROSSED_SESSIONS = 8;
 const FLOOD_SIZE = 50;
 const FLOOD_MS = 150;
-const MINUTE_MS = 60_000;
+/** One session lives for 20 or 40 minutes. */
+const BOTH_LIVES_MS = 60 * 60_000;
 
 /**
  * Operations that belong together. Most of what they try needs two things to happen within milliseconds, which operations that
@@ -41,15 +44,19 @@ export class Patterns {
   /** Sessions that are read or written a few times within a second, and never again. */
   readonly oneOff: string[] = [];
   readonly idle: readonly string[];
+  readonly crossed: readonly string[];
 
   constructor(plan: PatternPlan) {
     this.#plan = plan;
     this.idle = Array.from({ length: IDLE_SESSIONS }, (_, i) => `${plan.seed}-idle-${i}`);
+    this.crossed = Array.from({ length: CROSSED_SESSIONS }, (_, i) => `${plan.seed}-crossed-${i}`);
   }
 
   add(): void {
     const { operations, plan, random, areTouchesKnown } = this.#plan;
-    for (const sid of this.idle) operations[0]?.push(plan(random.between(0, 300), "set", sid));
+    for (const sid of [...this.idle, ...this.crossed]) {
+      operations[0]?.push(plan(random.between(0, 300), "set", sid));
+    }
     for (const mine of operations) {
       this.#each(REGENERATIONS, (at) => this.#regeneration(mine, at));
       this.#each(FLOODS, (at) => this.#flood(mine, at));
@@ -104,8 +111,8 @@ export class Patterns {
   /** A request touches its session while the same process writes it with another life. */
   #crossing(mine: PlannedOperation[], at: number): void {
     const { plan, random } = this.#plan;
-    const otherLifeMs = (random.next() < 0.5 ? 20 : 40) * MINUTE_MS;
-    mine.push({ ...plan(at, "cross", this.#idleSid()), otherLifeMs });
+    const cross = plan(at, "cross", this.crossed[random.between(0, CROSSED_SESSIONS)] as string);
+    mine.push({ ...cross, otherLifeMs: BOTH_LIVES_MS - cross.lifeMs });
   }
 
   /** A session ends within a moment, and is read on and on: by a process that has touched it, or by another than has written it. */

@@ -126,7 +126,12 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
   });
   patterns.add();
   for (const mine of operations) mine.sort((a, b) => a.at - b.at);
-  return { operations, sids: [...sids, ...patterns.idle], oneOff: patterns.oneOff, owners };
+  return {
+    operations,
+    sids: [...sids, ...patterns.idle, ...patterns.crossed],
+    oneOff: patterns.oneOff,
+    owners,
+  };
 }
 
 /** Two lives are common: a touch to the life that a node believes in is one that it may skip. */
