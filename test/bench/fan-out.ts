@@ -203,15 +203,19 @@ console.log(
     ],
   ),
 );
-writeResults("fan-out", {
-  machine: ranOn,
-  rounds: ROUNDS,
-  curves: Object.fromEntries(curves),
-  redisUsPerWrite: cost,
-  nodeUsPerMessage: perMessage,
-  bytesPerSubscription: memory,
-  spreads: latency,
-});
+writeResults(
+  "fan-out",
+  {
+    machine: ranOn,
+    rounds: ROUNDS,
+    curves: Object.fromEntries(curves),
+    redisUsPerWrite: cost,
+    nodeUsPerMessage: perMessage,
+    bytesPerSubscription: memory,
+    spreads: latency,
+  },
+  isQuick,
+);
 drawCurves(
   "fan-out",
   "What a write costs Redis when more processes run",

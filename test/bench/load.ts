@@ -10,7 +10,6 @@ export interface Load {
   readonly cookies: readonly string[];
   /** The part of the requests that change the session. */
   readonly writes: number;
-  readonly forMs: number;
 }
 
 export interface Latency {
@@ -39,9 +38,30 @@ const some = ({ cookies, writes }: Load) => ({
   cookie: cookies[Math.floor(Math.random() * cookies.length)] as string,
 });
 
+/** For a second, on several connections. @param overallRate as many as possible without it. @returns requests per second */
+async function manyRequests(load: Load, overallRate?: number): Promise<number> {
+  const requests = Array.from({ length: SCRIPTED }, () => {
+    const { path, cookie } = some(load);
+    return { path, headers: { cookie } };
+  });
+  const {
+    requests: done,
+    non2xx,
+    errors,
+  } = await autocannon({
+    url: `http://127.0.0.1:${load.port}`,
+    connections: CONNECTIONS,
+    duration: 1,
+    requests,
+    ...(overallRate !== undefined && { overallRate }),
+  });
+  if (non2xx + errors > 0) throw new Error(`${non2xx} requests and ${errors} connections failed`);
+  return done.average;
+}
+
 export const handlers = {
   /** One request at a time, in ms. autocannon counts whole milliseconds only; this counts microseconds. */
-  light: async (load: Load): Promise<Latency> => {
+  light: async (load: Load & { readonly forMs: number }): Promise<Latency> => {
     const took = build();
     const end = performance.now() + load.forMs;
     while (performance.now() < end) {
@@ -55,24 +75,11 @@ export const handlers = {
   },
 
   /** As many as possible: requests per second. */
-  full: async (load: Load): Promise<number> => {
-    const requests = Array.from({ length: SCRIPTED }, () => {
-      const { path, cookie } = some(load);
-      return { path, headers: { cookie } };
-    });
-    const {
-      requests: done,
-      non2xx,
-      errors,
-    } = await autocannon({
-      url: `http://127.0.0.1:${load.port}`,
-      connections: CONNECTIONS,
-      duration: Math.max(1, load.forMs / 1000),
-      requests,
-    });
-    if (non2xx + errors > 0) throw new Error(`${non2xx} requests and ${errors} connections failed`);
-    return done.average;
-  },
+  full: (load: Load): Promise<number> => manyRequests(load),
+
+  /** So many per second. */
+  steady: (load: Load & { readonly perSecond: number }): Promise<number> =>
+    manyRequests(load, load.perSecond),
 };
 
 serve(handlers);

@@ -105,4 +105,4 @@ console.log(
     ]),
   ),
 );
-writeResults("log-out", { machine: ranOn, outcomes: Object.fromEntries(outcomes) });
+writeResults("log-out", { machine: ranOn, outcomes: Object.fromEntries(outcomes) }, isQuick);

@@ -1,9 +1,18 @@
 import type { createClient } from "redis";
 import type { handlers as contenderHandlers } from "./contender/main.ts";
-import { CONTENDER_NAMES, type ContenderName } from "./contender/stores.ts";
+import { CONTENDER_NAMES, type ContenderName, REDIS_CONTENDERS } from "./contender/names.ts";
 import type { handlers as loadHandlers } from "./load.ts";
-import { MIX_NAMES, MIXES, type Mix, type Plan, type Scene } from "./plan.ts";
-import { type HttpSample, type Sample, type Samples, whereOf } from "./samples.ts";
+import {
+  HTTP_MIX,
+  HTTP_STEADY_RATE,
+  IN_FLIGHT,
+  MAIN,
+  MIXES,
+  mixesOf,
+  type Plan,
+  type Scene,
+} from "./plan.ts";
+import { type Cost, type HttpSample, type Sample, type Samples, whereOf } from "./samples.ts";
 import { type RedisWork, redisWork, since } from "./support/redis-info.ts";
 import type { Remote } from "./support/rpc.ts";
 
@@ -18,13 +27,15 @@ export interface Stage {
   readonly load: LoadProcess;
 }
 
-const CONCURRENT = 16;
+/** What the contenders do when many requests are in flight, so that their caches are full and their code is compiled. */
+const WARM_UP = { inFlight: 16, forMs: 100 };
 
 async function eachContender(
   { contenders }: Stage,
   act: (contender: ContenderProcess, name: ContenderName) => Promise<void>,
+  names: readonly ContenderName[] = CONTENDER_NAMES,
 ): Promise<void> {
-  for (const name of CONTENDER_NAMES) await act(contenders.get(name) as ContenderProcess, name);
+  for (const name of names) await act(contenders.get(name) as ContenderProcess, name);
 }
 
 const prepare = (stage: Stage, { distance, bytes, maxAgeMs }: Scene) =>
@@ -32,72 +43,97 @@ const prepare = (stage: Stage, { distance, bytes, maxAgeMs }: Scene) =>
     contender.call("prepare", { redisUrl: stage.urls[distance], bytes, maxAgeMs }),
   );
 
-/** Heartbeats are the PUBLISHes that came with no write, of all processes there are. */
-function split(
-  work: RedisWork,
-  published: number,
-  requests: number,
-): Pick<Sample, "commands" | "heartbeats"> {
-  const { PUBLISH = 0, ...others } = work.calls;
-  const calls = published > 0 ? { ...others, PUBLISH: published } : others;
-  const commands = Object.fromEntries(
-    Object.entries(calls).map(([command, count]) => [command, count / requests]),
-  );
-  const all = Object.values(commands).reduce((sum, count) => sum + count, 0);
-  return { commands: { ...commands, all }, heartbeats: PUBLISH - published };
+/** Heartbeats are the PUBLISHes that came with no write, of all processes there are, and the scripts that contain them. */
+function commandsOf(work: RedisWork, published: number, count: number): Cost["commands"] {
+  const { PUBLISH = 0, EVALSHA = 0, ...others } = work.calls;
+  const scripts = Math.max(0, EVALSHA - Math.max(0, PUBLISH - published));
+  const calls = {
+    ...others,
+    ...(published > 0 && { PUBLISH: published }),
+    ...(scripts > 0 && { EVALSHA: scripts }),
+  };
+  const commands = Object.fromEntries(Object.entries(calls).map(([command, n]) => [command, n / count]));
+  return { ...commands, all: Object.values(commands).reduce((sum, n) => sum + n, 0) };
 }
 
-async function sampleOf(stage: Stage, contender: ContenderProcess, mix: Mix): Promise<Sample> {
-  const { sequentialMs, concurrentMs } = stage.plan;
-  const writes = MIXES[mix];
+type Turn = { readonly count: number; readonly wallUs: number; readonly cpuUs: number };
+
+async function costOf(stage: Stage, contender: ContenderProcess, act: () => Promise<Turn>): Promise<Cost> {
   const publishedBefore = await contender.call("published");
   const before = await redisWork(stage.redis);
-  const one = await contender.call("inProcess", { writes, concurrency: 1, forMs: sequentialMs });
-  const many = await contender.call("inProcess", { writes, concurrency: CONCURRENT, forMs: concurrentMs });
+  const { count, wallUs, cpuUs } = await act();
   const work = since(before, await redisWork(stage.redis));
   const published = (await contender.call("published")) - publishedBefore;
-  const requests = one.requests + many.requests;
   return {
-    wallUs: one.wallUs / one.requests,
-    cpuUs: one.cpuUs / one.requests,
-    perSecond: (1e6 * many.requests) / many.wallUs,
-    ...split(work, published, requests),
-    redisCpuUs: work.cpuUs / requests,
+    wallUs: wallUs / count,
+    cpuUs: cpuUs / count,
+    redisCpuUs: work.cpuUs / count,
+    commands: commandsOf(work, published, count),
   };
 }
 
+/** One turn of one contender. @param act runs with so many in flight, for so long */
+async function sampleOf(
+  stage: Stage,
+  contender: ContenderProcess,
+  act: (options: { inFlight: number; forMs: number }) => Promise<Turn>,
+): Promise<Sample> {
+  const costs: Partial<Record<number, Cost>> = {};
+  for (const inFlight of IN_FLIGHT) {
+    const forMs = stage.plan.turnMs[inFlight];
+    costs[inFlight] = await costOf(stage, contender, () => act({ inFlight, forMs }));
+  }
+  return costs as Sample;
+}
+
 /** All contenders one after another, in every scene and mix. */
-export async function roundInProcess(stage: Stage, samples: Samples<Sample>): Promise<void> {
+export async function roundOfRequests(stage: Stage, samples: Samples<Sample>): Promise<void> {
   for (const scene of stage.plan.scenes) {
     await prepare(stage, scene);
-    for (const mix of MIX_NAMES) {
-      const warmUp = { writes: MIXES[mix], concurrency: CONCURRENT, forMs: stage.plan.warmUpMs };
-      await eachContender(stage, async (contender) => void (await contender.call("inProcess", warmUp)));
+    for (const mix of mixesOf(scene)) {
+      const writes = MIXES[mix];
+      await eachContender(
+        stage,
+        async (contender) => void (await contender.call("requests", { writes, ...WARM_UP })),
+      );
       for (let slice = 0; slice < stage.plan.slices; slice++) {
         await eachContender(stage, async (contender, name) => {
-          samples.add(name, whereOf(scene, mix), await sampleOf(stage, contender, mix));
+          const act = (options: typeof WARM_UP) => contender.call("requests", { writes, ...options });
+          samples.add(name, whereOf(scene, mix), await sampleOf(stage, contender, act));
         });
       }
     }
   }
 }
 
-export async function roundOverHttp(
-  stage: Stage,
-  scene: Scene,
-  mix: Mix,
-  samples: Samples<HttpSample>,
-): Promise<void> {
-  const { lightMs, fullMs } = stage.plan;
+/** `store.set` alone, without express-session, Redis on loopback. */
+export async function roundOfWrites(stage: Stage, samples: Samples<Sample>): Promise<void> {
+  await prepare(stage, MAIN.loopback);
+  for (let slice = -1; slice < stage.plan.slices; slice++) {
+    await eachContender(
+      stage,
+      async (contender, name) => {
+        const sample = await sampleOf(stage, contender, (options) => contender.call("writes", options));
+        if (slice >= 0) samples.add(name, "writes", sample);
+      },
+      REDIS_CONTENDERS,
+    );
+  }
+}
+
+export async function roundOverHttp(stage: Stage, scene: Scene, samples: Samples<HttpSample>): Promise<void> {
   await prepare(stage, scene);
   await eachContender(stage, async (contender, name) => {
-    const load = { ...(await contender.call("listen")), writes: MIXES[mix] };
-    await stage.load.call("light", { ...load, forMs: lightMs / 4 });
-    const latency = await stage.load.call("light", { ...load, forMs: lightMs });
+    const load = { ...(await contender.call("listen")), writes: MIXES[HTTP_MIX] };
+    await stage.load.call("light", { ...load, forMs: 200 });
+    const latency = await stage.load.call("light", { ...load, forMs: 800 });
     await contender.call("startWatching");
-    const perSecond = await stage.load.call("full", { ...load, forMs: fullMs });
-    const loopDelayMs = await contender.call("stopWatching");
+    const perSecond = await stage.load.call("full", load);
+    const { delayMs: loopDelayMs } = await contender.call("stopWatching");
+    await contender.call("startWatching");
+    await stage.load.call("steady", { ...load, perSecond: HTTP_STEADY_RATE });
+    const { cores: steadyCores } = await contender.call("stopWatching");
     await contender.call("stopListening");
-    samples.add(name, whereOf(scene, mix), { ...latency, perSecond, loopDelayMs });
+    samples.add(name, whereOf(scene, HTTP_MIX), { ...latency, perSecond, loopDelayMs, steadyCores });
   });
 }

@@ -131,4 +131,4 @@ const seconds = Object.fromEntries(
     Object.fromEntries(Object.entries(seen).map(([name, { seconds: each }]) => [name, each])),
   ]),
 );
-writeResults("outage", { machine: ranOn, rows, seconds, memory, recovery });
+writeResults("outage", { machine: ranOn, rows, seconds, memory, recovery }, isQuick || isAboutVisitors);

@@ -9,63 +9,69 @@ export interface Scene {
 }
 
 /** The part of the requests that write, by the name of the mix. */
-export const MIXES = { "read-only": 0, "90/10": 0.1, "50/50": 0.5 } as const;
+export const MIXES = { "read-only": 0, "90/10": 0.1, "50/50": 0.5, "write-only": 1 } as const;
 
 export type Mix = keyof typeof MIXES;
 
 export const MIX_NAMES: readonly Mix[] = Object.keys(MIXES) as Mix[];
 
+/** How many requests, or writes, are in flight at the same time. */
+export const IN_FLIGHT = [1, 8, 50] as const;
+
+export type InFlight = (typeof IN_FLIGHT)[number];
+
+/** So many where a table or a picture has one figure of the CPU of Redis. */
+export const USUAL_IN_FLIGHT: InFlight = 8;
+
+/** The mix of the requests over HTTP. */
+export const HTTP_MIX: Mix = "90/10";
+
+/** Requests per second at the rate that is the same for all: what a process answers with a third of its time. */
+export const HTTP_STEADY_RATE = 500;
+
 export interface Plan {
   readonly rounds: number;
   /** How often the contenders take turns in each scene and mix of a round: short turns, so that all meet the same weather. */
   readonly slices: number;
+  /** 0 for nothing but requests without HTTP. */
   readonly httpRounds: number;
   readonly scenes: readonly Scene[];
-  readonly warmUpMs: number;
-  readonly sequentialMs: number;
-  readonly concurrentMs: number;
-  readonly lightMs: number;
-  readonly fullMs: number;
-  readonly cachedSessions: number;
+  /** How long a turn takes with so many requests in flight. */
+  readonly turnMs: Readonly<Record<InFlight, number>>;
 }
 
 const HOUR_MS = 3_600_000;
 
-const scenesAt = (distance: Distance): Scene[] => [
-  { distance, bytes: 1_000, maxAgeMs: HOUR_MS },
-  { distance, bytes: 1_000, maxAgeMs: null },
-  { distance, bytes: 10_000, maxAgeMs: HOUR_MS },
+const SCENES: readonly Scene[] = [
+  { distance: "loopback", bytes: 1_000, maxAgeMs: HOUR_MS },
+  { distance: "1 ms away", bytes: 1_000, maxAgeMs: HOUR_MS },
+  { distance: "loopback", bytes: 1_000, maxAgeMs: null },
+  { distance: "loopback", bytes: 10_000, maxAgeMs: HOUR_MS },
 ];
 
 export function planFor(isQuick: boolean): Plan {
-  const scenes = [...scenesAt("loopback"), ...scenesAt("1 ms away")];
-  const common = { lightMs: 1_000, fullMs: 1_000, cachedSessions: 10_000 };
   return isQuick
     ? {
-        ...common,
-        rounds: 2,
+        rounds: 1,
         slices: 4,
-        httpRounds: 1,
-        scenes: scenes.filter(({ bytes, maxAgeMs }) => bytes === 1_000 && maxAgeMs !== null),
-        warmUpMs: 100,
-        sequentialMs: 80,
-        concurrentMs: 40,
+        httpRounds: 0,
+        scenes: SCENES.filter(isMain),
+        turnMs: { 1: 50, 8: 40, 50: 30 },
       }
-    : {
-        ...common,
-        rounds: 3,
-        slices: 5,
-        httpRounds: 3,
-        scenes,
-        warmUpMs: 100,
-        sequentialMs: 90,
-        concurrentMs: 50,
-      };
+    : { rounds: 3, slices: 5, httpRounds: 3, scenes: SCENES, turnMs: { 1: 60, 8: 30, 50: 40 } };
 }
 
 export function nameOf({ distance, bytes, maxAgeMs }: Scene): string {
   return `Redis ${distance === "loopback" ? "on loopback" : distance}, ${bytes / 1000} KB, ${maxAgeMs === null ? "no maxAge" : "maxAge"}`;
 }
 
-/** The scene that targets and plots are about. */
+/** The scenes that targets, plots and the headline are about. */
 export const isMain = ({ bytes, maxAgeMs }: Scene): boolean => bytes === 1_000 && maxAgeMs !== null;
+
+export const MAIN: Readonly<Record<Distance, Scene>> = {
+  loopback: SCENES[0] as Scene,
+  "1 ms away": SCENES[1] as Scene,
+};
+
+/** The other scenes show what changes with them, in fewer mixes. */
+export const mixesOf = (scene: Scene): readonly Mix[] => (isMain(scene) ? MIX_NAMES : ["read-only", "50/50"]);

@@ -7,6 +7,8 @@ import express, { type RequestHandler } from "express";
 export class Application {
   readonly #server: Server;
   #delay: IntervalHistogram | undefined;
+  #cpu: NodeJS.CpuUsage | undefined;
+  #since = 0;
 
   constructor(middleware: RequestHandler) {
     const app = express();
@@ -29,13 +31,20 @@ export class Application {
   startWatching(): void {
     this.#delay = monitorEventLoopDelay({ resolution: 1 });
     this.#delay.enable();
+    this.#cpu = process.cpuUsage();
+    this.#since = performance.now();
   }
 
-  /** The 99th percentile of how much later than they should the 1 ms ticks came, in ms. */
-  stopWatching(): number {
+  /**
+   * @returns the 99th percentile of how much later than they should the 1 ms ticks came, in ms, and the CPU of the process as a
+   * part of one core
+   */
+  stopWatching(): { readonly delayMs: number; readonly cores: number } {
     const delay = this.#delay;
     delay?.disable();
-    return (delay?.percentile(99) ?? Number.NaN) / 1e6;
+    const { user, system } = process.cpuUsage(this.#cpu);
+    const cores = (user + system) / 1000 / (performance.now() - this.#since);
+    return { delayMs: (delay?.percentile(99) ?? Number.NaN) / 1e6, cores };
   }
 
   close(): Promise<void> {

@@ -7,15 +7,19 @@ declare module "express-session" {
   }
 }
 
-export interface InProcessOptions {
-  /** The part of the requests that change the session. */
-  readonly writes: number;
-  readonly concurrency: number;
+export interface TurnOptions {
+  readonly inFlight: number;
   readonly forMs: number;
 }
 
-export interface InProcessResult {
-  readonly requests: number;
+export interface RequestOptions extends TurnOptions {
+  /** The part of the requests that change the session. */
+  readonly writes: number;
+}
+
+export interface TurnResult {
+  /** How many requests or writes there were. */
+  readonly count: number;
   readonly wallUs: number;
   readonly cpuUs: number;
 }
@@ -96,30 +100,41 @@ function request(middleware: RequestHandler, cookie: string, isWrite: boolean): 
   });
 }
 
-/** As many requests as there is time for. */
-export async function inProcess(
-  middleware: RequestHandler,
-  cookies: readonly string[],
-  { writes, concurrency, forMs }: InProcessOptions,
-): Promise<InProcessResult> {
-  let requests = 0;
+/** As often as there is time for, so many at the same time. @param act is given the number of the one that does it */
+export async function repeat(
+  { inFlight, forMs }: TurnOptions,
+  act: (worker: number) => Promise<void>,
+): Promise<TurnResult> {
+  let count = 0;
   const end = performance.now() + forMs;
-  const client = async () => {
+  const work = async (_: unknown, worker: number) => {
     while (performance.now() < end) {
       for (let i = 0; i < AT_A_STRETCH; i++) {
-        const cookie = cookies[Math.floor(Math.random() * cookies.length)] as string;
-        await request(middleware, cookie, Math.random() < writes);
-        requests++;
+        await act(worker);
+        count++;
       }
       await otherWork();
     }
   };
   const cpu = process.cpuUsage();
   const start = performance.now();
-  await Promise.all(Array.from({ length: concurrency }, client));
+  await Promise.all(Array.from({ length: inFlight }, work));
   const wallUs = 1000 * (performance.now() - start);
   const { user, system } = process.cpuUsage(cpu);
-  return { requests, wallUs, cpuUs: user + system };
+  return { count, wallUs, cpuUs: user + system };
+}
+
+/** As many requests as there is time for, those in flight of different sessions, as those of different users are. */
+export function requests(
+  middleware: RequestHandler,
+  cookies: readonly string[],
+  { writes, ...options }: RequestOptions,
+): Promise<TurnResult> {
+  const share = cookies.length / options.inFlight;
+  return repeat(options, (worker) => {
+    const cookie = cookies[Math.floor((worker + Math.random()) * share)] as string;
+    return request(middleware, cookie, Math.random() < writes);
+  });
 }
 
 export interface IntervalOptions {
@@ -127,7 +142,7 @@ export interface IntervalOptions {
   readonly forMs: number;
 }
 
-/** Read-only requests at fixed times, however long the earlier ones take. @returns how long each took, in ms */
+/** Read-only requests at fixed times, however long the earlier ones take. @returns how long each took, in ms, also if it failed */
 export async function atIntervals(
   middleware: RequestHandler,
   cookies: readonly string[],
@@ -141,7 +156,8 @@ export async function atIntervals(
     if (early > 0) await pause(early);
     const cookie = cookies[Math.floor(Math.random() * cookies.length)] as string;
     const begun = performance.now();
-    pending.push(request(middleware, cookie, false).then(() => performance.now() - begun));
+    const took = () => performance.now() - begun;
+    pending.push(request(middleware, cookie, false).then(took, took));
   }
   return Promise.all(pending);
 }

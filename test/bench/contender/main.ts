@@ -1,5 +1,6 @@
 // A contender in a process of its own: node main.ts <name>. What it is to do, main.ts of the benchmark tells it.
 import { createHmac } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import session, { type SessionData } from "express-session";
 import { serve } from "../support/rpc.ts";
 import { sessionOf, sidOf } from "../support/sessions.ts";
@@ -7,23 +8,31 @@ import { quantile } from "../support/statistics.ts";
 import { Application } from "./application.ts";
 import {
   atIntervals,
-  type InProcessOptions,
-  type InProcessResult,
   type IntervalOptions,
-  inProcess,
+  type RequestOptions,
   readEach,
+  repeat,
+  requests,
+  type TurnOptions,
+  type TurnResult,
 } from "./in-process.ts";
-import { CONTENDERS, type Contender, type ContenderName } from "./stores.ts";
+import type { ContenderName } from "./names.ts";
+import { CONTENDERS, type Contender } from "./stores.ts";
 
 /** What the requests meet. */
 export interface Setting {
   readonly redisUrl: string;
   readonly bytes: number;
   readonly maxAgeMs: number | null;
+  /** What precedes the ids in Redis, for several processes with the same sessions. @default one of its own */
+  readonly prefix?: string;
 }
 
 const SECRET = "bench";
 const SESSIONS = 200;
+/** A session that is asked for counts as not served after that time. */
+const PATIENCE_MS = 500;
+const POLL_MS = 20;
 
 const name = process.argv[2] as ContenderName;
 let contender: Contender | undefined;
@@ -64,13 +73,10 @@ function heldBytes(): number {
 
 export const handlers = {
   /** A new store, with sessions in it that have been read once. */
-  prepare: async ({ redisUrl, bytes, maxAgeMs }: Setting): Promise<void> => {
+  prepare: async ({ redisUrl, bytes, maxAgeMs, prefix }: Setting): Promise<void> => {
     await contender?.close();
-    contender = await CONTENDERS[name](
-      redisUrl,
-      `bench:${process.pid}:${++prepared}:`,
-      sessionOf(bytes, maxAgeMs),
-    );
+    const ownPrefix = `bench:${process.pid}:${++prepared}:`;
+    contender = await CONTENDERS[name](redisUrl, prefix ?? ownPrefix, sessionOf(bytes, maxAgeMs));
     middleware = session({
       store: contender.store,
       secret: SECRET,
@@ -82,8 +88,12 @@ export const handlers = {
     await readEach(middleware, cookies);
   },
 
-  inProcess: (options: InProcessOptions): Promise<InProcessResult> =>
-    inProcess(there(middleware), cookies, options),
+  requests: (options: RequestOptions): Promise<TurnResult> => requests(there(middleware), cookies, options),
+
+  writes: (options: TurnOptions): Promise<TurnResult> => {
+    const session = sessionOf(1000, 3_600_000);
+    return repeat(options, (i) => set(sidOf(i), session));
+  },
 
   atIntervals: (options: IntervalOptions): Promise<number[]> =>
     atIntervals(there(middleware), cookies, options),
@@ -97,7 +107,7 @@ export const handlers = {
 
   startWatching: (): void => there(application).startWatching(),
 
-  stopWatching: (): number => there(application).stopWatching(),
+  stopWatching: (): ReturnType<Application["stopWatching"]> => there(application).stopWatching(),
 
   stopListening: (): Promise<void> => there(application).close(),
 
@@ -126,6 +136,30 @@ export const handlers = {
     for (let i = 0; i < sessions; i++) await set(sidOf(1_000_000 + i), sessionOf(1000, 3_600_000));
     for (let i = 0; i < sessions; i++) await get(sidOf(1_000_000 + i));
     return (heldBytes() - before) / sessions;
+  },
+
+  read: (): Promise<unknown> => get(sidOf(0)),
+
+  destroy: (): Promise<void> =>
+    new Promise((resolve, reject) => {
+      there(contender).store.destroy(sidOf(0), (error?: unknown) =>
+        error ? reject(error as Error) : resolve(),
+      );
+    }),
+
+  /** For how long `get` still returns a session that has been read, in ms from now on. */
+  servedFor: async (): Promise<number> => {
+    const start = performance.now();
+    let last = 0;
+    const isServed = async () => {
+      const missing = pause(PATIENCE_MS).then(() => null);
+      return (await Promise.race([get(sidOf(0)).catch(() => null), missing])) !== null;
+    };
+    while (await isServed()) {
+      last = performance.now() - start;
+      await pause(POLL_MS);
+    }
+    return last;
   },
 
   close: async (): Promise<void> => {

@@ -1,8 +1,10 @@
 import { ClusteredRedisStore } from "clustered-redis-store";
-import { RedisStore as ConnectRedis } from "connect-redis";
+import { RedisStore as ConnectRedis9 } from "connect-redis";
+import { RedisStore as ConnectRedis10 } from "connect-redis-10";
 import session, { type SessionData, Store } from "express-session";
 import { createClient } from "redis";
 import { cloneJson } from "../../../dist/esm/sessions/clone-json.js";
+import type { ContenderName } from "./names.ts";
 
 /** A contender: a store, and how to get rid of it. */
 export interface Contender {
@@ -69,20 +71,25 @@ const alone = (store: Store): Contender => ({
   close: async () => {},
 });
 
-const connectRedis: Make = async (url, prefix) => {
-  const client = createClient({ url });
-  await client.connect();
-  const store = new ConnectRedis({ client, prefix });
-  return { ...alone(store), ping: () => client.ping(), close: () => client.close() };
-};
+const connectRedis =
+  (ConnectRedis: typeof ConnectRedis9 | typeof ConnectRedis10): Make =>
+  async (url, prefix) => {
+    const client = createClient({ url });
+    await client.connect();
+    const store = new ConnectRedis({ client, prefix });
+    return { ...alone(store), ping: () => client.ping(), close: () => client.close() };
+  };
 
-const connectRedisTracking: Make = async (url, prefix) => {
-  const clientSideCache = { ttl: CACHE.ttlMs, maxEntries: CACHE.entries, evictPolicy: "LRU" } as const;
-  const client = createClient({ url, RESP: 3, clientSideCache });
-  await client.connect();
-  const store = new ConnectRedis({ client, prefix });
-  return { ...alone(store), ping: () => client.ping(), close: () => client.close() };
-};
+/** Each EXPIRE of a touch invalidates what the client has cached, so that `disableTouch` decides whether the cache is of use. */
+const clientSideCache =
+  (disableTouch: boolean): Make =>
+  async (url, prefix) => {
+    const cache = { ttl: CACHE.ttlMs, maxEntries: CACHE.entries, evictPolicy: "LRU" } as const;
+    const client = createClient({ url, RESP: 3, clientSideCache: cache });
+    await client.connect();
+    const store = new ConnectRedis9({ client, prefix, disableTouch });
+    return { ...alone(store), ping: () => client.ping(), close: () => client.close() };
+  };
 
 const ours =
   (localCache: boolean): Make =>
@@ -108,19 +115,14 @@ const ours =
   };
 
 /** By the name under which each is reported. */
-export const CONTENDERS = {
+export const CONTENDERS: Readonly<Record<ContenderName, Make>> = {
   "null store": async (_url, _prefix, fixed) => alone(new NullStore(fixed)),
   "null store that copies": async (_url, _prefix, fixed) => alone(new CopyingNullStore(fixed)),
   MemoryStore: async () => alone(new session.MemoryStore()),
-  "connect-redis": connectRedis,
-  "connect-redis, client-side cache": connectRedisTracking,
+  "connect-redis": connectRedis(ConnectRedis9),
+  "connect-redis 10": connectRedis(ConnectRedis10),
+  "connect-redis, client-side cache": clientSideCache(false),
+  "connect-redis, client-side cache, disableTouch": clientSideCache(true),
   ours: ours(true),
   "ours, cache off": ours(false),
-} satisfies Record<string, Make>;
-
-export type ContenderName = keyof typeof CONTENDERS;
-
-export const CONTENDER_NAMES: readonly ContenderName[] = Object.keys(CONTENDERS) as ContenderName[];
-
-/** The name that readers of a table or a picture see. */
-export const labelOf = (name: ContenderName): string => name.replace(/^ours/, "clustered-redis-store");
+};

@@ -107,4 +107,5 @@ console.log(
     ]),
   ),
 );
-writeResults("micro", { machine: ranOn, rounds: ROUNDS, spreads: Object.fromEntries(spreads) });
+const results = { machine: ranOn, rounds: ROUNDS, spreads: Object.fromEntries(spreads) };
+writeResults("micro", results, isQuick || only !== undefined);

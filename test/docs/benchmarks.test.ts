@@ -1,0 +1,20 @@
+import { expect, test } from "vitest";
+import { pageWith, readPage } from "../bench/publish.ts";
+import { report } from "../bench/report.ts";
+import type { Results } from "../bench/results.ts";
+import { earlierResults } from "../bench/support/results.ts";
+
+test("the tables of the benchmarks are made from the results that are committed", () => {
+  const page = readPage();
+  const results = earlierResults<Results>("bench");
+  // Without results of a full run, the tables are those of older ways of measuring, and say so.
+  expect(results === undefined ? page : pageWith(report(results))).toBe(page);
+});
+
+test("a part of the page is replaced by its name, and the text around it stays", () => {
+  const page =
+    "a\n<!-- bench: one -->\n\nold\n\n<!-- /bench -->\nb\n<!-- bench: two -->\n<!-- /bench -->\nc\n";
+  expect(pageWith({ one: "new $1", three: "none" }, page)).toBe(
+    "a\n<!-- bench: one -->\n\nnew $1\n\n<!-- /bench -->\nb\n<!-- bench: two -->\n<!-- /bench -->\nc\n",
+  );
+});
