@@ -176,7 +176,8 @@ export const STORE_OPTIONS = {
     accepts: (given) => typeof given === "function",
   }) as Option<ResolveConflict, ResolveConflict | undefined>,
   /**
-   * Touches that would extend a session by less than this many milliseconds are skipped; 0 skips none.
+   * Touches that would extend a session by less than this many milliseconds are skipped, if that is at most half of its
+   * lifetime; 0 skips none.
    * @default 1 % of the session's lifetime, at most 60_000
    */
   touchAfterMs: option({

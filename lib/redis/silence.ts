@@ -56,10 +56,13 @@ export class Silence {
     for (const [connection, exchange] of this.#exchanges) {
       if (exchange.isExamined || now - exchange.quietSince < silentMs) continue;
       exchange.isExamined = true;
-      void this.#examine(connection, exchange, Math.min(silentMs, MAX_EXAMINATION_MS)).then((isReplaced) => {
-        exchange.isExamined = false;
-        if (isReplaced) onReplaced();
-      });
+      const examining = this.#examine(connection, exchange, Math.min(silentMs, MAX_EXAMINATION_MS));
+      void examining
+        .catch(() => false)
+        .then((isReplaced) => {
+          exchange.isExamined = false;
+          if (isReplaced) onReplaced();
+        });
     }
     return this.#exchanges.size > 0;
   }
@@ -76,7 +79,8 @@ export class Silence {
 }
 
 /**
- * Whether Redis answers on a new connection like this one, so that it would answer on this one, too. Never rejects.
+ * Whether Redis answers on a new connection like this one, so that it would answer on this one, too. Rejects if the client
+ * cannot be duplicated.
  *
  * It is asked to run a script, because it holds scripts back when it holds writes back (CLIENT PAUSE), and refuses them while it runs
  * another (BUSY): in both cases the connection may be silent because of what it carries.

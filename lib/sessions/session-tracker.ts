@@ -273,7 +273,7 @@ export class SessionTracker {
     const known = cache.isUsable ? cache.peek(sid) : !isBehind && this.#stateOf(sid, session);
     if (!known || known.expiresAt === undefined) return false;
     const moved = performance.now() + lifetime - known.expiresAt;
-    return Math.abs(moved) < (this.#options.touchAfterMs ?? touchWindowMs(lifetime));
+    return Math.abs(moved) < touchWindowMs(lifetime, this.#options.touchAfterMs);
   }
 
   /** A request saved or touched a session that was deleted after it had been loaded. */

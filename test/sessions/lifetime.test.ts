@@ -176,6 +176,12 @@ describe("the touch window", () => {
     expect([touchWindowMs(5), touchWindowMs(10_000)]).toEqual([0.05, 100]);
   });
 
+  test("is what the option says, and at most half of the session's life: one in use does not end", () => {
+    expect([0, 5_000, 30_000, 86_400_000].map((ms) => touchWindowMs(60_000, ms))).toEqual([
+      0, 5_000, 30_000, 30_000,
+    ]);
+  });
+
   test("is a minute at most", () => {
     expect([touchWindowMs(5_999_900), touchWindowMs(6_000_000), touchWindowMs(86_400_000)]).toEqual([
       59_999, 60_000, 60_000,
