@@ -25,7 +25,7 @@ import { earlierResults, writeResults } from "./support/results.ts";
 import { Remote } from "./support/rpc.ts";
 
 const PACKAGES = ["redis", "express-session", "express", "connect-redis", "connect-redis-10", "autocannon"];
-const STALL_ROUNDS = 5;
+const STALL_ROUNDS = 3;
 const CACHED_SESSIONS = 10_000;
 
 const here = (file: string) => new URL(file, import.meta.url);
