@@ -24,7 +24,7 @@ import { describe, machine } from "./support/machine.ts";
 import { earlierResults, writeResults } from "./support/results.ts";
 import { Remote } from "./support/rpc.ts";
 
-const PACKAGES = ["redis", "express-session", "express", "connect-redis", "connect-redis-10", "autocannon"];
+const PACKAGES = ["redis", "express-session", "express", "connect-redis", "autocannon"];
 const STALL_ROUNDS = 3;
 const CACHED_SESSIONS = 10_000;
 

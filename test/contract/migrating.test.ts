@@ -2,6 +2,7 @@ import { RedisStore as ConnectRedis9 } from "connect-redis";
 import type { Express } from "express";
 import { describe, expect, test } from "vitest";
 import { Random } from "../consistency/random.ts";
+import { ConnectRedis10 } from "../support/connect-redis-10.ts";
 import { eventually } from "../support/eventually.ts";
 import { Browser, type RunningApp, startApp } from "../support/express-app.ts";
 import {
@@ -16,15 +17,6 @@ import {
   startNode,
   valuesOf,
 } from "../support/node.ts";
-import { importFromRegistry } from "../support/registry-package.ts";
-
-/** No dependency: it runs on Node 20, but says that it needs Node 22, and so each `npm ci` would end with a warning. */
-const { RedisStore: ConnectRedis10 } = await importFromRegistry<typeof import("connect-redis")>({
-  name: "connect-redis",
-  version: "10.0.0",
-  integrity:
-    "sha512-x6EotIY20pvocamMtcOsgxFzYufAMfipE+rjWa0cZMeSx+3K0yoHi4Nv4sfMlgF+Z5KnUbMFxyCx9pDZP39p0Q==",
-});
 
 /** What docs/guides/migrating.md says of fleets in which connect-redis and this store work on the same sessions. */
 

@@ -1,9 +1,9 @@
 import { ClusteredRedisStore } from "clustered-redis-store";
 import { RedisStore as ConnectRedis9 } from "connect-redis";
-import { RedisStore as ConnectRedis10 } from "connect-redis-10";
 import session, { type SessionData, Store } from "express-session";
 import { createClient } from "redis";
 import { cloneJson } from "../../../dist/esm/sessions/clone-json.js";
+import { ConnectRedis10 } from "../../support/connect-redis-10.ts";
 import type { ContenderName } from "./names.ts";
 
 /** A contender: a store, and how to get rid of it. */
