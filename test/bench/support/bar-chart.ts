@@ -13,7 +13,8 @@ export interface BarGroup {
 }
 
 const WIDTH = 760;
-const LABELS = 220;
+/** Of a label, as wide as fonts of 13 px have it. */
+const CHARACTER = 7;
 const VALUES = 130;
 const BAR = 18;
 const GAP = 6;
@@ -28,19 +29,21 @@ export function drawBars(
   unit: string,
   groups: readonly BarGroup[],
 ): void {
+  const labels = groups.flatMap(({ bars }) => bars.map(({ label }) => label.length));
+  const left = 24 + CHARACTER * Math.max(...labels);
   const parts = [text(16, 26, title, "title"), text(16, 46, subtitle, "small")];
   let y = HEAD;
   for (const group of groups) {
     const longest = Math.max(...group.bars.map(({ value }) => value.high), 1e-9);
-    const scale = (WIDTH - LABELS - VALUES) / longest;
+    const scale = (WIDTH - left - VALUES) / longest;
     parts.push(text(16, y + 20, group.title));
     y += GROUP_HEAD;
     for (const { label, value, kind } of group.bars) {
       const middle = y + BAR / 2;
-      parts.push(text(LABELS - 8, middle + 4, label, "", "end"));
-      parts.push(bar(LABELS, y, Math.max(1, value.median * scale), BAR, kind));
-      parts.push(line(LABELS + value.low * scale, middle, LABELS + value.high * scale, middle, "spread"));
-      const end = LABELS + Math.max(value.high, value.median) * scale;
+      parts.push(text(left - 8, middle + 4, label, "", "end"));
+      parts.push(bar(left, y, Math.max(1, value.median * scale), BAR, kind));
+      parts.push(line(left + value.low * scale, middle, left + value.high * scale, middle, "spread"));
+      const end = left + Math.max(value.high, value.median) * scale;
       parts.push(text(end + 8, middle + 4, `${short(value.median)} ${unit}`));
       y += BAR + GAP;
     }
