@@ -1,12 +1,18 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
-import { type OperationRecord, UNKNOWN_OWNER, UNKNOWN_OWNER_ERROR } from "./protocol.ts";
+import { type EventRecord, type OperationRecord, UNKNOWN_OWNER, UNKNOWN_OWNER_ERROR } from "./protocol.ts";
 import type { Rig, Unindexed } from "./rig.ts";
 import type { SessionHistory } from "./session-history.ts";
 import type { Report } from "./violation.ts";
 
 /** Judges listings and bans: what each found, compared with the sessions that its owner had all the while. */
-export function checkIndex(histories: Histories, unindexed: readonly Unindexed[], report: Report): void {
+export function checkIndex(
+  histories: Histories,
+  unindexed: readonly Unindexed[],
+  events: readonly EventRecord[],
+  report: Report,
+): void {
+  const kills = events.filter(({ name }) => name === "killed");
   const sessions = [...histories.sessions.values()].filter(({ sid }) => sid.includes("owned"));
   for (const operation of histories.operations.get("") ?? []) {
     if (acknowledgedAt(operation) === undefined) continue;
@@ -14,7 +20,7 @@ export function checkIndex(histories: Histories, unindexed: readonly Unindexed[]
     if (operation.kind === "ban") checkBan(operation, sessions, report);
   }
   for (const history of sessions) {
-    checkDeletions(history, report);
+    checkDeletions(history, kills, report);
     const mine = histories.operations.get(history.sid) ?? [];
     checkInvalid(history, mine, report);
     checkBlocked(history.sid, mine, report);
@@ -49,10 +55,14 @@ function checkBan(ban: OperationRecord, sessions: readonly SessionHistory[], rep
   }
 }
 
+/** What a process did so shortly before it was killed, it may not have reported. */
+const UNREPORTED_MS = 1_000;
+
 /** A ban deletes no session of anybody else, even if it was the banned one's when it was found. */
-function checkDeletions(history: SessionHistory, report: Report): void {
+function checkDeletions(history: SessionHistory, kills: readonly EventRecord[], report: Report): void {
   for (const { by, at, index, cause } of history.states) {
     if (by?.kind !== "ban" || cause !== "del") continue;
+    if (kills.some((kill) => kill.node === by.node && kill.at > at && kill.at < at + UNREPORTED_MS)) continue;
     const before = history.states[index - 1];
     if (before === undefined || before.owner === by.owner) continue;
     const text = `node-${by.node} banned ${by.owner}, and deleted this session of ${before.owner}`;

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { checkReports } from "./check-events.ts";
+import { checkIndex } from "./check-index.ts";
 import { checkReads } from "./check-reads.ts";
 import { checkRegenerated } from "./check-regenerate.ts";
 import { checkWrites } from "./check-writes.ts";
@@ -197,4 +198,26 @@ test("a touch that is called while a write with another life is pending sets the
   const carriedOut = [life(11, minutes(20), 1, "a"), life(101, minutes(40), 2, "b")];
   expect(judge(operations(true), carriedOut)).toEqual(["lifetime"]);
   expect(judge(operations(false), carriedOut)).toEqual([]);
+});
+
+test.each<[string, EventRecord[], number]>([
+  ["its own", [], 1],
+  ["perhaps another operation's, which its process did not live to report", [event("killed", 300, 0, "")], 0],
+  ["its own, long before its process was killed", [event("killed", 5_000, 0, "")], 1],
+  ["its own, when another process was killed", [event("killed", 300, 1, "")], 1],
+])("a deletion of another's session, after a ban with an unknown outcome, is %s", (_, events, expected) => {
+  const sid = "owned-1";
+  const owned = {
+    ...set(11, 1, "a"),
+    sid,
+    text: JSON.stringify({ v: 1, u: "ann", cookie: { expires: "a" } }),
+  };
+  const operations = [
+    call("set", [10, 12], { sid, version: 1, stamp: "a" }),
+    call("ban", [100, 150], { sid: "", owner: "bob", error: "Error: no answer" }),
+  ];
+  const histories = buildHistories([sid], operations, [owned, { ...removal(200), sid }]);
+  let found = 0;
+  checkIndex(histories, [], events, () => found++);
+  expect(found).toBe(expected);
 });

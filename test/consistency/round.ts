@@ -118,7 +118,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
     checkReports(events, operations, histories, { nodes: options.nodes, leaseMs }, report);
   }
   if (options.stale) checkStale(operations, events, report);
-  if (hasIndex) checkIndex(histories, unindexed, report);
+  if (hasIndex) checkIndex(histories, unindexed, events, report);
   checkRest(rests, held, histories, report);
   checkRecord(held, histories, options.merge, report);
   for (const { text } of rig.complaints) report({ guarantee: "rest", text });
