@@ -18,6 +18,12 @@ let state;
 let mine = "";
 let lastLine = 0;
 let turn = 0;
+/**
+ * Settles when this browser has the cookie that its last login or logout sets. The stream of events may tell of a login
+ * before that, and a request sent then would be nobody's.
+ * @type {Promise<unknown>}
+ */
+let cookieSet = Promise.resolve();
 
 listen({
   hello: ({ log: lines }) => {
@@ -66,7 +72,9 @@ async function request(node, what) {
   })[what] ?? ["GET", "/me"];
   if (method === "POST") turn++;
   try {
-    const response = await fetch(path, { method, headers: { "x-demo-node": String(node) } });
+    const sent = cookieSet.then(() => fetch(path, { method, headers: { "x-demo-node": String(node) } }));
+    if (what === "login" || what === "logout") cookieSet = sent.catch(() => {});
+    const response = await sent;
     const text = await response.text();
     mine = response.headers.get("x-demo-digest") ?? mine;
     if (response.ok && STEPS[what] === String(node)) completeStep(what);
