@@ -129,7 +129,7 @@ describe("the account page of the demo", () => {
     await press(page, "Log in from another device");
     await see(answers(devices(page).first())).toBe(IN);
     await see(devices(page).first()).toContain("Firefox on Android");
-    expect(await devices(page).count()).toBe(3);
+    await expect.poll(() => devices(page).count(), PATIENCE).toBe(3);
   });
 
   test("logs out everywhere, and in again", async () => {
