@@ -255,6 +255,9 @@ describe("the page of the demo", () => {
     // The click only asks for it, so what is large may still be the old count.
     await expect.poll(() => figure(page, "#there"), PATIENCE).toBeLessThan(before);
     await expect.poll(() => figure(page, "#there"), PATIENCE).toBeGreaterThan(100);
+    // The visitors act at random, so it takes as long as it takes.
+    const share = async () => (await figure(page, "#saved")) / (await figure(page, "#requests"));
+    await expect.poll(share, PATIENCE).toBeGreaterThan(0.5);
     if (process.env["UPDATE_SCREENSHOT"]) await takePicture(page);
     await press(page, "Stop traffic");
     await page.getByRole("button", { name: "Send traffic" }).waitFor();
@@ -263,7 +266,7 @@ describe("the page of the demo", () => {
       `${ids}.map((id) => Number(document.getElementById(id).textContent.replaceAll(",", "")))`,
     )) as number[];
     const [saved = 0, requests = 0, there = 0, here = 0] = figures;
-    expect(saved).toBeGreaterThan(requests / 2);
+    expect(saved).toBeGreaterThan(0);
     expect(saved).toBeLessThan(requests);
     expect(here).toBeLessThan(there);
 
