@@ -21,7 +21,8 @@ export class Demo {
   constructor({ port = 0, args = [], ownRedis = false }: DemoOptions = {}) {
     const redis = ownRedis ? ownRedisOnly() : { REDIS_URL: inject("redisUrl"), TEST_REDIS: "url" };
     this.process = spawn(process.execPath, ["--import", "tsx", "docs/examples/demo/main.ts", ...args], {
-      env: { ...process.env, ...redis, PORT: String(port) },
+      // With no pool's id, it takes no port of those from which this test has chosen one for it.
+      env: { ...process.env, VITEST_POOL_ID: "0", ...redis, PORT: String(port) },
       stdio: ["ignore", "pipe", "pipe"],
     });
     for (const stream of [this.process.stdout, this.process.stderr]) {

@@ -120,7 +120,7 @@ class Child {
     const identity = await whenAnswering(url, () => this.#death);
     // Somebody else's server may have the port that this one did not get.
     if (identity.pid === this.#process.pid) return identity;
-    await Promise.race([this.ended, pause(5_000, undefined, { ref: false })]);
+    await Promise.race([this.ended, pause(60_000, undefined, { ref: false })]);
     throw this.#death ?? new Error(`The server that answers is not the ${this.#process.spawnfile} started`);
   }
 
