@@ -60,9 +60,9 @@ export class Controls {
   }
 
   /** @throws Refusal */
-  ofTraffic(order: string | undefined, hub: Hub, origin: string): void {
+  async ofTraffic(order: string | undefined, hub: Hub, origin: string): Promise<void> {
     if (order === "start") this.#traffic.start(origin);
-    else if (order === "stop") this.#traffic.stop();
+    else if (order === "stop") await this.#traffic.stop();
     else throw new Refusal(`Traffic knows no order "${order}".`);
     hub.say(
       order === "start" ? "Traffic: five visitors log in, read, change and log out" : "Traffic stopped",
@@ -70,7 +70,7 @@ export class Controls {
   }
 
   async close(): Promise<void> {
-    this.#traffic.stop();
+    void this.#traffic.stop();
     if (this.#pause === undefined) return;
     clearTimeout(this.#pause);
     await this.#redis.resume();

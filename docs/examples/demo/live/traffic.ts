@@ -11,6 +11,7 @@ const SHARE_OF_LOGOUTS = 0.015;
 /** Visitors who mostly look, sometimes change something, and now and then log out; the proxy sends them to any node. */
 export class Traffic {
   #stopping: AbortController | undefined;
+  #visits: Promise<unknown> = Promise.resolve();
 
   get isOn(): boolean {
     return this.#stopping !== undefined;
@@ -20,11 +21,15 @@ export class Traffic {
     if (this.isOn) return;
     const stopping = new AbortController();
     this.#stopping = stopping;
-    for (const name of NAMES) void visit(new Visitor(origin, "traffic", "made up"), name, stopping.signal);
+    this.#visits = Promise.all(
+      NAMES.map((name) => visit(new Visitor(origin, "traffic", "made up"), name, stopping.signal)),
+    );
   }
 
-  stop(): void {
+  /** Resolves when the last request is answered: none is counted after that. */
+  async stop(): Promise<void> {
     this.#stopping?.abort();
+    await this.#visits;
     this.#stopping = undefined;
   }
 }
@@ -39,7 +44,8 @@ async function visit(visitor: Visitor, name: string, stopping: AbortSignal): Pro
     );
     if (seen.startsWith(name)) isLoggedIn = true;
     else if (seen === "nobody") isLoggedIn = false;
-    await sleep(PAUSE_MS * (0.5 + Math.random()), undefined, { ref: false });
+    const pause = { ref: false, signal: stopping };
+    await sleep(PAUSE_MS * (0.5 + Math.random()), undefined, pause).catch(() => {});
   }
 }
 
