@@ -14,7 +14,7 @@ import { type AnyClient, openStore } from "./stores.ts";
 let redis: RedisCluster;
 beforeAll(async () => {
   redis = await startCluster();
-}, 120_000);
+});
 afterAll(() => redis?.stop());
 
 const versions = {
@@ -237,7 +237,7 @@ for (const [name, create] of Object.entries(versions)) {
     const { store } = await openStore(create, space);
     const { primary, replica } = await redis.ownersOf(`${space.prefix}s`);
     const suspect = nextEvent(store, "suspect");
-    await replica.run("CLUSTER", "FAILOVER");
+    await redis.failOver(replica);
     await suspect;
     await eventually(async () => {
       const [, subscribers] = (await replica.run("PUBSUB", "NUMSUB", space.channel)) as unknown[];

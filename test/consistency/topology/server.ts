@@ -36,7 +36,7 @@ export class Server {
   /** Begins to record; anew, after its connections have ended. */
   async listen(): Promise<void> {
     await this.record.listen();
-    await eventually(() => this.#admin.isReady, { timeoutMs: 60_000 });
+    await eventually(() => this.#admin.isReady);
     // Those who were connected before were not heard to introduce themselves.
     for (const { address, name } of await this.clients()) this.record.introduced(address, name);
     // Of a replica of a Cluster one may read only so; any other server takes it for nothing.

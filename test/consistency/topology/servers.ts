@@ -27,7 +27,6 @@ export interface Servers {
 }
 
 const NODE_FAULTS = { killSubscriber: 3, killData: 3, stopNode: 2, killNode: 1, stepClock: 2 } as const;
-const PATIENT = { timeoutMs: 90_000 };
 
 export async function startServers(kind: "cluster" | "sentinel"): Promise<Servers> {
   return kind === "cluster"
@@ -61,14 +60,14 @@ class ClusterServers implements Servers {
     const alive = this.#cluster.nodes.find(({ server }) => server !== killed) as ClusterNode;
     const isGone = async () =>
       (await this.#cluster.primaries(alive)).every(({ server }) => server !== killed);
-    await eventually(isGone, PATIENT);
+    await eventually(isGone);
   }
 
   async rejoin(): Promise<void> {}
 
   async failover(key: string): Promise<void> {
     const { replica, primary } = await this.#cluster.ownersOf(key);
-    await replica.run("CLUSTER", "FAILOVER");
+    await this.#cluster.failOver(replica);
     await this.tookOver(primary.server);
   }
 
@@ -120,7 +119,7 @@ class SentinelServers implements Servers {
         if ((reply as unknown[]).map(String).includes(port)) return false;
       }
       return true;
-    }, PATIENT);
+    });
   }
 
   /** A server that was a primary when it was first started comes back as an empty one, until the Sentinels get round to it. */

@@ -31,6 +31,8 @@ export interface RedisCluster {
   slotOf(key: string): Promise<number>;
   /** Takes a slot from one primary to another, key by key, as `redis-cli --cluster reshard` does. */
   moveSlot(slot: number, from: ClusterNode, to: ClusterNode, halfway?: () => Promise<void>): Promise<void>;
+  /** Has a replica take over from its primary in peace, and resolves when it has. */
+  failOver(replica: ClusterNode): Promise<void>;
   /** Resolves when every node says that all slots are served, and agrees on who serves them. */
   settled(): Promise<void>;
   stop(): Promise<void>;
@@ -50,8 +52,9 @@ export interface ClusterStartOptions {
 }
 
 const SLOTS = 16_384;
-const GENEROUS = { timeoutMs: 60_000 };
 const BUS = 10_000;
+/** A failover that is not over by then has been aborted. */
+const ABORTED_MS = 6_000;
 
 /** Starts the servers, joins them, and gives each primary its slots and its replica. */
 export async function startCluster(options: ClusterStartOptions = {}): Promise<RedisCluster> {
@@ -112,7 +115,7 @@ class StartedNode implements ClusterNode {
 
   async run(...args: string[]): Promise<unknown> {
     if (!this.#admin.isOpen) this.#admin.connect().catch(() => {});
-    await eventually(() => this.#admin.isReady, { ...GENEROUS, what: `${this.url} is there` });
+    await eventually(() => this.#admin.isReady, { what: `${this.url} is there` });
     return this.#admin.sendCommand(args);
   }
 
@@ -159,7 +162,7 @@ class StartedCluster implements RedisCluster {
       await this.#node(i).run("CLUSTER", "ADDSLOTS", ...slots);
     }
     for (const node of this.nodes) {
-      await eventually(async () => (await this.#knownTo(node)) === this.nodes.length, GENEROUS);
+      await eventually(async () => (await this.#knownTo(node)) === this.nodes.length);
     }
     for (let i = 0; i < size; i++) {
       await this.#node(size + i).run("CLUSTER", "REPLICATE", this.#node(i).id);
@@ -214,7 +217,17 @@ class StartedCluster implements RedisCluster {
       const views = await Promise.all(this.nodes.map((node) => this.#portsOf(slot, node)));
       return views.every(([owner]) => owner === to.port);
     };
-    await eventually(agreed, { ...GENEROUS, what: `slot ${slot} belongs to ${to.port}` });
+    await eventually(agreed, { what: `slot ${slot} belongs to ${to.port}` });
+  }
+
+  async failOver(replica: ClusterNode): Promise<void> {
+    const isDone = async () => String((await replica.run("ROLE")) as unknown[]).startsWith("master");
+    // Servers abort one that takes longer than five seconds, and do not repeat it.
+    await eventually(async () => {
+      if (await isDone()) return true;
+      await replica.run("CLUSTER", "FAILOVER");
+      return eventually(isDone, { timeoutMs: ABORTED_MS });
+    });
   }
 
   async settled(): Promise<void> {
@@ -224,7 +237,7 @@ class StartedCluster implements RedisCluster {
         if (views.every((view) => view !== undefined && view === views[0])) return true;
         throw new Error(views.map((view, i) => `${this.#node(i).port}: ${view ?? "not well"}`).join("\n"));
       },
-      { ...GENEROUS, what: "the servers of the Cluster agree on who serves what" },
+      { what: "the servers of the Cluster agree on who serves what" },
     );
   }
 

@@ -23,7 +23,6 @@ export interface SentinelSet {
 
 const NAME = "mymaster";
 const SENTINELS = 3;
-const GENEROUS = { timeoutMs: 60_000 };
 /** A failover that is not over by then has been aborted. */
 const ABORTED_MS = 6_000;
 
@@ -112,7 +111,7 @@ class StartedSentinels implements SentinelSet {
       if (await isDone()) return true;
       await this.run(sentinel, "SENTINEL", "FAILOVER", NAME);
       return eventually(isDone, { timeoutMs: ABORTED_MS });
-    }, GENEROUS);
+    });
   }
 
   async settled(): Promise<void> {
@@ -122,7 +121,7 @@ class StartedSentinels implements SentinelSet {
         const [replicas] = (await this.run(sentinel, "SENTINEL", "REPLICAS", NAME)) as unknown[];
         const isWhole = /"num-other-sentinels","2"/.test(text) || /"num-other-sentinels":"2"/.test(text);
         return isWhole && /master-link-status"[,:]"ok"/.test(JSON.stringify(replicas));
-      }, GENEROUS);
+      });
     }
   }
 }
