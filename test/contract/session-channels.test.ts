@@ -10,6 +10,7 @@ import {
   type Node,
   newSpace,
   ownRedis,
+  refusalWhenReady,
   SHORT_LEASE,
   type Space,
   sessionOf,
@@ -250,8 +251,7 @@ test("without the permission to unsubscribe, ready() says so", async () => {
     live: false,
     cluster: { ...SHORT_LEASE, subscribeTimeoutMs: 1_000 },
   });
-  await nextEvent(store, "clusterError");
-  await expect(store.ready()).rejects.toThrow(/NOPERM.*\(needed: \+subscribe &\S+ \+unsubscribe\)/);
+  await refusalWhenReady(store, /NOPERM.*\(needed: \+subscribe &\S+ \+unsubscribe\)/);
 });
 
 test("without the permission to ask for the database, misses are read by the client", async () => {

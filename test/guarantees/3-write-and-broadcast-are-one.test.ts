@@ -1,7 +1,15 @@
 import { randomUUID } from "node:crypto";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
-import { directClient, newSpace, sessionOf, startNode, valuesOf, watchCommands } from "../support/node.ts";
+import {
+  directClient,
+  newSpace,
+  refusalWhenReady,
+  sessionOf,
+  startNode,
+  valuesOf,
+  watchCommands,
+} from "../support/node.ts";
 
 test("a write and its message are one transaction, sent in one piece", async () => {
   const space = newSpace();
@@ -36,7 +44,7 @@ test("when Redis refuses the message, nothing is written, and the error names th
   await expect(store.set("s", sessionOf())).rejects.toThrow(/NOPERM/);
   expect(await direct.exists(`${space.prefix}s`)).toBe(0);
   await reported;
-  await expect(store.ready()).rejects.toThrow(/NOPERM/);
+  await refusalWhenReady(store, /NOPERM/);
 });
 
 test("when Redis refuses the write, nothing is published", async () => {

@@ -112,6 +112,14 @@ export async function whenLive(store: ClusteredRedisStore): Promise<void> {
   await eventually(() => store.clusterStats.state === "live", { what: "the store is live" });
 }
 
+/** What `ready()` says once Redis has refused: its limit may be over before that, or at another attempt that takes too long. */
+export async function refusalWhenReady(store: ClusteredRedisStore, says: RegExp): Promise<Error> {
+  const refusal = (error: Error) => (says.test(error.message) ? error : undefined);
+  return eventually(async () => store.ready().then(() => undefined, refusal), {
+    what: `ready() fails with ${says}`,
+  }) as Promise<Error>;
+}
+
 /** Reads until the session is cached: nothing is while a lease has lapsed, or a message arrives during the read. */
 export async function cacheIn(store: ClusteredRedisStore, sid: string): Promise<void> {
   const isCached = async () => (await store.get(sid)) !== null && store.localCache.peek(sid) !== undefined;

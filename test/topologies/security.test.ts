@@ -2,9 +2,9 @@ import { randomUUID } from "node:crypto";
 import { createClient, createCluster, createSentinel } from "redis";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
-import { eventually, nextEvent } from "../support/eventually.ts";
+import { eventually } from "../support/eventually.ts";
 import { indexBy } from "../support/indexed.ts";
-import { newSpace, recordEvents, type Space, sessionOf } from "../support/node.ts";
+import { newSpace, recordEvents, refusalWhenReady, type Space, sessionOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
 import { startTlsRedis, type TlsRedis } from "../support/redis/tls.ts";
@@ -95,8 +95,7 @@ test("a certificate of an unknown authority is rejected, and ready() says so", a
     await store.close();
     client.destroy();
   });
-  await nextEvent(store, "clusterError");
-  await expect(store.ready()).rejects.toThrow(/self-signed certificate in certificate chain/);
+  await refusalWhenReady(store, /self-signed certificate in certificate chain/);
 });
 
 test("Cluster: the same rule with +cluster|slots and +cluster|info, on every node", async () => {
@@ -126,10 +125,8 @@ test("Sentinel: the same rule", async () => {
   await useEverything(a, b);
 });
 
-/** What `ready()` says once Redis has refused: its limit may be over before that. */
 async function refusedWhenReady(store: ClusteredRedisStore): Promise<void> {
-  await nextEvent(store, "clusterError");
-  return store.ready();
+  throw await refusalWhenReady(store, /NOPERM/);
 }
 
 /** What each permission is for, and how the error names it. */
@@ -224,7 +221,7 @@ for (const [right, { when, says }] of Object.entries(missed)) {
     ) {
       const denied = /(NOPERM|can't (run|access)) .*\(needed: /;
       await eventually(() => events.some(({ args }) => denied.test(String((args[0] as Error).message))));
-      await expect(store.ready()).rejects.toThrow(denied);
+      await refusalWhenReady(store, denied);
       await store.get("s");
       await store.get("s");
       expect(store.localCache.size).toBe(0);
