@@ -31,9 +31,7 @@ for (const args of [
   ["--seed", "13", "--topology", "cluster"],
   ["--seed", "14", "--topology", "sentinel"],
 ]) {
-  test(`four processes under faults keep every guarantee: ${args.join(" ")}`, {
-    timeout: 180_000,
-  }, async () => {
+  test(`four processes under faults keep every guarantee: ${args.join(" ")}`, async () => {
     const { status, output } = await check(...args);
     expect(status, output).toBe(0);
     expect(output).not.toContain("✗");

@@ -8,7 +8,7 @@ export interface NodeListener {
 }
 
 const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
-const ANSWER_MS = 30_000;
+const ANSWER_MS = 120_000;
 
 /** Ends with the checker, however that ends; one that was stopped could not even hear of it. */
 const running = new Set<ChildProcess>();
@@ -121,7 +121,7 @@ export class NodeProcess {
 
   #next(type: FromNode["type"]): Promise<FromNode> {
     return new Promise((resolve, reject) => {
-      const late = setTimeout(() => reject(new Error(`A node did not say "${type}" in 30 s`)), ANSWER_MS);
+      const late = setTimeout(() => reject(new Error(`A node did not say "${type}" in 120 s`)), ANSWER_MS);
       this.#waiting.push({
         type,
         resolve: (message) => {

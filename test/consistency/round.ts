@@ -73,7 +73,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   settled.forEach(({ isLive }, node) => {
     if (isLive) return;
     const why = rig.events.findLast((event) => event.node === node && event.name === "clusterError")?.detail;
-    const text = `node-${node} was not live again 12 s after the faults: ${why}`;
+    const text = `node-${node} was not live again 30 s after the faults: ${why}`;
     violations.push({ guarantee: "rest", text });
   });
   await rig.quiet(300);
