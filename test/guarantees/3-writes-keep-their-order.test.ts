@@ -6,6 +6,7 @@ import {
   directClient,
   loadAsRequest,
   newSpace,
+  ownRedis,
   sessionOf,
   startNode,
   valuesOf,
@@ -16,8 +17,12 @@ import { type AnyClient, openStore } from "../topologies/stores.ts";
 const MODES = [["overwrite"], ["merge"]] as const;
 
 /** What Redis holds, past the cache. */
-async function inRedis(prefix: string, sid: string): Promise<Record<string, unknown> | null> {
-  const direct = await directClient();
+async function inRedis(
+  prefix: string,
+  sid: string,
+  url = inject("redisUrl"),
+): Promise<Record<string, unknown> | null> {
+  const direct = await directClient({ url });
   const text = await direct.get(prefix + sid);
   return text === null ? null : valuesOf(JSON.parse(text));
 }
@@ -121,7 +126,8 @@ test("merge: a request's own earlier save is no conflict", async () => {
 
 test("merge: forty requests of one process that save at the same moment lose nothing", async () => {
   const space = newSpace();
-  const { store } = await startNode(space, { store: { onConflict: "merge" } });
+  // The last one waits for all others.
+  const { store } = await startNode(space, { store: { onConflict: "merge", commandTimeoutMs: 60_000 } });
   await store.set("s", sessionOf({}));
   const keys = Array.from({ length: 40 }, (_, i) => `key${i}`);
   const requests = await Promise.all(keys.map(() => loadAsRequest(store, "s")));
@@ -184,8 +190,7 @@ test("a get that is called after a set waits for Redis to execute it, not for th
 });
 
 /** A store on a pool of real connections. */
-async function openPool(): Promise<{ store: ClusteredRedisStore; prefix: string }> {
-  const url = inject("redisUrl");
+async function openPool(url = inject("redisUrl")): Promise<{ store: ClusteredRedisStore; prefix: string }> {
   const space = newSpace();
   const create = () => createClientPool({ url }, { minimum: 4, maximum: 4 }) as unknown as AnyClient;
   const { store } = await openStore(create, space, { cluster: { subscriber: createClient({ url }) } });
@@ -205,13 +210,16 @@ test("on a pool, a large save does not overtake a small one that is called after
 });
 
 test("a destroy whose script Redis no longer has does not delete the session that is set after it", async () => {
-  const { store, prefix } = await openPool();
-  const direct = await directClient();
+  const { url } = await ownRedis();
+  const { store, prefix } = await openPool(url);
+  const direct = await directClient({ url });
   await store.set("s", sessionOf({ v: 1 }));
+  // Redis knows it from here on.
+  await store.destroy("other");
   await direct.scriptFlush();
   const destroying = store.destroy("s");
   await Promise.all([destroying, store.set("s", sessionOf({ v: 2 }))]);
-  expect(await inRedis(prefix, "s")).toEqual({ v: 2 });
+  expect(await inRedis(prefix, "s", url)).toEqual({ v: 2 });
 });
 
 test("what waits for a connection is sent before what is called once there is one", async () => {
