@@ -264,7 +264,8 @@ test("a touch of a session that does not exist creates nothing", async () => {
 test("sessions streams, with ids; destroyWhere deletes what the predicate picks, on all nodes, and counts", async () => {
   const space = newSpace();
   const a = await startNode(space);
-  const b = await startNode(space);
+  // None is to leave the cache before the others are in it.
+  const b = await startNode(space, { store: { localCache: { ttlMs: 60 * MINUTE } } });
   for (let i = 0; i < 230; i++) await a.store.set(`s${i}`, sessionOf({ i }, 60 * MINUTE));
   for (let i = 0; i < 230; i++) await cacheIn(b.store, `s${i}`);
   const seen = new Set<string>();

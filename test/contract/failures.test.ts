@@ -237,7 +237,7 @@ test("a ttl function that returns no number is an error, and the session stays",
 
 test("close ends in bounded time though Redis is stalled, and what is under way gets its answer", async () => {
   const redis = await ownRedis();
-  const { store } = await startNode(newSpace(), { url: redis.url, store: { commandTimeoutMs: 500 } });
+  const { store } = await startNode(newSpace(), { url: redis.url, store: { commandTimeoutMs: 1_000 } });
   await redis.pause();
   const outcome = store.get("s").then(
     () => "answered",

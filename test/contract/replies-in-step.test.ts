@@ -61,7 +61,7 @@ async function useWithLongValue(create: () => SharedClient, options: StoreOption
   const patient = { commandTimeoutMs: 60_000, ...options };
   const { store, client } = await openStore(create, newSpace(), patient);
   const result = await readDuring(store, async () => {
-    const failure = nextEvent(client as unknown as EventEmitter, "error", { timeoutMs: 50_000 });
+    const failure = nextEvent(client as unknown as EventEmitter, "error");
     client.get("long").catch(() => {});
     await failure;
   });

@@ -39,7 +39,7 @@ const isAway = ({ store: { clusterStats } }: Node) =>
 /** Saves sessions until they are cached: what is not is not served while Redis is away. */
 async function save({ store }: Node, sids: readonly string[], values = { v: 1 } as object): Promise<void> {
   for (const sid of sids) {
-    await store.set(sid, sessionOf({ ...values }));
+    await eventually(() => store.set(sid, sessionOf({ ...values })).then(() => true));
     await cacheIn(store, sid);
   }
 }

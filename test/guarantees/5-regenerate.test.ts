@@ -212,7 +212,7 @@ test("with indexBy: while it cannot be determined whose session was deleted, the
   const parse = (text: string) =>
     isStuck ? new Promise<never>(() => {}) : Promise.resolve(JSON.parse(text));
   const serializer = { parse, stringify: JSON.stringify };
-  const store = { indexBy, serializer, commandTimeoutMs: 400 };
+  const store = { indexBy, serializer, commandTimeoutMs: 1_500 };
   const [a, b] = [await startNode(space, { store }), await startNode(space)];
   await a.store.set("s", sessionOf({ user: "ann" }));
   const request = { sessionID: "s" } as unknown as Request;
@@ -227,7 +227,7 @@ test("with indexBy: while it cannot be determined whose session was deleted, the
   isStuck = true;
   await new Promise((resolve) => a.store.regenerate(request, resolve));
   // The request goes on for longer than the store tries to find out.
-  await pause(600);
+  await pause(2_000);
   await expect(a.store.set("new", request.session)).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
   const direct = await directClient();
   expect(await direct.exists(`${space.prefix}new`)).toBe(0);

@@ -10,7 +10,7 @@ test("no hit outlives the key: once Redis has dropped it, the cache does not ser
   await direct.set(`${space.prefix}read`, JSON.stringify(sessionOf()), {
     expiration: { type: "PX", value: 4_000 },
   });
-  await store.get("read");
+  await cacheIn(store, "read");
   expect(store.localCache.size).toBe(2);
   for (const sid of ["written", "read"]) {
     await eventually(async () => (await direct.exists(space.prefix + sid)) === 0);
