@@ -19,7 +19,7 @@ beforeAll(() => {
   site = mkdtempSync(join(tmpdir(), "site-"));
   const bin = join(dirname(createRequire(import.meta.url).resolve("typedoc/package.json")), "bin/typedoc");
   execFileSync(process.execPath, [bin, "--out", site, "--logLevel", "Warn"], { cwd: ROOT, encoding: "utf8" });
-}, 240_000);
+}, 600_000);
 afterAll(() => rmSync(site, { recursive: true, force: true }));
 
 const files = () => readdirSync(site, { recursive: true, encoding: "utf8" });
@@ -185,8 +185,10 @@ describe("in a browser", () => {
     const button = block.getByRole("button", { name: "Copy" });
     const opacity = "getComputedStyle(document.querySelector('pre > button')).opacity";
     await expect.poll(() => page.evaluate(opacity), PATIENCE).toBe("1");
+    // It says so for a second.
+    const copied = block.getByRole("button", { name: "Copied!" }).waitFor();
     await button.click();
-    await block.getByRole("button", { name: "Copied!" }).waitFor();
+    await copied;
   });
 });
 
@@ -217,6 +219,7 @@ describe("the charts", () => {
     async (colorScheme) => {
       expect(charts.length).toBeGreaterThan(0);
       const page = await browser.newPage({ colorScheme });
+      page.setDefaultTimeout(PATIENCE.timeout);
       for (const chart of charts) {
         await page.goto(pathToFileURL(join(ROOT, "docs/images", chart)).href);
         const lowest = await page.evaluate(`(() => {
@@ -243,6 +246,7 @@ test("its diagrams are drawn, and drawn anew in the colours of the dark", { time
   onTestFinished(() => browser.close());
   for (const file of drawn) {
     const page = await browser.newPage({ colorScheme: "light" });
+    page.setDefaultTimeout(PATIENCE.timeout);
     const errors: unknown[] = [];
     page.on("pageerror", (error) => errors.push(error));
     await page.goto(pathToFileURL(join(site, file)).href);

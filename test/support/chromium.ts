@@ -18,6 +18,8 @@ const QUIET = [
   "--disable-sync",
 ];
 
+const START_LIMIT_MS = 120_000;
+
 /**
  * A headless Chromium of this machine: the one at `CHROMIUM_PATH`, one on the PATH, or Debian's package, where we may
  * install it.
@@ -35,7 +37,7 @@ export async function startChromium(): Promise<Browser> {
         "(Debian: apt-get install chromium), or set CHROMIUM_PATH to the program.",
     );
   }
-  return chromium.launch({ executablePath, args: QUIET });
+  return chromium.launch({ executablePath, args: QUIET, timeout: START_LIMIT_MS });
 }
 
 function found(): string | undefined {

@@ -2,7 +2,7 @@ import { EventEmitter, once } from "node:events";
 import { setTimeout as pause } from "node:timers/promises";
 
 /** Passing tests do not take it. A loaded machine may need many times what a quiet one does. */
-const GENEROUS_MS = 60_000;
+const GENEROUS_MS = 120_000;
 
 /** Between two tries. What takes long is asked less often: each try takes time from what it waits for. */
 const FIRST_PAUSE_MS = 5;

@@ -1,4 +1,4 @@
-const GENEROUS_MS = 20_000;
+const GENEROUS_MS = 60_000;
 
 interface Lookout {
   readonly text: string;

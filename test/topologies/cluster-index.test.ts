@@ -10,7 +10,7 @@ const HOUR_MS = 3_600_000;
 let redis: RedisCluster;
 beforeAll(async () => {
   redis = await startCluster();
-}, 120_000);
+});
 afterAll(() => redis?.stop());
 
 async function open(space: Space, options: StoreOptions = {}) {

@@ -32,7 +32,6 @@ export async function openPast(
   return (await openStore(create, apart, { localCache: false, ...options })).store;
 }
 
-const PATIENT = { timeoutMs: 60_000 };
 const WARM = 2_000;
 
 /** kill -9 of a primary while two stores read and write. FIGURES=1 prints how it went. @returns the server that was killed */
@@ -42,31 +41,31 @@ export async function surviveKill(
   victim: () => Promise<RedisServer>,
 ): Promise<RedisServer> {
   const load = new Load([a, b]);
-  await eventually(() => load.succeeded > WARM, PATIENT);
+  await eventually(() => load.succeeded > WARM);
   const events = [a, b].map((store) => recordEvents(store, ["suspect", "flush", "live"]));
   const server = await victim();
   const killedAt = performance.now();
   await server.kill();
-  await eventually(() => events.every((seen) => seen.some(({ name }) => name === "suspect")), PATIENT);
+  await eventually(() => events.every((seen) => seen.some(({ name }) => name === "suspect")));
   const suspectAt = performance.now();
   const isLiveAgain = () => [a, b].every((store) => store.clusterStats.state === "live");
-  await eventually(isLiveAgain, PATIENT);
+  await eventually(isLiveAgain);
   const liveAt = performance.now();
   for (const seen of events) {
     expect(seen.map(({ name }) => name)).toEqual(expect.arrayContaining(["suspect", "flush", "live"]));
   }
   const before = load.succeeded;
-  await eventually(() => load.succeeded > before + WARM, PATIENT);
+  await eventually(() => load.succeeded > before + WARM);
   const past = await openPast();
   const direct = async (sid: string) => valuesOf(await past.get(sid))?.["number"] as number | undefined;
   // Resolves only when every call has had its answer.
   const figures = await load.stop(direct);
   print({ ...figures, toSuspectMs: suspectAt - killedAt, toLiveMs: liveAt - killedAt });
-  await eventually(isLiveAgain, PATIENT);
+  await eventually(isLiveAgain);
   for (const sid of load.sids) {
     const number = await direct(sid);
     for (const store of [a, b, a, b]) {
-      await eventually(async () => valuesOf(await store.get(sid))?.["number"] === number, PATIENT);
+      await eventually(async () => valuesOf(await store.get(sid))?.["number"] === number);
     }
   }
   await a.set("after", sessionOf({ v: 1 }));

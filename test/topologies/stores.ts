@@ -47,6 +47,6 @@ export async function openStore<C extends AnyClient>(
     await client.destroy();
   });
   // As often as it takes: a loaded machine may need longer than one attempt.
-  await eventually(() => store.ready().then(() => true), { timeoutMs: 60_000 });
+  await eventually(() => store.ready().then(() => true));
   return { store, client };
 }

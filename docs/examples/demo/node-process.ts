@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import type { NodeNews } from "./live/news.ts";
 import { asEnvironment, type NodeSettings } from "./settings.ts";
 
-const START_LIMIT_MS = 60_000;
+const START_LIMIT_MS = 120_000;
 const STOP_LIMIT_MS = 10_000;
 
 /** A process of the cluster, seen from main.ts: from its start to its end. */
