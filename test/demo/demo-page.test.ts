@@ -40,7 +40,8 @@ async function open(options: BrowserContextOptions = {}, at = origin): Promise<P
 /** What a test that fails leaves behind must not fail the others, each after minutes. */
 async function undoFaults(at: string): Promise<void> {
   const orders = NODES.flatMap((number) => ["kill", "start"].map((order) => `nodes/${number}/${order}`));
-  for (const order of ["redis/resume", "traffic/stop", ...orders]) {
+  // The traffic stops when its last request is answered.
+  for (const order of ["redis/resume", ...orders, "traffic/stop"]) {
     await fetch(`${at}/page/${order}`, { method: "POST" });
   }
 }
