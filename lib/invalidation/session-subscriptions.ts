@@ -1,4 +1,3 @@
-import { batchOn, type RedisStoreClient } from "../redis/client.ts";
 import type { SubscribedRead } from "../redis/session-values.ts";
 import type { BatchBuilder, SubscriberConnection } from "../redis/topology.ts";
 import { standalone } from "../reporting/text.ts";
@@ -237,8 +236,8 @@ export class SessionSubscriptions {
 
   async #read(reads: readonly Request[]): Promise<readonly unknown[]> {
     if (reads.length === 0) return [];
-    const connection = this.#options.connection as unknown as RedisStoreClient;
-    return reads.reduce((batch, { build }) => build?.(batch) ?? batch, batchOn(connection)).execAsPipeline();
+    const batch = this.#options.connection.multi();
+    return reads.reduce((commands, { build }) => build?.(commands) ?? commands, batch).execAsPipeline();
   }
 
   /** Sends SUBSCRIBE for those that are not subscribed yet, as far as there is room. */

@@ -33,6 +33,14 @@ export interface ScriptArguments {
   arguments: string[];
 }
 
+/**
+ * A client, as the store uses it. All commands are sent through `multi()`: it is what all kinds of client share, and it bypasses
+ * node-redis's client-side cache and the timer that node-redis starts for each single command.
+ */
+export interface BatchingClient extends RedisStoreClient {
+  multi(): CommandBatch;
+}
+
 /** Commands to be sent together: the part of node-redis's `multi()` that all kinds of client share. */
 export interface CommandBatch {
   getRange(key: string, start: number, end: number): CommandBatch;
@@ -72,14 +80,6 @@ export function kindOf(client: unknown): ClientKind | undefined {
   if ("masters" in client) return "cluster";
   if ("getSentinelNode" in client) return "sentinel";
   return "duplicate" in client ? "single" : "pool";
-}
-
-/**
- * Starts a batch. All commands are sent through `multi()`: it is what all kinds of client share, and it bypasses
- * node-redis's client-side cache and the timer that node-redis starts for each single command.
- */
-export function batchOn(client: RedisStoreClient): CommandBatch {
-  return client.multi() as CommandBatch;
 }
 
 /**

@@ -1,18 +1,19 @@
 import { errorMessage } from "../reporting/errors.ts";
-import { batchOn, type Connection, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
+import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
 import { closedError } from "./connection-state.ts";
 import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Doubts } from "./doubts.ts";
 import { slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
-import { type Batch, requireInStep } from "./topology.ts";
+import type { Batch } from "./topology.ts";
 import { droppedAt } from "./unsent.ts";
 
 /** A client of one node, as a Cluster client creates them. */
 export interface NodeClient extends RedisSubscriberClient {
   readonly isReady: boolean;
   readonly options?: { readonly disableOfflineQueue?: boolean };
+  multi(): CommandBatch;
   sendCommand(args: string[]): Promise<unknown>;
 }
 
@@ -86,7 +87,7 @@ export class ClusterRoutes {
     const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
     const client = await this.#readyClient(deadline, find);
     const replies = await this.#exec(execOn, client, deadline, batch);
-    return requireInStep(batch, replies, () => this.#connections.replace(client as Connection));
+    return this.#connections.requireInStep(batch, replies, client as Connection);
   }
 
   async #sendToKey(deadline: Deadline, key: string, batch: Batch): Promise<unknown[]> {
@@ -178,12 +179,12 @@ export class ClusterRoutes {
 }
 
 async function execOn(client: NodeClient, { mode, build }: Batch): Promise<unknown[]> {
-  const batch = build(batchOn(client));
+  const batch = build(client.multi());
   return mode === "transaction" ? batch.exec() : batch.execAsPipeline();
 }
 
 /** ASKING applies to the next command, or to a transaction as a whole. Both are queued in the same turn. */
 async function execAskingOn(client: NodeClient, { build }: Batch): Promise<unknown[]> {
-  const [, replies] = await Promise.all([client.sendCommand(["ASKING"]), build(batchOn(client)).exec()]);
+  const [, replies] = await Promise.all([client.sendCommand(["ASKING"]), build(client.multi()).exec()]);
   return replies;
 }

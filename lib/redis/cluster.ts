@@ -1,13 +1,12 @@
 import { SessionStoreError } from "../reporting/errors.ts";
-import { batchOn, keyPrefixOf, type RedisStoreClient } from "./client.ts";
+import { keyPrefixOf, type RedisStoreClient } from "./client.ts";
 import { ClusterRoutes } from "./cluster-routing.ts";
 import { connectionProblem } from "./connection-state.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
-import { receiversIn } from "./heartbeats.ts";
 import { Outage } from "./outage.ts";
-import { asText, isErrorReply } from "./replies.ts";
+import { asText, isErrorReply, receiversIn } from "./replies.ts";
 import { HEARTBEAT } from "./scripts.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type {
@@ -131,10 +130,7 @@ export class Cluster implements Topology {
 
   /** A node has one database. */
   async #canReadOn(subscriber: SubscriberConnection): Promise<boolean | undefined> {
-    const ask = () =>
-      batchOn(subscriber as unknown as RedisStoreClient)
-        .clusterInfo()
-        .execAsPipeline();
+    const ask = () => subscriber.multi().clusterInfo().execAsPipeline();
     return this.#deadlines.run("CLUSTER INFO", ask).then(
       () => true,
       (error: unknown) => (isErrorReply(error) ? false : undefined),

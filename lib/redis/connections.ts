@@ -2,6 +2,7 @@ import { errorMonitor } from "node:events";
 import type { Connection, RedisStoreClient } from "./client.ts";
 import type { Doubt, Doubts } from "./doubts.ts";
 import { Silence } from "./silence.ts";
+import type { Batch } from "./topology.ts";
 
 /**
  * Watches connections for what no reply shows.
@@ -39,11 +40,11 @@ export class Connections {
     }
     const doubts = new Set([this.#doubts]);
     Connections.#watched.set(connection, doubts);
-    if (this.#hasUnknownFailure) replace(connection, doubts, "replies are out of step");
+    if (this.#hasUnknownFailure) this.#replace(connection, "replies are out of step");
     // Not a listener for "error": the application may want a client without one to end the process.
     connection.on?.(errorMonitor, (error) => {
       if (connection.isReady && !isFailedCommand(error))
-        replace(connection, doubts, "replies are out of step");
+        reopen(connection, doubts, "replies are out of step");
     });
     connection.on?.("ready", () => raise(doubts, "the client has reconnected"));
   }
@@ -56,13 +57,19 @@ export class Connections {
     });
   }
 
-  /** Closes a connection whose replies are out of step, and opens it again. */
-  replace(connection: Connection): void {
-    this.#replace(connection, "replies are out of step");
+  /**
+   * The replies to a batch.
+   * @param connection on which they arrived
+   * @throws Error if they are out of step; the connection is replaced then
+   */
+  requireInStep(batch: Batch, replies: unknown[], connection: Connection | undefined): unknown[] {
+    if (batch.isInStep?.(replies) !== false) return replies;
+    if (connection !== undefined) this.#replace(connection, "replies are out of step");
+    throw new Error("The replies are out of step with the commands, so the connection is replaced");
   }
 
   #replace(connection: Connection, doubt: Doubt): void {
-    replace(connection, Connections.#watched.get(connection) ?? new Set([this.#doubts]), doubt);
+    reopen(connection, Connections.#watched.get(connection) ?? new Set([this.#doubts]), doubt);
   }
 
   /**
@@ -71,12 +78,12 @@ export class Connections {
    * @param method of the owner, called by its batches with a function of the connection as the last argument
    * @param onUse starts the batch by `run`; called for each attempt
    */
-  startingOn(
-    owner: RedisStoreClient,
+  startingOn<Owner extends object>(
+    owner: Owner,
     method: "execute" | "_execute",
     onUse: (used: Connection, run: () => unknown) => unknown,
-  ): RedisStoreClient {
-    const execute = (owner as unknown as Record<string, (...args: unknown[]) => unknown>)[method];
+  ): Owner {
+    const execute = (owner as Record<string, (...args: unknown[]) => unknown>)[method];
     if (execute === undefined) return owner;
     const value = (...args: unknown[]) => {
       const run = args.pop() as (connection: Connection) => unknown;
@@ -90,11 +97,11 @@ export class Connections {
       };
       return execute.call(owner, ...args, runWatched);
     };
-    return Object.create(owner, { [method]: { value } }) as RedisStoreClient;
+    return Object.create(owner, { [method]: { value } }) as Owner;
   }
 }
 
-function replace(connection: Connection, doubts: Set<Doubts>, doubt: Doubt): void {
+function reopen(connection: Connection, doubts: Set<Doubts>, doubt: Doubt): void {
   // Undefined for clients that do not tell; false while the connection is lost, or being opened.
   if (connection.isReady === false) return;
   connection.destroy?.();

@@ -47,6 +47,11 @@ export function asPage(
   return cursor === undefined || keys === undefined ? undefined : { cursor, keys };
 }
 
+/** How many subscribers received a heartbeat. */
+export function receiversIn(reply: unknown, payload: string): number | undefined {
+  return Array.isArray(reply) && asText(reply[1]) === payload ? asInteger(reply[0]) : undefined;
+}
+
 /**
  * Whether an error is a reply of Redis, and not a failure to get one. A Redis that loads its data after a start answers
  * everything with LOADING, which counts as no reply.

@@ -1,35 +1,20 @@
 import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
-import {
-  batchOn,
-  type CommandBatch,
-  type Connection,
-  keyPrefixOf,
-  type RedisStoreClient,
-  type RedisSubscriberSource,
+import type {
+  BatchingClient,
+  CommandBatch,
+  Connection,
+  RedisStoreClient,
+  RedisSubscriberSource,
 } from "./client.ts";
 import { connectionProblem } from "./connection-state.ts";
-import { Connections } from "./connections.ts";
-import { type Deadline, Deadlines } from "./deadlines.ts";
-import { Doubts } from "./doubts.ts";
-import { CommandExecutor } from "./executor.ts";
-import { Heartbeats } from "./heartbeats.ts";
-import { Outage } from "./outage.ts";
-import { ClientReadiness } from "./readiness.ts";
-import {
-  type Batch,
-  type HeartbeatResult,
-  type Primary,
-  type Probe,
-  requireInStep,
-  type SubscriberConnection,
-  type Topology,
-  type TopologyOptions,
-} from "./topology.ts";
+import type { Deadline } from "./deadlines.ts";
+import { SinglePrimary } from "./single-primary.ts";
+import type { Batch, HeartbeatResult, Primary, SubscriberConnection, TopologyOptions } from "./topology.ts";
 import { trackingError } from "./tracking.ts";
 import { droppedAt } from "./unsent.ts";
 
 /** What is used of a Sentinel client. */
-interface SentinelClient extends RedisStoreClient {
+interface SentinelClient extends BatchingClient {
   /** Undefined while the client is not connected. */
   getMasterNode(): { readonly host: string; readonly port: number } | undefined;
 }
@@ -49,36 +34,19 @@ interface SentinelSubscriber extends SubscriberConnection {
  * - A heartbeat includes a write. Only a primary executes it, and only one that has as many replicas as its
  *   `min-replicas-to-write` demands: a primary that was cut off and replaced proves nothing.
  */
-export class Sentinel implements Topology {
-  readonly fullPrefix: string;
-  readonly prefix: string;
-  readonly combinesKeys = true;
+export class Sentinel extends SinglePrimary {
   readonly hasTransactions = true;
-  readonly doubts: Doubts = new Doubts();
-  readonly outage: Outage = new Outage();
-  readonly probe: Probe;
   readonly #client: SentinelClient;
-  readonly #subscriber: RedisSubscriberSource;
-  readonly #readiness = new ClientReadiness();
-  readonly #connections = new Connections(this.doubts);
-  readonly #heartbeats: Heartbeats;
-  readonly #deadlines: Deadlines;
-  readonly #executor = new CommandExecutor(this);
   /** That of the connections to the primary, which the client exposes only when they are used. */
   #database: number | undefined;
   /** The primary of the last `discover`. */
   #discovered: string | undefined;
   #lastStart: Promise<void> = Promise.resolve();
 
-  constructor(client: RedisStoreClient, { prefix, subscriber, leaseMs }: TopologyOptions) {
+  constructor(client: RedisStoreClient, options: TopologyOptions) {
+    super(client, options);
     this.#client = client as SentinelClient;
-    this.prefix = prefix;
-    this.fullPrefix = keyPrefixOf(client) + prefix;
-    this.#subscriber = subscriber;
-    this.#deadlines = new Deadlines(leaseMs, "", () => connectionProblem(client, leaseMs));
-    this.#heartbeats = new Heartbeats(this.#executor, prefix, this.#deadlines);
-    this.probe = this.#heartbeats.probe;
-    this.#connections.watchOwner(client, "client-error");
+    this.connections.watchOwner(client, "client-error");
   }
 
   /**
@@ -87,12 +55,12 @@ export class Sentinel implements Topology {
    */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const isConnected = () => addressOf(this.#client) !== undefined;
-    if (!isConnected()) await this.#readiness.whenConnected(deadline, this.#client, isConnected);
+    if (!isConnected()) await this.readiness.whenConnected(deadline, this.#client, isConnected);
     await this.#turnToStart();
     let used: Connection | undefined;
     let writes = false;
     let lost: unknown;
-    const client = this.#connections.startingOn(this.#client, "_execute", async (connection, run) => {
+    const client = this.connections.startingOn(this.#client, "_execute", async (connection, run) => {
       if (lost !== undefined) throw lost;
       used = connection;
       this.#database = connection.options?.database ?? 0;
@@ -108,15 +76,7 @@ export class Sentinel implements Topology {
     };
     const commands = batch.build(primaryBatchOn(client, deadline, onWrite));
     const replies = await (batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline());
-    return requireInStep(batch, replies, () => used && this.#connections.replace(used));
-  }
-
-  checkConnections(silentMs: number, onReplaced: () => void): boolean {
-    return this.#connections.silence.check(silentMs, onReplaced);
-  }
-
-  async nodes(): Promise<readonly string[]> {
-    return [""];
+    return this.connections.requireInStep(batch, replies, used);
   }
 
   get database(): number {
@@ -141,26 +101,26 @@ export class Sentinel implements Topology {
     }
     if (this.#database === undefined) {
       const command = { ...this.probe, target: "any" } as const;
-      await this.#deadlines.run("discovery", (deadline) => this.#executor.send(deadline, command));
+      await this.deadlines.run("discovery", (deadline) => this.executor.send(deadline, command));
     }
     this.#discovered = id;
     const primary: Primary = {
       id,
       createSubscriber: async ({ isTracked }) => {
         if (isTracked) throw trackingError("a Sentinel client hides the connection on which it subscribes");
-        return sentinelSubscriberFrom(this.#subscriber);
+        return sentinelSubscriberFrom(this.subscriber);
       },
       isConnectedTo: (subscriber) => addressOf(subscriber) === id,
       // A Sentinel client hides the connection on which it subscribes.
       canReadOn: async () => false,
-      sendHeartbeat: (channel, payload) => this.#sendHeartbeat(id, channel, payload),
+      sendHeartbeat: (channel, payload) => this.#sendHeartbeatTo(id, channel, payload),
     };
     return [primary];
   }
 
-  async #sendHeartbeat(id: string, channel: string, payload: string): Promise<HeartbeatResult> {
+  async #sendHeartbeatTo(id: string, channel: string, payload: string): Promise<HeartbeatResult> {
     if (!this.isUpToDate) return "changed";
-    const result = await this.#heartbeats.send(channel, payload);
+    const result = await this.sendHeartbeat(channel, payload);
     return addressOf(this.#client) === id ? result : "changed";
   }
 
@@ -195,8 +155,8 @@ interface SentinelBatch {
  * reason to drop them at the deadline.
  * @param onWrite called when a command is added that node-redis would not send to replicas
  */
-function primaryBatchOn(client: RedisStoreClient, deadline: Deadline, onWrite: () => void): CommandBatch {
-  const batch = droppedAt(deadline, batchOn(client)) as unknown as SentinelBatch;
+function primaryBatchOn(client: SentinelClient, deadline: Deadline, onWrite: () => void): CommandBatch {
+  const batch = droppedAt(deadline, client.multi()) as unknown as SentinelBatch;
   const { addCommand } = batch;
   const value: SentinelBatch["addCommand"] = (isReadonly, ...rest) => {
     if (!isReadonly) onWrite();

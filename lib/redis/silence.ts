@@ -1,5 +1,5 @@
 import { errorMessage } from "../reporting/errors.ts";
-import { batchOn, type Connection, type RedisStoreClient, type RedisSubscriberClient } from "./client.ts";
+import type { Connection, RedisSubscriberClient } from "./client.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
 import { subscriberFrom } from "./subscriber.ts";
 
@@ -95,7 +95,8 @@ async function answersAnew(connection: Connection, timeoutMs: number): Promise<b
     timer = setTimeout(resolve, timeoutMs, false).unref();
   });
   const runScript = () =>
-    batchOn(fresh as unknown as RedisStoreClient)
+    fresh
+      .multi()
       .eval("return 1", { keys: [], arguments: [] })
       .execAsPipeline()
       .then(() => true, isRefusal);

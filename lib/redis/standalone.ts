@@ -1,35 +1,13 @@
-import {
-  batchOn,
-  type Connection,
-  keyPrefixOf,
-  type RedisStoreClient,
-  type RedisSubscriberSource,
-} from "./client.ts";
-import { connectionProblem } from "./connection-state.ts";
-import { Connections } from "./connections.ts";
-import { type Deadline, Deadlines } from "./deadlines.ts";
-import { Doubts } from "./doubts.ts";
-import { CommandExecutor } from "./executor.ts";
-import { Heartbeats } from "./heartbeats.ts";
-import { Outage } from "./outage.ts";
-import { ClientReadiness } from "./readiness.ts";
+import { type BatchingClient, type Connection, keyPrefixOf, type RedisStoreClient } from "./client.ts";
+import type { Deadline } from "./deadlines.ts";
+import { isErrorReply } from "./replies.ts";
+import { SinglePrimary } from "./single-primary.ts";
 import { subscriberFrom } from "./subscriber.ts";
-import { readsLikeClient } from "./subscriber-reads.ts";
-import {
-  type Batch,
-  type HeartbeatResult,
-  type Primary,
-  type Probe,
-  requireInStep,
-  type SubscriberConnection,
-  type SubscriberOptions,
-  type Topology,
-  type TopologyOptions,
-} from "./topology.ts";
+import type { Batch, Primary, SubscriberConnection, SubscriberOptions, TopologyOptions } from "./topology.ts";
 import { droppedAt } from "./unsent.ts";
 
 /** A client of one server, or a pool of them. */
-interface StandaloneClient extends RedisStoreClient {
+interface StandaloneClient extends BatchingClient {
   /** Undefined for a pool, which does not say which connection a command will take: its own queue is used. */
   readonly isReady?: boolean;
   readonly options?: { readonly commandsQueueMaxLength?: number };
@@ -38,73 +16,52 @@ interface StandaloneClient extends RedisStoreClient {
 }
 
 /** A single Redis: whatever answers at its address. */
-export class Standalone implements Topology, Primary {
-  readonly fullPrefix: string;
-  readonly prefix: string;
-  readonly combinesKeys = true;
+export class Standalone extends SinglePrimary implements Primary {
   readonly hasTransactions: boolean;
   readonly isUpToDate = true;
   readonly id = "";
-  readonly doubts: Doubts = new Doubts();
-  readonly outage: Outage = new Outage();
-  readonly probe: Probe;
   database = 0;
   readonly #client: StandaloneClient;
-  readonly #subscriber: RedisSubscriberSource;
-  readonly #readiness = new ClientReadiness();
-  readonly #connections = new Connections(this.doubts);
-  readonly #deadlines: Deadlines;
-  readonly #heartbeats: Heartbeats;
 
-  constructor(client: RedisStoreClient, { prefix, subscriber, leaseMs }: TopologyOptions) {
-    this.#client = client;
-    this.prefix = prefix;
+  constructor(client: RedisStoreClient, options: TopologyOptions) {
+    super(client, options);
+    this.#client = client as StandaloneClient;
     // When its queue is full, node-redis may have queued MULTI and SET, and refuses EXEC.
     this.hasTransactions = this.#client.options?.commandsQueueMaxLength === undefined;
-    this.fullPrefix = keyPrefixOf(client) + prefix;
-    this.#subscriber = subscriber;
-    this.#deadlines = new Deadlines(leaseMs, "", () => connectionProblem(client, leaseMs));
-    this.#heartbeats = new Heartbeats(new CommandExecutor(this), prefix, this.#deadlines);
-    this.probe = this.#heartbeats.probe;
-    if (this.#isPool) this.#connections.watchOwner(client, "error");
-    else this.#connections.watch(client as Connection);
+    if (this.#isPool) this.connections.watchOwner(client, "error");
+    else this.connections.watch(client as Connection);
   }
 
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     if (!this.#isConnected) {
-      await this.#readiness.whenConnected(deadline, this.#client, () => this.#isConnected);
+      await this.readiness.whenConnected(deadline, this.#client, () => this.#isConnected);
     }
     let used = this.#client as Connection;
     const client = this.#isPool
-      ? this.#connections.startingOn(this.#client, "execute", (connection, run) => {
+      ? this.connections.startingOn(this.#client, "execute", (connection, run) => {
           used = connection;
           return run();
         })
       : this.#client;
-    const commands = batch.build(droppedAt(deadline, batchOn(client)));
+    const commands = batch.build(droppedAt(deadline, client.multi()));
     const executing = batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
-    if (!this.#isPool) this.#connections.silence.track(used, executing);
-    const replies = await executing;
-    return requireInStep(batch, replies, () => this.#connections.replace(used));
-  }
-
-  async nodes(): Promise<readonly string[]> {
-    return [this.id];
+    if (!this.#isPool) this.connections.silence.track(used, executing);
+    return this.connections.requireInStep(batch, await executing, used);
   }
 
   async discover(): Promise<readonly Primary[]> {
     // Again, since what is closed is not watched for any more.
-    if (!this.#isPool) this.#connections.watch(this.#client as Connection);
+    if (!this.#isPool) this.connections.watch(this.#client as Connection);
     const databaseOf = ({ options }: Connection) => options?.database ?? 0;
     const asked = this.#client.execute?.(databaseOf);
     this.database = await (asked === undefined
       ? databaseOf(this.#client as Connection)
-      : this.#deadlines.run("discovery", () => asked));
+      : this.deadlines.run("discovery", () => asked));
     return [this];
   }
 
   async createSubscriber(options: SubscriberOptions): Promise<SubscriberConnection> {
-    return subscriberFrom(this.#subscriber, options);
+    return subscriberFrom(this.subscriber, options);
   }
 
   isConnectedTo(): boolean {
@@ -112,20 +69,32 @@ export class Standalone implements Topology, Primary {
   }
 
   async canReadOn(subscriber: SubscriberConnection): Promise<boolean | undefined> {
-    const ask = (deadline: Deadline) => readsLikeClient(subscriber, this, deadline);
-    return this.#deadlines.run("CLIENT INFO", ask).catch(() => undefined);
+    const ask = (deadline: Deadline) => this.#readsLikeClient(subscriber, deadline);
+    return this.deadlines.run("CLIENT INFO", ask).catch(() => undefined);
   }
 
   primaryIdOf(): string | undefined {
     return this.#isConnected ? this.id : undefined;
   }
 
-  sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
-    return this.#heartbeats.send(channel, payload);
-  }
-
-  checkConnections(silentMs: number, onReplaced: () => void): boolean {
-    return this.#connections.silence.check(silentMs, onReplaced);
+  /**
+   * A subscriber does not read what the client reads if it speaks RESP 2, has a `keyPrefix` or another database, or its user may
+   * not read. Subscribing works in all these cases. Rejects if nothing answers.
+   */
+  async #readsLikeClient(subscriber: SubscriberConnection, deadline: Deadline): Promise<boolean> {
+    if (keyPrefixOf(subscriber) !== "") return false;
+    const key = `${this.fullPrefix}:absent`;
+    try {
+      const [[there], [here]] = await Promise.all([
+        subscriber.multi().clientInfo().getRange(key, 0, 0).pTTL(key).execAsPipeline(),
+        this.send(deadline, { target: "any", mode: "pipeline", build: (batch) => batch.clientInfo() }),
+      ]);
+      const database = databaseIn(there);
+      return database !== undefined && database === databaseIn(here);
+    } catch (error) {
+      if (isErrorReply((error as Error).cause ?? error)) return false;
+      throw error;
+    }
   }
 
   get #isConnected(): boolean {
@@ -135,4 +104,9 @@ export class Standalone implements Topology, Primary {
   get #isPool(): boolean {
     return this.#client.isReady === undefined;
   }
+}
+
+function databaseIn(info: unknown): number | undefined {
+  const { db } = info as { readonly db?: number };
+  return db !== undefined && Number.isInteger(db) ? db : undefined;
 }

@@ -1,4 +1,4 @@
-import type { CommandBatch, RedisSubscriberSource } from "./client.ts";
+import type { BatchingClient, CommandBatch, RedisSubscriberSource } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Doubts } from "./doubts.ts";
 import type { Outage } from "./outage.ts";
@@ -67,13 +67,6 @@ export interface Replies {
   readonly sentAt: number;
 }
 
-/** The replies to a batch. @throws Error if they are out of step, after `replace` */
-export function requireInStep(batch: Batch, replies: unknown[], replace: () => void): unknown[] {
-  if (batch.isInStep?.(replies) !== false) return replies;
-  replace();
-  throw new Error("The replies are out of step with the commands, so the connection is replaced");
-}
-
 /** A command that shows that Redis answers. It is not PING, which Redis refuses when it cannot write to its disk. */
 export interface Probe {
   readonly name: string;
@@ -125,7 +118,7 @@ export interface SubscriberOptions {
 }
 
 /** A client that is used to subscribe, and perhaps to read. It has no listeners yet and is never reconnected. */
-export interface SubscriberConnection {
+export interface SubscriberConnection extends BatchingClient {
   /** Either event means that messages may have been lost. */
   on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
   /** A key that was read has changed; null for all keys. Only of a tracked connection. */

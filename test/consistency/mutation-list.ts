@@ -723,7 +723,7 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     name: "a heartbeat proves something though nobody received it",
     edits: [
       {
-        file: "redis/heartbeats.ts",
+        file: "redis/single-primary.ts",
         from: 'return receiversIn(reply, payload) === 0 ? "elsewhere" : "proof";',
         to: 'return "proof";',
       },
@@ -733,7 +733,7 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     name: "a reply that is out of step is taken for the reply",
     edits: [
       {
-        file: "redis/topology.ts",
+        file: "redis/connections.ts",
         from: "if (batch.isInStep?.(replies) !== false) return replies;",
         to: "if (batch.isInStep?.(replies) !== false || replies !== undefined) return replies;",
       },

@@ -1,0 +1,68 @@
+import { randomUUID } from "node:crypto";
+import { keyPrefixOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
+import { connectionProblem } from "./connection-state.ts";
+import { Connections } from "./connections.ts";
+import { type Deadline, Deadlines } from "./deadlines.ts";
+import { Doubts } from "./doubts.ts";
+import { CommandExecutor } from "./executor.ts";
+import { Outage } from "./outage.ts";
+import { ClientReadiness } from "./readiness.ts";
+import { receiversIn } from "./replies.ts";
+import { HEARTBEAT } from "./scripts.ts";
+import type { Batch, HeartbeatResult, Primary, Probe, Topology, TopologyOptions } from "./topology.ts";
+
+/** What all topologies share in which one primary has all sessions. */
+export abstract class SinglePrimary implements Topology {
+  readonly fullPrefix: string;
+  readonly prefix: string;
+  readonly combinesKeys = true;
+  abstract readonly hasTransactions: boolean;
+  readonly doubts: Doubts = new Doubts();
+  readonly outage: Outage = new Outage();
+  readonly probe: Probe;
+  abstract readonly database: number;
+  abstract readonly isUpToDate: boolean;
+  protected readonly subscriber: RedisSubscriberSource;
+  protected readonly readiness: ClientReadiness = new ClientReadiness();
+  protected readonly connections: Connections = new Connections(this.doubts);
+  protected readonly deadlines: Deadlines;
+  protected readonly executor: CommandExecutor = new CommandExecutor(this);
+  /** A key that never exists. */
+  readonly #absentKey: string;
+
+  constructor(client: RedisStoreClient, { prefix, subscriber, leaseMs }: TopologyOptions) {
+    this.prefix = prefix;
+    this.fullPrefix = keyPrefixOf(client) + prefix;
+    this.subscriber = subscriber;
+    this.deadlines = new Deadlines(leaseMs, "", () => connectionProblem(client, leaseMs));
+    const key = prefix + randomUUID();
+    this.#absentKey = key;
+    this.probe = { name: "GETRANGE", acl: "+getrange", build: (batch) => batch.getRange(key, 0, 0) };
+  }
+
+  abstract send(deadline: Deadline, batch: Batch): Promise<unknown[]>;
+  abstract primaryIdOf(): string | undefined;
+  abstract discover(): Promise<readonly Primary[]>;
+
+  async nodes(): Promise<readonly string[]> {
+    return [""];
+  }
+
+  checkConnections(silentMs: number, onReplaced: () => void): boolean {
+    return this.connections.silence.check(silentMs, onReplaced);
+  }
+
+  /** @throws SessionStoreError also if another reply than that to this heartbeat arrives */
+  async sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
+    const call = {
+      script: HEARTBEAT,
+      keys: [this.#absentKey],
+      args: [],
+      isInStep: (reply: unknown) => receiversIn(reply, payload) !== undefined,
+    };
+    const reply = await this.deadlines.run("heartbeat", (deadline) =>
+      this.executor.runScript(deadline, call, { channel, message: payload }),
+    );
+    return receiversIn(reply, payload) === 0 ? "elsewhere" : "proof";
+  }
+}
