@@ -128,15 +128,13 @@ export class ClusterCoordinator {
     if (this.#state !== "off") return;
     this.#handlers = handlers;
     const { counters, topology } = this.#options;
-    const onClear = () => this.#flush("clear");
-    const onFlush = () => this.#flush("Redis was flushed");
     this.#receiver = new MessageReceiver({
       ...handlers,
       counters,
       filter: this.#filter,
       prefix: topology.fullPrefix,
-      onClear,
-      onFlush,
+      hasCopies: () => this.#listeners.length > 1,
+      flush: (reason) => this.#flush(reason),
     });
     this.#state = "syncing";
     this.#wallClockLead = Date.now() - performance.now();
@@ -219,7 +217,7 @@ export class ClusterCoordinator {
   }
 
   #listenerOf(primary: Primary): PrimaryListener {
-    const { channel, commandTimeoutMs, expiredEvents, maxSessions, topology } = this.#options;
+    const { commandTimeoutMs, expiredEvents, maxSessions, topology } = this.#options;
     const expiredChannel = `__keyevent@${topology.database}__:expired`;
     return new PrimaryListener({
       ...this.#options,
@@ -229,18 +227,10 @@ export class ClusterCoordinator {
       maxWaitMs: Math.min(MAX_WAIT_MS, commandTimeoutMs / 4),
       maxSessions: 2 * maxSessions + SPARE_SUBSCRIPTIONS,
       isInUse: (sid) => this.#handlers?.cache.isInUse(sid) ?? false,
+      receiver: this.#receiver as MessageReceiver,
       handlers: {
-        onMessage: (text, from) => {
-          if (from === channel) this.#receiver?.onMessage(text, this.#listeners.length > 1);
-          else this.#receiver?.onExpired(text);
-        },
-        onSessionMessage: (text, sid) => this.#receiver?.onSessionMessage(text, sid),
-        onChange: (key) => this.#receiver?.onChange(key, primary.id),
         onTrackingRefused: (error) => this.#onTrackingRefused(error),
-        onProof: () => {
-          this.#receiver?.settleChanges(primary.id);
-          this.#onProof();
-        },
+        onProof: () => this.#onProof(),
         onLost: (error) => {
           this.#provenAt = undefined;
           if (this.#state === "live") this.#suspect(error.message);

@@ -8,10 +8,10 @@ export interface MessageReceiverOptions extends CoordinatorHandlers {
   readonly prefix: string;
   readonly filter: MessageFilter;
   readonly counters: Counters;
-  /** Another process has deleted all sessions. */
-  readonly onClear: () => void;
-  /** Redis has lost all keys. */
-  readonly onFlush: () => void;
+  /** Whether more than one primary delivers messages now. */
+  readonly hasCopies: () => boolean;
+  /** All sessions are gone. */
+  readonly flush: (reason: string) => void;
 }
 
 /** Applies received messages: first to the cache, then as events. `invalidate` is emitted for sessions that concern this process. */
@@ -43,12 +43,9 @@ export class MessageReceiver {
     emit("invalidate", sid, message.nodeId);
   }
 
-  /**
-   * A message from the shared channel.
-   * @param hasCopies whether more than one primary delivers messages
-   */
-  onMessage(text: string, hasCopies: boolean): void {
-    const { prefix, filter, counters, cache, emit, onClear } = this.#options;
+  /** A message from the shared channel. */
+  onMessage(text: string): void {
+    const { prefix, filter, counters, cache, emit, hasCopies, flush } = this.#options;
     counters.messagesReceived++;
     const message = decodeMessage(text);
     const sids = message && sidsUnder(prefix, message);
@@ -56,7 +53,7 @@ export class MessageReceiver {
       counters.messagesIgnored++;
       return;
     }
-    const origin = filter.originOf(message, text, hasCopies);
+    const origin = filter.originOf(message, text, hasCopies());
     if (origin === "own") {
       if (message.type === "CacheClear") return;
       for (const sid of sids) cache.onOwnMessage(sid, message.sequence);
@@ -64,7 +61,7 @@ export class MessageReceiver {
     }
     if (origin === "new") counters.invalidations++;
     if (message.type === "CacheClear") {
-      onClear();
+      flush("clear");
       return;
     }
     const inUse = sids.filter((sid) => this.#changed.delete(sid) || cache.isInUse(sid));
@@ -78,9 +75,9 @@ export class MessageReceiver {
 
   /** Redis reports that a key has changed, or with null that all are gone. @param primary which Redis */
   onChange(key: string | null, primary: string): void {
-    const { prefix, cache, onFlush } = this.#options;
+    const { prefix, cache, flush } = this.#options;
     const sid = key?.slice(prefix.length) ?? "";
-    if (key === null) onFlush();
+    if (key === null) flush("Redis was flushed");
     else if (key.startsWith(prefix) && cache.invalidate(sid)) this.#changed.set(sid, primary);
   }
 

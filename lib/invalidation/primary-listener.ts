@@ -5,6 +5,7 @@ import { proveTracking, trackingError, trackingRefusal } from "../redis/tracking
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { Backoff } from "./backoff.ts";
 import { Lease } from "./lease.ts";
+import type { MessageReceiver } from "./message-receiver.ts";
 import { SessionSubscriptions } from "./session-subscriptions.ts";
 import { Subscription } from "./subscription.ts";
 
@@ -21,16 +22,13 @@ export interface PrimaryListenerOptions {
   readonly maxSessions: number;
   readonly maxWaitMs: number;
   readonly isInUse: (sid: string) => boolean;
+  /** Gets what arrives. */
+  readonly receiver: MessageReceiver;
   readonly handlers: PrimaryListenerHandlers;
 }
 
 /** None of these may throw. */
 export interface PrimaryListenerHandlers {
-  onMessage(text: string, channel: string): void;
-  /** A message from the channel of a session. */
-  onSessionMessage(text: string, sid: string): void;
-  /** Redis reports that a key has changed; null for all keys. */
-  onChange(key: string | null): void;
   /** Redis, or the client, cannot report changes; the subscription works without. */
   onTrackingRefused(error: SessionStoreError): void;
   /** A heartbeat has returned. */
@@ -53,11 +51,12 @@ const SECRET_BYTES = 16;
 /** The subscription to one primary, replaced whenever it is lost, and the lease that its heartbeats keep. */
 export class PrimaryListener {
   readonly primary: Primary;
+  /** The sessions that the open subscription includes; undefined while there is none. Set here alone. */
+  sessions: SessionSubscriptions | undefined;
   readonly #options: PrimaryListenerOptions;
   readonly #lease: Lease;
   readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
   #subscription: Subscription | undefined;
-  #sessions: SessionSubscriptions | undefined;
   /** How the next connection is opened. The one after it tries RESP 3 and tracking again, which may have been denied. */
   #protocol: SubscriberOptions["protocol"] = "RESP 3";
   #isTrackingRefused = false;
@@ -78,11 +77,6 @@ export class PrimaryListener {
   /** When the newest returned heartbeat was sent; undefined if there is no proof. */
   get provenAt(): number | undefined {
     return this.#lease.provenAt;
-  }
-
-  /** The sessions that the open subscription includes; undefined while there is none. */
-  get sessions(): SessionSubscriptions | undefined {
-    return this.#sessions;
   }
 
   /** Only heartbeats sent from now on prove anything. */
@@ -133,15 +127,17 @@ export class PrimaryListener {
   }
 
   async #open(): Promise<void> {
-    const { primary, channel, optionalChannel, heartbeatChannel, subscribeTimeoutMs, handlers } =
-      this.#options;
+    const { primary, channel, optionalChannel, heartbeatChannel, subscribeTimeoutMs } = this.#options;
+    const { receiver, handlers } = this.#options;
     let opened: Subscription | undefined;
     let connection: SubscriberConnection;
     const isTracked = this.#options.tracking && this.#protocol === "RESP 3" && !this.#isTrackingRefused;
     try {
       connection = await primary.createSubscriber({ protocol: this.#protocol, isTracked });
       if (isTracked)
-        connection.on("invalidate", (key) => handlers.onChange(key === null ? null : String(key)));
+        connection.on("invalidate", (key) =>
+          receiver.onChange(key === null ? null : String(key), primary.id),
+        );
       opened = await Subscription.open({
         connection,
         channels: [channel, heartbeatChannel],
@@ -150,7 +146,8 @@ export class PrimaryListener {
         prove: isTracked ? (connection) => this.#proveTracking(connection) : undefined,
         onMessage: (text, from) => {
           if (from === heartbeatChannel) this.#onEcho(text);
-          else handlers.onMessage(text, from);
+          else if (from === channel) receiver.onMessage(text);
+          else receiver.onExpired(text);
         },
         onOptionalChannelDenied: (error) => handlers.onOptionalChannelDenied(error),
         onLost: (error) => {
@@ -176,8 +173,8 @@ export class PrimaryListener {
     this.#isTrackingRefused = false;
     this.#subscription = opened;
     this.#restart();
-    this.#sessions = this.#sessionsOn(connection, isTracked);
-    void this.#sessions.examine();
+    this.sessions = this.#sessionsOn(connection, isTracked);
+    void this.sessions.examine();
     this.sendHeartbeat(performance.now());
   }
 
@@ -196,7 +193,7 @@ export class PrimaryListener {
   }
 
   #sessionsOn(connection: SubscriberConnection, isTracked: boolean): SessionSubscriptions {
-    const { primary, maxSessions, maxWaitMs, isInUse, channel, handlers } = this.#options;
+    const { primary, maxSessions, maxWaitMs, isInUse, channel, receiver } = this.#options;
     return new SessionSubscriptions({
       connection,
       isTracked,
@@ -204,7 +201,7 @@ export class PrimaryListener {
       maxSessions,
       maxWaitMs,
       isInUse,
-      onMessage: (text, sid) => handlers.onSessionMessage(text, sid),
+      receiver,
       // Without one of the two, the subscriptions would not be what they are taken for.
       onFailure: (error) => {
         const reason = errorMessage(error);
@@ -216,8 +213,8 @@ export class PrimaryListener {
   }
 
   #close(): void {
-    this.#sessions?.end();
-    this.#sessions = undefined;
+    this.sessions?.end();
+    this.sessions = undefined;
     this.#subscription?.end();
     this.#subscription = undefined;
     this.#restart();
@@ -249,8 +246,10 @@ export class PrimaryListener {
     if (this.#lease.provenAt === undefined) return;
     this.#backoff.reset();
     // The client may not have answered before.
-    void this.#sessions?.examine();
-    this.#options.handlers.onProof();
+    void this.sessions?.examine();
+    const { receiver, handlers, primary } = this.#options;
+    receiver.settleChanges(primary.id);
+    handlers.onProof();
   }
 }
 

@@ -1,6 +1,7 @@
 import type { SubscribedRead } from "../redis/session-values.ts";
 import type { BatchBuilder, SubscriberConnection } from "../redis/topology.ts";
 import { standalone } from "../reporting/text.ts";
+import type { MessageReceiver } from "./message-receiver.ts";
 
 export interface SessionSubscriptionsOptions {
   readonly connection: SubscriberConnection;
@@ -14,8 +15,8 @@ export interface SessionSubscriptionsOptions {
   readonly askWhetherToRead: () => Promise<boolean | undefined>;
   /** Whether a session must stay subscribed. */
   readonly isInUse: (sid: string) => boolean;
-  /** A message about a session has arrived. Must not throw. */
-  readonly onMessage: (text: string, sid: string) => void;
+  /** Gets the messages about the sessions. */
+  readonly receiver: MessageReceiver;
   /** The connection is not what it is taken for: Redis refused to subscribe or to unsubscribe, or replies are out of step. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -65,6 +66,8 @@ const MAX_UNSUBSCRIBED = 500;
  * 4. While the connection does not answer, callers do without it.
  */
 export class SessionSubscriptions {
+  /** See `SessionSubscriptionsOptions`. */
+  readonly isTracked: boolean;
   /** Whether sessions may be read on the connection; undefined while that is not known. */
   canRead: boolean | undefined;
   #isAsking = false;
@@ -88,6 +91,7 @@ export class SessionSubscriptions {
 
   constructor(options: SessionSubscriptionsOptions) {
     this.#options = options;
+    this.isTracked = options.isTracked;
   }
 
   /** Determines whether sessions may be read on the connection, unless that is known. */
@@ -96,11 +100,6 @@ export class SessionSubscriptions {
     this.#isAsking = true;
     this.canRead = await this.#options.askWhetherToRead();
     this.#isAsking = false;
-  }
-
-  /** See `SessionSubscriptionsOptions`. */
-  get isTracked(): boolean {
-    return this.#options.isTracked;
   }
 
   /** How many sessions there are, including those that Redis has not acknowledged yet. */
@@ -287,7 +286,7 @@ export class SessionSubscriptions {
   readonly #onMessage = (text: string, channel: string): void => {
     const entry = this.#entries.get(channel);
     if (entry === undefined) return;
-    this.#options.onMessage(text, typeof entry === "string" ? entry : entry.sid);
+    this.#options.receiver.onSessionMessage(text, typeof entry === "string" ? entry : entry.sid);
   };
 
   #fail(error: unknown): void {

@@ -72,7 +72,8 @@ export class Cluster implements Topology {
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;
     this.#routes = routes;
-    this.#deadlines = new Deadlines(options.leaseMs, "", () => connectionProblem(client, options.leaseMs));
+    const { leaseMs } = options;
+    this.#deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {

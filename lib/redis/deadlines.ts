@@ -8,33 +8,30 @@ export interface Deadline {
   readonly passed: boolean;
 }
 
+export interface DeadlinesOptions {
+  /** What precedes the session ids in Redis, for `SessionStoreError.key`. */
+  readonly prefix?: string;
+  /** Why there may have been no answer, for the error; undefined if nothing is known. */
+  readonly explain?: () => string | undefined;
+  /** Refuses operations that could only wait. */
+  readonly admission?: Admission;
+}
+
 /**
  * Settles every operation within one time limit, whatever the client does: node-redis drops its own command timeout once a
  * command is written, and against a stalled server the promise then stays pending forever.
  */
 export class Deadlines {
   readonly #limitMs: number;
-  readonly #explain: () => string | undefined;
-  readonly #prefix: string;
+  readonly #options: DeadlinesOptions;
   readonly #admission: Admission | undefined;
   readonly #operations = new Set<Promise<unknown>>();
 
-  /**
-   * @param limitMs the limit of each operation, in milliseconds
-   * @param prefix what precedes the session ids in Redis, for `SessionStoreError.key`
-   * @param explain why there may have been no answer, for the error; undefined if nothing is known
-   * @param admission refuses operations that could only wait
-   */
-  constructor(
-    limitMs: number,
-    prefix = "",
-    explain: () => string | undefined = () => undefined,
-    admission?: Admission,
-  ) {
-    this.#admission = admission;
+  /** @param limitMs the limit of each operation, in milliseconds */
+  constructor(limitMs: number, options: DeadlinesOptions = {}) {
     this.#limitMs = limitMs;
-    this.#prefix = prefix;
-    this.#explain = explain;
+    this.#options = options;
+    this.#admission = options.admission;
   }
 
   /**
@@ -62,7 +59,7 @@ export class Deadlines {
       const expire = () => {
         deadline.passed = true;
         end();
-        const reason = this.#explain();
+        const reason = this.#options.explain?.();
         const suffix = reason === undefined ? "" : `: ${reason}`;
         const message = `no answer in ${this.#limitMs} ms${suffix}`;
         reject(this.#errorOf("ERR_SESSION_TIMEOUT", what, sid, message));
@@ -102,13 +99,12 @@ export class Deadlines {
     reason: string,
   ): SessionStoreError {
     const where = sid === undefined ? what : `${what} of session ${hashSid(sid)}`;
-    const error = new SessionStoreError(code, `${where}: ${reason}`);
-    return sid === undefined ? error : withHidden(error, { key: this.#prefix + sid });
+    return this.#withKey(new SessionStoreError(code, `${where}: ${reason}`), sid);
   }
 
-  #withKey(error: unknown, sid: string | undefined): unknown {
+  #withKey<E>(error: E, sid: string | undefined): E {
     if (sid === undefined || !(error instanceof SessionStoreError)) return error;
-    return withHidden(error, { key: this.#prefix + sid });
+    return withHidden(error, { key: `${this.#options.prefix ?? ""}${sid}` });
   }
 
   /** Resolves when all operations that are running now have settled: after the limit at the latest. */

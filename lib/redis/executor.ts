@@ -38,7 +38,7 @@ export interface Command {
 }
 
 /** One run of a script. */
-export interface ScriptCall {
+export interface ScriptCall<T = unknown> {
   readonly script: Script;
   /** All in one slot, and at least one. */
   readonly keys: readonly string[];
@@ -47,6 +47,8 @@ export interface ScriptCall {
   readonly extraAcl?: string;
   /** Whether it is certainly the reply to this run; see `Batch`. */
   readonly isInStep?: (reply: unknown) => boolean;
+  /** Reads the reply; see `read`. */
+  readonly as?: (reply: unknown) => T | undefined;
 }
 
 /** For scripts that publish, when there is nothing to publish. */
@@ -107,27 +109,29 @@ export class CommandExecutor {
    * @returns the script's reply
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
-  async runScript(
+  async runScript<T>(
     deadline: Deadline,
-    { script, keys, args, extraAcl, isInStep }: ScriptCall,
+    { script, keys, args, extraAcl, isInStep, as }: ScriptCall<T>,
     announcement?: Announcement,
-  ): Promise<unknown> {
+  ): Promise<T> {
     const toPublish = announcement ? [announcement.channel, announcement.message] : [];
     const given = { keys: [...keys], arguments: [...toPublish, ...args] };
     const target: Target = { key: keys[0] as string };
     const check = isInStep && (([reply]: readonly unknown[]) => isInStep(reply));
     const run = (build: BatchBuilder) =>
       this.#exchange(deadline, { target, mode: "pipeline", build, isInStep: check });
+    let reply: unknown;
     try {
       const { replies } = await run((batch) => batch.evalSha(script.sha1, given)).catch((error: unknown) => {
         if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
         return run((batch) => batch.eval(script.source, given));
       });
-      return replies[0];
+      reply = replies[0];
     } catch (error) {
       const acl = ["+evalsha +eval", script.acl, extraAcl].filter(Boolean).join(" ");
       throw this.#errorOf("EVALSHA", error, acl, announcement);
     }
+    return as === undefined ? (reply as T) : this.read("EVALSHA", reply, as);
   }
 
   /** Publishes a message that belongs to no write. */

@@ -1,5 +1,5 @@
 import type { Deadline } from "./deadlines.ts";
-import { CommandExecutor } from "./executor.ts";
+import type { CommandExecutor } from "./executor.ts";
 import { LIST_INDEX, NOTE_IN_INDEX, REMOVE_LISTED, REMOVE_STALE } from "./index-scripts.ts";
 import { asArray, asTexts } from "./replies.ts";
 import type { Topology } from "./topology.ts";
@@ -54,9 +54,9 @@ export class IndexCommands {
   readonly #topology: Topology;
   readonly #executor: CommandExecutor;
 
-  constructor(topology: Topology) {
+  constructor(topology: Topology, executor: CommandExecutor) {
     this.#topology = topology;
-    this.#executor = new CommandExecutor(topology);
+    this.#executor = executor;
   }
 
   /** Adds a session that exists, or is about to be written. */
@@ -67,9 +67,8 @@ export class IndexCommands {
 
   /** The entries of a value, newest first; some of their sessions may not exist. */
   async list(deadline: Deadline, value: string): Promise<ListedEntry[]> {
-    const call = { script: LIST_INDEX, keys: this.keysFor(value), args: [] };
-    const reply = await this.#executor.runScript(deadline, call);
-    const parts = this.#executor.read("EVALSHA", reply, asArray);
+    const call = { script: LIST_INDEX, keys: this.keysFor(value), args: [], as: asArray };
+    const parts = await this.#executor.runScript(deadline, call);
     const [listed = [], settled = []] = parts.map((part) =>
       pairs(this.#executor.read("EVALSHA", part, asTexts)),
     );

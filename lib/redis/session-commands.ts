@@ -1,7 +1,13 @@
 import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, SetOptions } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
-import { type Announcement, CommandExecutor, NO_ANNOUNCEMENT, type OpenAnnouncement } from "./executor.ts";
+import {
+  type Announcement,
+  CommandExecutor,
+  NO_ANNOUNCEMENT,
+  type OpenAnnouncement,
+  type ScriptCall,
+} from "./executor.ts";
 import { type IndexChange, IndexCommands, ttlArgument } from "./index-commands.ts";
 import { INDEX_ACL } from "./index-scripts.ts";
 import {
@@ -14,7 +20,6 @@ import {
   MAX_VALUE_BYTES,
   requireReadable,
 } from "./replies.ts";
-import type { Script } from "./script.ts";
 import { DELETE, DELETE_UNCHANGED, REPLACE, REWRITE, SAVE, TOUCH, TOUCH_UNCHANGED } from "./scripts.ts";
 import type {
   ChangedValue,
@@ -43,12 +48,12 @@ import type { Topology } from "./topology.ts";
 export class SessionCommands {
   readonly #topology: Topology;
   readonly #executor: CommandExecutor;
-  readonly #index: IndexCommands;
+  readonly index: IndexCommands;
 
   constructor(topology: Topology) {
     this.#topology = topology;
     this.#executor = new CommandExecutor(topology);
-    this.#index = new IndexCommands(topology);
+    this.index = new IndexCommands(topology, this.#executor);
   }
 
   /** A read of a session on a subscriber's connection. It results in "long" for a value that is too long for that. */
@@ -79,21 +84,14 @@ export class SessionCommands {
 
   /** The values of several sessions; undefined for one that does not exist or is not a string. One round trip per batch. */
   async readMany(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {
-    const batches = await Promise.all(
-      this.batches(sids).map((group) =>
-        this.#readBatch(deadline, group).catch((error: unknown) => {
-          if (!isWrongType(error)) throw error;
-          // The error does not say of which key.
-          const readOne = (sid: string) =>
-            this.read(deadline, sid).catch((cause: unknown) => {
-              if (!isWrongType(cause)) throw cause;
-              return undefined;
-            });
-          return Promise.all(group.map(readOne));
-        }),
-      ),
+    const batches = this.batches(sids).map((batch) =>
+      this.#readBatch(deadline, batch).catch((error: unknown) => {
+        requireWrongType(error);
+        // The error does not say of which key.
+        return Promise.all(batch.map((sid) => this.read(deadline, sid).catch(requireWrongType)));
+      }),
     );
-    return batches.flat();
+    return (await Promise.all(batches)).flat();
   }
 
   /** Which of several sessions exist, without reading them. One round trip per batch. */
@@ -124,11 +122,10 @@ export class SessionCommands {
     const { sid, text, ttlMs, mustExist, index } = save;
     const changesIndex = index?.to !== undefined || index?.from !== undefined;
     if ((changesIndex && this.#topology.combinesKeys) || !this.#topology.hasTransactions) {
-      const args = [text, mustExist ? "1" : "0"];
-      const reply = await this.#runOnSession(deadline, SAVE, save, args, announcement);
-      return this.#executor.read("EVALSHA", reply, asInteger) === 1;
+      const call = { script: SAVE, args: [text, mustExist ? "1" : "0"], as: asInteger };
+      return (await this.#runOnSession(deadline, save, call, announcement)) === 1;
     }
-    if (index?.to !== undefined) await this.#index.note(deadline, { sid, ttlMs, value: index.to });
+    if (index?.to !== undefined) await this.index.note(deadline, { sid, ttlMs, value: index.to });
     const key = this.#topology.prefix + sid;
     const options: SetOptions = {
       ...(ttlMs !== undefined && { expiration: { type: "PX", value: ttlMs } }),
@@ -151,33 +148,31 @@ export class SessionCommands {
     replacement: SessionReplacement,
     announcement: Announcement | undefined,
   ): Promise<ReplaceResult> {
-    const args = [replacement.text, replacement.expected];
-    return this.#replaceResult(await this.#runOnSession(deadline, REPLACE, replacement, args, announcement));
+    const call = { script: REPLACE, args: [replacement.text, replacement.expected], as: asArray };
+    return this.#replaceResult(await this.#runOnSession(deadline, replacement, call, announcement));
   }
 
   /** Writes another form of a session's value, if Redis still holds the expected one; its expiry stays. */
   async rewrite(deadline: Deadline, { sid, text, expected }: SessionRewrite): Promise<ReplaceResult> {
-    const call = { script: REWRITE, keys: [this.#topology.prefix + sid], args: [text, expected] };
+    const keys = [this.#topology.prefix + sid];
+    const call = { script: REWRITE, keys, args: [text, expected], as: asArray };
     return this.#replaceResult(await this.#executor.runScript(deadline, call));
   }
 
-  #replaceResult(reply: unknown): ReplaceResult {
-    const [written, current = null] = this.#executor.read("EVALSHA", reply, asArray);
+  #replaceResult([written, current = null]: readonly unknown[]): ReplaceResult {
     if (this.#executor.read("EVALSHA", written, asInteger) === 1) return { written: true };
     const text = this.#executor.read("EVALSHA", current, asTextOrNull);
     return { written: false, current: text && requireReadable(text) };
   }
 
   /** Changes when a session expires. Publishes the announcement if the result is "earlier", or if `isNews` and it exists. */
-  async touch(
+  touch(
     deadline: Deadline,
     { sid, ttlMs, isNews }: SessionTouch,
     announcement: Announcement | undefined,
   ): Promise<ExpiryChange> {
-    const write = { sid, ttlMs, index: undefined };
-    const args = [isNews ? "1" : "0"];
-    const reply = await this.#runOnSession(deadline, TOUCH, write, args, announcement);
-    return this.#executor.read("EVALSHA", reply, asExpiryChange);
+    const call = { script: TOUCH, args: [isNews ? "1" : "0"], as: asExpiryChange };
+    return this.#runOnSession(deadline, { sid, ttlMs, index: undefined }, call, announcement);
   }
 
   /** The same together with the index, if the session has the expected value. @returns its value if it has another */
@@ -187,8 +182,8 @@ export class SessionCommands {
     announcement: Announcement | undefined,
   ): Promise<ExpiryChange | ChangedValue> {
     const args = [touch.isNews ? "1" : "0", touch.expectedSha1 ?? ""];
-    const reply = await this.#runOnSession(deadline, TOUCH_UNCHANGED, touch, args, announcement);
-    const [result, text = "", sha1 = ""] = this.#executor.read("EVALSHA", reply, asTexts);
+    const call = { script: TOUCH_UNCHANGED, args, as: asTexts };
+    const [result, text = "", sha1 = ""] = await this.#runOnSession(deadline, touch, call, announcement);
     return result === "changed" ? { text, sha1 } : this.#executor.read("EVALSHA", result, asExpiryChange);
   }
 
@@ -196,17 +191,13 @@ export class SessionCommands {
    * Deletes sessions and publishes the announcement, both or neither, whether the sessions exist or not.
    * @returns how many existed
    */
-  async delete(
+  delete(
     deadline: Deadline,
     { sids, indexValue }: SessionDeletion,
     announcement: Announcement | undefined,
   ): Promise<number> {
-    const sets =
-      indexValue === undefined || !this.#topology.combinesKeys ? [] : this.#index.keysFor(indexValue);
-    const keys = [...sids.map((sid) => this.#topology.prefix + sid), ...sets];
-    const call = { script: DELETE, keys, args: sids };
-    const reply = await this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
-    return this.#executor.read("EVALSHA", reply, asInteger);
+    const call = { script: DELETE, keys: this.#keysToDelete(sids, indexValue), args: sids, as: asInteger };
+    return this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
   }
 
   /**
@@ -221,20 +212,20 @@ export class SessionCommands {
     indexValue: string | undefined,
     announcement: OpenAnnouncement | undefined,
   ): Promise<UnchangedDeletion[]> {
-    const sets =
-      indexValue === undefined || !this.#topology.combinesKeys ? [] : this.#index.keysFor(indexValue);
+    const sids = sessions.map(({ sid }) => sid);
     const { channel, head, tail } = announcement ?? { ...NO_ANNOUNCEMENT, head: "", tail: "" };
     const call = {
       script: DELETE_UNCHANGED,
-      keys: [...sessions.map(({ sid }) => this.#topology.prefix + sid), ...sets],
+      keys: this.#keysToDelete(sids, indexValue),
       args: [
         tail,
         ...sessions.flatMap(({ sid, sha1, isNamed }) => [sid, isNamed ? JSON.stringify(sid) : "", sha1]),
       ],
+      as: asArray,
     };
     const sentAt = performance.now();
-    const reply = await this.#executor.runScript(deadline, call, { channel, message: head });
-    return this.#executor.read("EVALSHA", reply, asArray).map((result) => {
+    const results = await this.#executor.runScript(deadline, call, { channel, message: head });
+    return results.map((result) => {
       if (!Array.isArray(result)) {
         return this.#executor.read("EVALSHA", result, asInteger) === 1 ? "deleted" : "missing";
       }
@@ -289,6 +280,13 @@ export class SessionCommands {
     return keys.map((_, i) => this.#storedValue(replies[2 * i], replies[2 * i + 1], sentAt));
   }
 
+  /** The keys of sessions, and the index sets that they are in, if scripts may use both. */
+  #keysToDelete(sids: readonly string[], indexValue: string | undefined): string[] {
+    const keys = sids.map((sid) => this.#topology.prefix + sid);
+    if (indexValue === undefined || !this.#topology.combinesKeys) return keys;
+    return [...keys, ...this.index.keysFor(indexValue)];
+  }
+
   /** The ttl was right when the command arrived, so counting from when it was sent errs on the early side. */
   #storedValue(value: unknown, ttl: unknown, sentAt: number): StoredValue | undefined {
     const text = this.#executor.read("GETRANGE", value, asText);
@@ -299,27 +297,26 @@ export class SessionCommands {
   }
 
   /** Runs a script that writes one session. In a Cluster its index entry is added before, since it has another slot. */
-  async #runOnSession(
+  async #runOnSession<T>(
     deadline: Deadline,
-    script: Script,
     { sid, ttlMs, index }: SessionWrite,
-    args: readonly string[],
+    call: Omit<ScriptCall<T>, "keys">,
     announcement: Announcement | undefined,
-  ): Promise<unknown> {
+  ): Promise<T> {
     let { to, from } = index ?? NO_INDEX_CHANGE;
     if (!this.#topology.combinesKeys) {
-      if (to !== undefined) await this.#index.note(deadline, { sid, ttlMs, value: to });
+      if (to !== undefined) await this.index.note(deadline, { sid, ttlMs, value: to });
       to = from = undefined;
     }
-    const addTo = to === undefined ? [] : this.#index.keysFor(to);
-    const removeFrom = from === undefined || from === to ? [] : this.#index.keysFor(from);
-    const call = {
-      script,
+    const addTo = to === undefined ? [] : this.index.keysFor(to);
+    const removeFrom = from === undefined || from === to ? [] : this.index.keysFor(from);
+    const onSession = {
+      ...call,
       keys: [this.#topology.prefix + sid, ...addTo, ...removeFrom],
-      args: [ttlArgument(ttlMs), sid, to === undefined ? "0" : "1", ...args],
+      args: [ttlArgument(ttlMs), sid, to === undefined ? "0" : "1", ...call.args],
       extraAcl: addTo.length + removeFrom.length > 0 ? INDEX_ACL : "",
     };
-    return this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
+    return this.#executor.runScript(deadline, onSession, announcement ?? NO_ANNOUNCEMENT);
   }
 }
 
@@ -345,6 +342,7 @@ function asExpiryChange(reply: unknown): ExpiryChange | undefined {
   return text === "later" || text === "earlier" || text === "none" ? text : undefined;
 }
 
-function isWrongType(error: unknown): boolean {
-  return errorMessage((error as Error).cause).startsWith("WRONGTYPE");
+/** @throws any other error than that a key is not a string */
+function requireWrongType(error: unknown): undefined {
+  if (!errorMessage((error as Error).cause).startsWith("WRONGTYPE")) throw error;
 }

@@ -34,7 +34,7 @@ export abstract class SinglePrimary implements Topology {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.subscriber = subscriber;
-    this.deadlines = new Deadlines(leaseMs, "", () => connectionProblem(client, leaseMs));
+    this.deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
     const key = prefix + randomUUID();
     this.#absentKey = key;
     this.probe = { name: "GETRANGE", acl: "+getrange", build: (batch) => batch.getRange(key, 0, 0) };
@@ -54,15 +54,12 @@ export abstract class SinglePrimary implements Topology {
 
   /** @throws SessionStoreError also if another reply than that to this heartbeat arrives */
   async sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
-    const call = {
-      script: HEARTBEAT,
-      keys: [this.#absentKey],
-      args: [],
-      isInStep: (reply: unknown) => receiversIn(reply, payload) !== undefined,
-    };
-    const reply = await this.deadlines.run("heartbeat", (deadline) =>
+    const as = (reply: unknown) => receiversIn(reply, payload);
+    const isInStep = (reply: unknown) => as(reply) !== undefined;
+    const call = { script: HEARTBEAT, keys: [this.#absentKey], args: [], isInStep, as };
+    const receivers = await this.deadlines.run("heartbeat", (deadline) =>
       this.executor.runScript(deadline, call, { channel, message: payload }),
     );
-    return receiversIn(reply, payload) === 0 ? "elsewhere" : "proof";
+    return receivers === 0 ? "elsewhere" : "proof";
   }
 }

@@ -95,7 +95,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: "if (key === null) onFlush();",
+        from: 'if (key === null) flush("Redis was flushed");',
         to: "if (key === null) return;",
       },
     ],
@@ -280,7 +280,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: "const origin = filter.originOf(message, text, hasCopies);",
+        from: "const origin = filter.originOf(message, text, hasCopies());",
         to: 'const origin = message.nodeId === (globalThis as { label?: string }).label ? "own" : "new";',
       },
       {
@@ -724,7 +724,7 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     edits: [
       {
         file: "redis/single-primary.ts",
-        from: 'return receiversIn(reply, payload) === 0 ? "elsewhere" : "proof";',
+        from: 'return receivers === 0 ? "elsewhere" : "proof";',
         to: 'return "proof";',
       },
     ],

@@ -3,7 +3,6 @@ import { createClient } from "redis";
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { Deadlines } from "../../lib/redis/deadlines.ts";
 import type { Announcement } from "../../lib/redis/executor.ts";
-import { IndexCommands } from "../../lib/redis/index-commands.ts";
 import { sha1Of } from "../../lib/redis/script.ts";
 import { DELETE } from "../../lib/redis/scripts.ts";
 import { SessionCommands } from "../../lib/redis/session-commands.ts";
@@ -105,7 +104,8 @@ async function commandsWithout(...denied: string[]): Promise<SessionCommands> {
 /** Everything that the writes change. Messages are counted once one that was sent now has arrived. */
 async function state() {
   const [text, ttlMs] = [await admin.get(`${PREFIX}s`), await admin.pTTL(`${PREFIX}s`)];
-  const indexCommands = new IndexCommands(topologyOf({ client: admin, prefix: PREFIX, cluster: undefined }));
+  const topology = topologyOf({ client: admin, prefix: PREFIX, cluster: undefined });
+  const { index: indexCommands } = new SessionCommands(topology);
   const list = async (value: string) => {
     const entries = await deadlines.run("list", (deadline) => indexCommands.list(deadline, value));
     return entries.map(({ sid }) => sid);
@@ -123,7 +123,8 @@ beforeEach(async () => {
   await admin.flushAll();
   messages.length = 0;
   await admin.set(`${PREFIX}s`, "old");
-  const indexCommands = new IndexCommands(topologyOf({ client: admin, prefix: PREFIX, cluster: undefined }));
+  const topology = topologyOf({ client: admin, prefix: PREFIX, cluster: undefined });
+  const { index: indexCommands } = new SessionCommands(topology);
   const entry = { sid: "s", ttlMs: 600_000, value: "bob" };
   await deadlines.run("note", (deadline) => indexCommands.note(deadline, entry));
 });
