@@ -1,6 +1,4 @@
 import type { Deadline } from "../redis/deadlines.ts";
-import type { Topology } from "../redis/topology.ts";
-import type { Counters } from "../reporting/counters.ts";
 import type { MessageFilter } from "./message-filter.ts";
 import {
   type DestroyReason,
@@ -11,18 +9,13 @@ import {
   splitAtSids,
 } from "./messages.ts";
 import type { SessionChannels } from "./session-channels.ts";
-import type { OpenOutgoingMessage, OutgoingMessage } from "./types.ts";
+import type { ClusterCoordinatorOptions, OpenOutgoingMessage, OutgoingMessage } from "./types.ts";
 
-export interface AnnouncementsOptions {
+export interface AnnouncementsOptions extends ClusterCoordinatorOptions {
   readonly instanceId: string;
-  readonly nodeId: string;
-  /** The shared channel. */
-  readonly channel: string;
   readonly sessions: SessionChannels;
   /** Recognizes the messages when they arrive. */
   readonly filter: MessageFilter;
-  readonly topology: Topology;
-  readonly counters: Counters;
 }
 
 /** Builds the messages of this store. */

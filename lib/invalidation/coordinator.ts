@@ -6,7 +6,7 @@ import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
 import { Announcements } from "./announcements.ts";
 import { Backoff } from "./backoff.ts";
-import { NotificationsCheck, warnOfDeniedChannel } from "./expired-events.ts";
+import { checkNotifications } from "./expired-events.ts";
 import { MessageFilter } from "./message-filter.ts";
 import { MessageReceiver } from "./message-receiver.ts";
 import { PrimaryListener } from "./primary-listener.ts";
@@ -14,12 +14,6 @@ import { SessionChannels } from "./session-channels.ts";
 import type { ClusterCoordinatorOptions, CoordinatorHandlers, CoordinatorStats } from "./types.ts";
 
 const MAX_DISCOVERY_DELAY_MS = 500;
-
-/** How long an operation waits for a subscriber's connection, at most. */
-const MAX_WAIT_MS = 1_000;
-
-/** For sessions that have left the cache, and whose subscriptions have not ended yet. */
-const SPARE_SUBSCRIPTIONS = 1_000;
 
 /**
  * Receives invalidations, builds outgoing ones, and knows whether any may have been missed.
@@ -55,7 +49,6 @@ export class ClusterCoordinator {
   readonly #heartbeatChannel: string;
   readonly #filter = new MessageFilter(this.instanceId);
   readonly #backoff = new Backoff(MAX_DISCOVERY_DELAY_MS);
-  readonly #notificationsCheck: NotificationsCheck;
   /** Set by `start`. */
   #handlers: CoordinatorHandlers | undefined;
   #receiver: MessageReceiver | undefined;
@@ -73,6 +66,8 @@ export class ClusterCoordinator {
   #lastError: SessionStoreError | undefined;
   /** Why Redis does not report changes, as last emitted. */
   #trackingRefusal: string | undefined;
+  /** It runs once. */
+  #notificationsCheck: Promise<void> | undefined;
   readonly #waiting = new Set<(error?: SessionStoreError) => void>();
   /** By how much the wall clock is ahead of the monotonic one. */
   #wallClockLead = 0;
@@ -81,7 +76,6 @@ export class ClusterCoordinator {
   constructor(options: ClusterCoordinatorOptions) {
     this.#options = options;
     this.nodeId = options.nodeId;
-    this.#notificationsCheck = new NotificationsCheck(options.topology, options.leaseMs);
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
     this.sessions = new SessionChannels({ ...options, listeners: () => this.#listeners });
     const { instanceId, sessions } = this;
@@ -217,16 +211,12 @@ export class ClusterCoordinator {
   }
 
   #listenerOf(primary: Primary): PrimaryListener {
-    const { commandTimeoutMs, expiredEvents, maxSessions, topology } = this.#options;
-    const expiredChannel = `__keyevent@${topology.database}__:expired`;
+    const { expiredEvents, topology } = this.#options;
     return new PrimaryListener({
       ...this.#options,
       primary,
-      optionalChannel: expiredEvents ? expiredChannel : undefined,
+      expiredChannel: expiredEvents ? `__keyevent@${topology.database}__:expired` : undefined,
       heartbeatChannel: this.#heartbeatChannel,
-      maxWaitMs: Math.min(MAX_WAIT_MS, commandTimeoutMs / 4),
-      maxSessions: 2 * maxSessions + SPARE_SUBSCRIPTIONS,
-      isInUse: (sid) => this.#handlers?.cache.isInUse(sid) ?? false,
       receiver: this.#receiver as MessageReceiver,
       handlers: {
         onTrackingRefused: (error) => this.#onTrackingRefused(error),
@@ -236,7 +226,6 @@ export class ClusterCoordinator {
           if (this.#state === "live") this.#suspect(error.message);
           this.#onFailure(error);
         },
-        onOptionalChannelDenied: (error) => warnOfDeniedChannel(expiredChannel, error),
         onFailure: (error) => this.#onFailure(error),
         onOtherPrimaries: () => this.#onOtherPrimaries(),
       },
@@ -325,7 +314,8 @@ export class ClusterCoordinator {
     this.#lastError = undefined;
     this.#handlers?.emit("live");
     for (const settle of this.#waiting) settle();
-    if (this.#options.expiredEvents) void this.#notificationsCheck.run();
+    const { expiredEvents, topology, leaseMs } = this.#options;
+    if (expiredEvents) this.#notificationsCheck ??= checkNotifications(topology, leaseMs);
   }
 
   #isLeased(now: number): boolean {

@@ -6,38 +6,24 @@ import { warnOnce } from "../reporting/warnings.ts";
 const SETTING = "notify-keyspace-events";
 const CONSEQUENCE = "so the event expired is not emitted. The cache is not affected.";
 
-/** Checks whether Redis publishes the keys that expire: by default it does not, and nothing else would show that. */
-export class NotificationsCheck {
-  readonly #topology: Topology;
-  readonly #deadlines: Deadlines;
-  #hasRun = false;
-
-  /** @param timeoutMs timeout of the check, in milliseconds */
-  constructor(topology: Topology, timeoutMs: number) {
-    this.#topology = topology;
-    this.#deadlines = new Deadlines(timeoutMs);
-  }
-
-  /**
-   * Emits a process warning if a primary's `notify-keyspace-events` lacks `E` or `x`. Runs once. Never rejects: many Redis
-   * users may not read the configuration, and then nothing is known.
-   */
-  async run(): Promise<void> {
-    if (this.#hasRun) return;
-    this.#hasRun = true;
-    try {
-      await this.#deadlines.run("CONFIG GET", async (deadline) => {
-        for (const node of await this.#topology.nodes(deadline)) {
-          const [reply] = await this.#topology.send(deadline, {
-            target: { node },
-            mode: "pipeline",
-            build: (batch) => batch.configGet(SETTING),
-          });
-          warnOfFlags(flagsIn(reply));
-        }
-      });
-    } catch {}
-  }
+/**
+ * Emits a process warning if a primary's `notify-keyspace-events` lacks `E` or `x`: by default Redis does not publish the keys
+ * that expire, and nothing else would show that. Never rejects: many Redis users may not read the configuration, and then nothing
+ * is known.
+ */
+export async function checkNotifications(topology: Topology, timeoutMs: number): Promise<void> {
+  try {
+    await new Deadlines(timeoutMs).run("CONFIG GET", async (deadline) => {
+      for (const node of await topology.nodes(deadline)) {
+        const [reply] = await topology.send(deadline, {
+          target: { node },
+          mode: "pipeline",
+          build: (batch) => batch.configGet(SETTING),
+        });
+        warnOfFlags(flagsIn(reply));
+      }
+    });
+  } catch {}
 }
 
 /** Emits a process warning: the Redis user may not subscribe to the channel of expired keys. */

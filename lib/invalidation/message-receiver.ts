@@ -24,6 +24,11 @@ export class MessageReceiver {
     this.#options = options;
   }
 
+  /** See `InvalidatedCache`. */
+  isInUse(sid: string): boolean {
+    return this.#options.cache.isInUse(sid);
+  }
+
   /** A message from the channel of a session. */
   onSessionMessage(text: string, sid: string): void {
     const { filter, counters, cache, emit } = this.#options;

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { Deadlines } from "../redis/deadlines.ts";
-import type { Primary, SubscriberConnection, SubscriberOptions, Topology } from "../redis/topology.ts";
+import type { Primary, SubscriberConnection, SubscriberOptions } from "../redis/topology.ts";
 import { proveTracking, trackingError, trackingRefusal } from "../redis/tracking.ts";
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { Backoff } from "./backoff.ts";
@@ -8,20 +8,13 @@ import { Lease } from "./lease.ts";
 import type { MessageReceiver } from "./message-receiver.ts";
 import { SessionSubscriptions } from "./session-subscriptions.ts";
 import { Subscription } from "./subscription.ts";
+import type { ClusterCoordinatorOptions } from "./types.ts";
 
-export interface PrimaryListenerOptions {
+export interface PrimaryListenerOptions extends ClusterCoordinatorOptions {
   readonly primary: Primary;
-  readonly topology: Topology;
-  /** Whether Redis is to report changes of what is read on the subscriber's connection. */
-  readonly tracking: boolean;
-  readonly channel: string;
-  readonly optionalChannel: string | undefined;
+  /** Of the keys that expired; undefined if they are of no interest. */
+  readonly expiredChannel: string | undefined;
   readonly heartbeatChannel: string;
-  readonly leaseMs: number;
-  readonly subscribeTimeoutMs: number;
-  readonly maxSessions: number;
-  readonly maxWaitMs: number;
-  readonly isInUse: (sid: string) => boolean;
   /** Gets what arrives. */
   readonly receiver: MessageReceiver;
   readonly handlers: PrimaryListenerHandlers;
@@ -35,8 +28,6 @@ export interface PrimaryListenerHandlers {
   onProof(): void;
   /** The subscription is lost, or could not be opened; another is being opened. */
   onLost(error: SessionStoreError): void;
-  /** Redis denies the optional channel; the subscription to the others is not affected. */
-  onOptionalChannelDenied(error: unknown): void;
   /** Redis did not acknowledge a heartbeat. */
   onFailure(error: SessionStoreError): void;
   /** A heartbeat found other primaries than before. */
@@ -44,6 +35,12 @@ export interface PrimaryListenerHandlers {
 }
 
 const MAX_RETRY_DELAY_MS = 2_000;
+
+/** How long an operation waits for a subscriber's connection, at most. */
+const MAX_WAIT_MS = 1_000;
+
+/** For sessions that have left the cache, and whose subscriptions have not ended yet. */
+const SPARE_SUBSCRIPTIONS = 1_000;
 
 /** Of the random payload of a heartbeat: nobody who may publish can guess one that is in flight. */
 const SECRET_BYTES = 16;
@@ -127,8 +124,7 @@ export class PrimaryListener {
   }
 
   async #open(): Promise<void> {
-    const { primary, channel, optionalChannel, heartbeatChannel, subscribeTimeoutMs } = this.#options;
-    const { receiver, handlers } = this.#options;
+    const { primary, channel, expiredChannel, heartbeatChannel, receiver, handlers } = this.#options;
     let opened: Subscription | undefined;
     let connection: SubscriberConnection;
     const isTracked = this.#options.tracking && this.#protocol === "RESP 3" && !this.#isTrackingRefused;
@@ -141,7 +137,7 @@ export class PrimaryListener {
       opened = await Subscription.open({
         connection,
         channels: [channel, heartbeatChannel],
-        optionalChannel,
+        expiredChannel,
         accepts: (connection) => primary.isConnectedTo(connection),
         prove: isTracked ? (connection) => this.#proveTracking(connection) : undefined,
         onMessage: (text, from) => {
@@ -149,11 +145,10 @@ export class PrimaryListener {
           else if (from === channel) receiver.onMessage(text);
           else receiver.onExpired(text);
         },
-        onOptionalChannelDenied: (error) => handlers.onOptionalChannelDenied(error),
         onLost: (error) => {
           if (this.#subscription === opened) this.#onLost(error);
         },
-        timeoutMs: subscribeTimeoutMs,
+        timeoutMs: this.#options.subscribeTimeoutMs,
       });
     } catch (error) {
       if (this.#hasEnded) return;
@@ -193,14 +188,13 @@ export class PrimaryListener {
   }
 
   #sessionsOn(connection: SubscriberConnection, isTracked: boolean): SessionSubscriptions {
-    const { primary, maxSessions, maxWaitMs, isInUse, channel, receiver } = this.#options;
+    const { primary, maxSessions, commandTimeoutMs, channel, receiver } = this.#options;
     return new SessionSubscriptions({
       connection,
       isTracked,
       askWhetherToRead: async () => isTracked || primary.canReadOn(connection),
-      maxSessions,
-      maxWaitMs,
-      isInUse,
+      maxSessions: 2 * maxSessions + SPARE_SUBSCRIPTIONS,
+      maxWaitMs: Math.min(MAX_WAIT_MS, commandTimeoutMs / 4),
       receiver,
       // Without one of the two, the subscriptions would not be what they are taken for.
       onFailure: (error) => {

@@ -1,15 +1,10 @@
 import crypto from "node:crypto";
 import type { SubscribedRead } from "../redis/session-values.ts";
-import type { Topology } from "../redis/topology.ts";
 import type { PrimaryListener } from "./primary-listener.ts";
 import type { SessionSubscriptions } from "./session-subscriptions.ts";
+import type { ClusterCoordinatorOptions } from "./types.ts";
 
-export interface SessionChannelsOptions {
-  /** What the names of all channels begin with. */
-  readonly channel: string;
-  readonly topology: Topology;
-  /** Whether Redis may report changes. */
-  readonly tracking: boolean;
+export interface SessionChannelsOptions extends ClusterCoordinatorOptions {
   readonly listeners: () => readonly PrimaryListener[];
 }
 

@@ -13,9 +13,7 @@ export interface SessionSubscriptionsOptions {
   readonly maxWaitMs: number;
   /** Whether sessions may be read on the connection; undefined if nothing answers. Must not reject. */
   readonly askWhetherToRead: () => Promise<boolean | undefined>;
-  /** Whether a session must stay subscribed. */
-  readonly isInUse: (sid: string) => boolean;
-  /** Gets the messages about the sessions. */
+  /** Gets the messages about the sessions, and says which ones must stay subscribed. */
   readonly receiver: MessageReceiver;
   /** The connection is not what it is taken for: Redis refused to subscribe or to unsubscribe, or replies are out of step. */
   readonly onFailure: (error: unknown) => void;
@@ -149,7 +147,7 @@ export class SessionSubscriptions {
         continue;
       }
       const [channel, entry] = value;
-      if (typeof entry === "string" && !this.#options.isInUse(entry)) channels.push(channel);
+      if (typeof entry === "string" && !this.#options.receiver.isInUse(entry)) channels.push(channel);
     }
     const { connection } = this.#options;
     const listeners = connection.getPubSubListeners?.("CHANNELS");

@@ -1,20 +1,19 @@
 import type { SubscriberConnection } from "../redis/topology.ts";
 import { aclHint, errorMessage, isDenied, SessionStoreError } from "../reporting/errors.ts";
+import { warnOfDeniedChannel } from "./expired-events.ts";
 
 export interface SubscriptionOptions {
   /** A new client, not connected yet. The subscription closes it. */
   readonly connection: SubscriberConnection;
   readonly channels: string[];
-  /** A channel whose denial does not matter to the others. */
-  readonly optionalChannel: string | undefined;
+  /** A channel whose denial is no more than warned of. */
+  readonly expiredChannel: string | undefined;
   /** Whether the client, once connected, is connected to the right server. */
   readonly accepts: (connection: SubscriberConnection) => boolean;
   /** What else the connection must show, once it is subscribed. Rejects if it does not. */
   readonly prove: ((connection: SubscriberConnection) => Promise<void>) | undefined;
   /** Must not throw: node-redis would drop the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
-  /** Redis denies the optional channel. */
-  readonly onOptionalChannelDenied: (error: unknown) => void;
   /** Called once, when an open subscription is lost. */
   readonly onLost: (error: SessionStoreError) => void;
   readonly timeoutMs: number;
@@ -63,48 +62,50 @@ export class Subscription {
   }
 
   #open(options: SubscriptionOptions): Promise<void> {
-    const { channels, optionalChannel, accepts, prove, onMessage, onOptionalChannelDenied, timeoutMs } =
-      options;
+    const { timeoutMs } = options;
     return new Promise((resolve, reject) => {
       // connect() and subscribe() may never settle: against a stalled server, or in node-redis's own retries.
       const onTimeout = () => reject(subscriptionError(`Cannot subscribe: no answer in ${timeoutMs} ms`));
       const timer = setTimeout(onTimeout, timeoutMs).unref();
       this.#fail = reject;
-      const listener = (message: string, channel: string) => {
-        if (this.#state !== "ended") onMessage(message, channel);
-      };
-      this.#connection
-        .connect()
-        .then(() => {
-          // A Sentinel client subscribes even after destroy(): on a new connection, which nothing would close.
-          return this.#state === "ended" ? undefined : this.#connection.subscribe(channels, listener);
-        })
-        .then(() => {
-          // Allowed or not: a subscription to a session that could not be ended again would be too many.
-          if (this.#state === "ended") return undefined;
-          return this.#connection.unsubscribe(`${channels[0]}:none`, listener);
-        })
-        .then(() => {
-          // Redis refuses a SUBSCRIBE as a whole, so this one stands alone.
-          if (optionalChannel === undefined || this.#state === "ended") return undefined;
-          return this.#connection.subscribe([optionalChannel], listener).catch((error: unknown) => {
-            if (!isDenied(errorMessage(error))) throw error;
-            onOptionalChannelDenied(error);
-          });
-        })
-        .then(() => {
-          if (!accepts(this.#connection))
-            throw subscriptionError("The subscriber follows another primary than the client");
-          return prove?.(this.#connection);
-        })
+      this.#subscribe(options)
         .then(resolve, reject)
         .finally(() => clearTimeout(timer));
     });
   }
 
+  get #hasEnded(): boolean {
+    return this.#state === "ended";
+  }
+
+  async #subscribe(options: SubscriptionOptions): Promise<void> {
+    const { connection, channels, expiredChannel, accepts, prove, onMessage } = options;
+    const listener = (message: string, channel: string) => {
+      if (!this.#hasEnded) onMessage(message, channel);
+    };
+    await connection.connect();
+    // A Sentinel client subscribes even after destroy(): on a new connection, which nothing would close.
+    if (this.#hasEnded) return;
+    await connection.subscribe(channels, listener);
+    if (this.#hasEnded) return;
+    // Allowed or not: a subscription to a session that could not be ended again would be too many.
+    await connection.unsubscribe(`${channels[0]}:none`, listener);
+    if (this.#hasEnded) return;
+    if (expiredChannel !== undefined) {
+      // Redis refuses a SUBSCRIBE as a whole, so this one stands alone.
+      await connection.subscribe([expiredChannel], listener).catch((error: unknown) => {
+        if (!isDenied(errorMessage(error))) throw error;
+        warnOfDeniedChannel(expiredChannel, error);
+      });
+    }
+    if (!accepts(connection))
+      throw subscriptionError("The subscriber follows another primary than the client");
+    await prove?.(connection);
+  }
+
   /** Closes the connection at once, without calling `onLost`. */
   end(): void {
-    if (this.#state === "ended") return;
+    if (this.#hasEnded) return;
     this.#state = "ended";
     try {
       // Sentinel's returns a promise; the others throw if the connection is already closed.

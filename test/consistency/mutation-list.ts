@@ -63,7 +63,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/session-subscriptions.ts",
-        from: " && !this.#options.isInUse(entry)",
+        from: " && !this.#options.receiver.isInUse(entry)",
         to: "",
       },
     ],
