@@ -32,8 +32,6 @@ const MAX_DISCOVERY_DELAY_MS = 500;
  *    late, its next heartbeat restores `live`.
  *
  * Applications do not construct one: a store does, and shows it as its `coordinator`.
- *
- * Heartbeats have their own channel because on the shared one each would go to every process: N × N messages.
  */
 export class ClusterCoordinator {
   /** The random id of this store, by which it recognizes its own messages; labels are not unique. */

@@ -213,7 +213,7 @@ export class SessionSubscriptions {
 
   /** One timer for all groups. */
   #watch(): void {
-    // After the event loop was blocked, timers run before sockets are read; the answer may be there. Immediates run after.
+    // As in `Deadlines`: the answer may be there to be read.
     const check = () => setImmediate(() => this.#giveUp());
     this.#watchdog ??= setTimeout(check, this.#options.maxWaitMs / 2).unref();
   }

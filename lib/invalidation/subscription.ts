@@ -21,8 +21,7 @@ export interface SubscriptionOptions {
 
 /**
  * One subscriber connection, from opening to closing. It is never repaired: the first error closes it, and the owner
- * opens another. node-redis's own reconnection subscribes again, but it does not repeat a SUBSCRIBE that was pending,
- * cannot tell a silent connection from a quiet one, and with Cluster and Sentinel hides what was lost.
+ * opens another.
  */
 export class Subscription {
   readonly #connection: SubscriberConnection;

@@ -49,17 +49,18 @@ const MIN_REFRESH_INTERVAL_MS = 250;
  * executed, so it is not.
  */
 export class ClusterRoutes {
+  /** Those to the nodes. */
+  readonly connections: Connections;
   readonly #cluster: ClusterClient;
   readonly #readiness = new ClientReadiness();
-  readonly #connections: Connections;
   #refreshing: Promise<unknown> | undefined;
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #nextReady = 0;
 
   constructor(cluster: RedisStoreClient, doubts: Doubts) {
     this.#cluster = cluster as ClusterClient;
-    this.#connections = new Connections(doubts);
-    this.#connections.watchOwner(cluster, "node-error");
+    this.connections = new Connections(doubts);
+    this.connections.watchOwner(cluster, "node-error");
   }
 
   /** The primaries as the client knows them. */
@@ -87,7 +88,7 @@ export class ClusterRoutes {
     const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
     const client = await this.#readyClient(deadline, find);
     const replies = await this.#exec(execOn, client, deadline, batch);
-    return this.#connections.requireInStep(batch, replies, client as Connection);
+    return this.connections.requireInStep(batch, replies, client as Connection);
   }
 
   async #sendToKey(deadline: Deadline, key: string, batch: Batch): Promise<unknown[]> {
@@ -110,17 +111,12 @@ export class ClusterRoutes {
     }
   }
 
-  /** See `Topology.checkConnections`. */
-  checkConnections(silentMs: number, onReplaced: () => void): boolean {
-    return this.#connections.silence.check(silentMs, onReplaced);
-  }
-
   #exec(exec: typeof execOn, client: NodeClient, deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const replies = exec(client, {
       ...batch,
       build: (commands) => batch.build(droppedAt(deadline, commands)),
     });
-    this.#connections.silence.track(client as Connection, replies);
+    this.connections.silence.track(client as Connection, replies);
     return replies;
   }
 
@@ -165,7 +161,7 @@ export class ClusterRoutes {
     const readyClient = () => {
       if (!this.#cluster.isOpen) throw closedError(this.#cluster);
       const node = find();
-      if (node?.client !== undefined) this.#connections.watch(node.client as Connection);
+      if (node?.client !== undefined) this.connections.watch(node.client as Connection);
       if (node?.client?.isReady) return node.client;
       if (node?.client?.options?.disableOfflineQueue)
         throw new Error("The node is offline, and disableOfflineQueue is set");

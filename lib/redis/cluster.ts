@@ -52,7 +52,7 @@ export class Cluster implements Topology {
   readonly combinesKeys = false;
   readonly hasTransactions = true;
   readonly database = 0;
-  readonly doubts: Doubts;
+  readonly doubts: Doubts = new Doubts();
   readonly outage: Outage = new Outage();
   readonly probe: Probe = { name: "CLUSTER", acl: "+cluster|info", build: (batch) => batch.clusterInfo() };
   readonly #routes: ClusterRoutes;
@@ -61,17 +61,12 @@ export class Cluster implements Topology {
   #discovered: ClusterView = { epoch: -1, primaries: "" };
   #heartbeats = 0;
 
-  constructor(
-    client: RedisStoreClient,
-    options: TopologyOptions,
-    doubts: Doubts = new Doubts(),
-    routes: ClusterRoutes = new ClusterRoutes(client, doubts),
-  ) {
-    this.doubts = doubts;
+  /** @param routes a test's own */
+  constructor(client: RedisStoreClient, options: TopologyOptions, routes?: ClusterRoutes) {
     this.fullPrefix = keyPrefixOf(client) + options.prefix;
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;
-    this.#routes = routes;
+    this.#routes = routes ?? new ClusterRoutes(client, this.doubts);
     const { leaseMs } = options;
     this.#deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
   }
@@ -81,7 +76,7 @@ export class Cluster implements Topology {
   }
 
   checkConnections(silentMs: number, onReplaced: () => void): boolean {
-    return this.#routes.checkConnections(silentMs, onReplaced);
+    return this.#routes.connections.silence.check(silentMs, onReplaced);
   }
 
   async nodes(deadline: Deadline): Promise<readonly string[]> {

@@ -25,7 +25,7 @@ const records = new WeakMap<RedisStoreClient, ConnectionRecord>();
  *
  * The listeners do not change what the application sees. `errorMonitor` does not count as a listener for `error`: a client
  * without one still ends the process, as Node documents. They are added once per client, hold nothing of the store, and
- * are never removed: see `ClientReadiness`.
+ * are never removed: see `Connections`.
  */
 export function watchConnection(client: RedisStoreClient): void {
   const { isOpen, on } = client as ObservableClient;

@@ -134,16 +134,6 @@ export class CommandExecutor {
     return as === undefined ? (reply as T) : this.read("EVALSHA", reply, as);
   }
 
-  /** Publishes a message that belongs to no write. */
-  async publish(deadline: Deadline, { channel, message }: Announcement): Promise<void> {
-    await this.send(deadline, {
-      name: "PUBLISH",
-      acl: "+publish and the channel",
-      target: "any",
-      build: (batch) => batch.publish(channel, message),
-    });
-  }
-
   /**
    * A reply as `as` reads it.
    * @throws SessionStoreError `ERR_SESSION_REDIS` if it is of another type: then it is the reply to another command

@@ -116,7 +116,7 @@ export class Outage {
       const outage = self.deref();
       if (outage !== undefined) outage.#check();
     };
-    // After the event loop was blocked, timers run before sockets are read; the reply may be there. Immediates run after.
+    // As in `Deadlines`: the reply may be there to be read.
     const onTimer = () => setImmediate(check);
     this.#timer = runInBackground(() => setTimeout(onTimer, intervalMs).unref());
   }

@@ -5,14 +5,10 @@ import type { Deadline } from "./deadlines.ts";
 const POLL_MS = 20;
 
 /**
- * Delays operations while the client has no connection, instead of letting node-redis queue them.
+ * Delays operations while the client has no connection, instead of letting node-redis queue them. An operation is dropped at its
+ * deadline, and nothing of it reaches Redis.
  *
- * node-redis sends its queue once it is connected again, however long after the operation's deadline: a write reported as
- * failed minutes ago would overwrite a newer one, and the queue would grow for as long as Redis is away. Here an operation
- * is dropped at its deadline, and nothing of it reaches Redis.
- *
- * It polls the client instead of listening to it: what `createClient` returns is an object over the real emitter, and
- * removing the last listener from such an object detaches it from all events permanently.
+ * It polls the client instead of listening to it, since listeners cannot be removed; see `Connections`.
  */
 export class ClientReadiness {
   /** Each settles its promise if it can, and returns whether it has. */

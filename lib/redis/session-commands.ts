@@ -257,8 +257,10 @@ export class SessionCommands {
   }
 
   /** Publishes a message that belongs to no write. */
-  publish(deadline: Deadline, announcement: Announcement): Promise<void> {
-    return this.#executor.publish(deadline, announcement);
+  async publish(deadline: Deadline, { channel, message }: Announcement): Promise<void> {
+    const acl = "+publish and the channel";
+    const build = (batch: CommandBatch) => batch.publish(channel, message);
+    await this.#executor.send(deadline, { name: "PUBLISH", acl, target: "any", build });
   }
 
   /** Resolves when Redis answers a read: in a Cluster, every primary. */

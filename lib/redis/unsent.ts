@@ -35,11 +35,8 @@ export class DeadlineOfParts implements Deadline {
 }
 
 /**
- * Drops a batch that has not been sent by its deadline, instead of executing it later.
- *
- * node-redis keeps commands in a queue while its socket accepts no more, or while it reconnects, and sends them whenever it
- * can: a write that was reported as failed a minute ago would overwrite a newer one. It offers no way to remove a batch. But
- * it reads a command's arguments only when it writes the command, and drops one whose arguments it cannot read.
+ * Drops a batch that node-redis has queued, and not sent by its deadline, instead of executing it later: node-redis reads a
+ * command's arguments only when it writes the command, and drops one whose arguments it cannot read.
  *
  * The first command decides for all, so that a batch is sent as a whole or not at all. Dropped from a transaction, its commands
  * leave an empty one.

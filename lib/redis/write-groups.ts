@@ -26,8 +26,7 @@ interface Member extends BatchPart {
  *    by itself. Any other refusal would concern each.
  * 5. If the connection is lost, the outcome of all is unknown.
  *
- * Members never concern the same session, since the writes of one session wait for each other. Scripts are not grouped: one is a
- * single command already, and a deletion must not depend on a transaction, which Redis refuses when its memory is full.
+ * Members never concern the same session, since the writes of one session wait for each other.
  */
 export class WriteGroups {
   readonly #exchange: (deadline: Deadline, batch: Batch) => Promise<Replies>;

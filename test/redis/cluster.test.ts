@@ -55,12 +55,7 @@ class ScriptedCluster {
       },
     };
     const options = { prefix: "sess:", leaseMs: 60_000, subscriber: () => ({}) as RedisStoreClient };
-    this.topology = new Cluster(
-      {} as RedisStoreClient,
-      options,
-      undefined,
-      routes as unknown as ClusterRoutes,
-    );
+    this.topology = new Cluster({} as RedisStoreClient, options, routes as unknown as ClusterRoutes);
   }
 
   set known(ids: readonly string[]) {
