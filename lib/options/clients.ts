@@ -11,8 +11,7 @@ export function requireClient(given: unknown, name: string): RedisStoreClient {
   const expected =
     'a client of the "redis" package (node-redis 5 or 6): createClient(), createClientPool(), …';
   if (kindOf(given) === undefined) {
-    const mistake = mistakeIn(given);
-    throw optionError(name, expected, given, mistake && `${mistake.got}: ${mistake.fix}`);
+    throw optionError(name, expected, given, mistakeIn(given));
   }
   const { _options } = given as { _options?: { defaults?: { commandsQueueMaxLength?: number } } };
   const maxLength = _options?.defaults?.commandsQueueMaxLength;
@@ -29,25 +28,16 @@ export function requireClient(given: unknown, name: string): RedisStoreClient {
 const UPGRADE = "npm install redis@latest";
 
 /** What was passed instead of a client, and what to do; undefined if it resembles nothing that is known. */
-function mistakeIn(given: unknown): { readonly got: string; readonly fix: string } | undefined {
-  if (typeof given === "function") {
-    return { got: "a function", fix: "call it, and pass the client that it returns" };
-  }
-  if (typeof given === "string") {
-    return { got: describeValue(redactUrl(given)), fix: "pass await createClient({ url }).connect()" };
-  }
+function mistakeIn(given: unknown): string | undefined {
+  if (typeof given === "function") return "a function: call it, and pass the client that it returns";
+  if (typeof given === "string")
+    return `${describeValue(redactUrl(given))}: pass await createClient({ url }).connect()`;
   if (given === null || typeof given !== "object") return undefined;
-  if ("then" in given) return { got: describeValue(given), fix: "did you forget await?" };
-  if (given.constructor?.name === "RedisLegacyClient") {
-    return { got: "client.legacy()", fix: "pass the client itself" };
-  }
-  if ("status" in given && "multi" in given) {
-    const fix = "npm install redis, and pass await createClient({ url }).connect()";
-    return { got: "an ioredis client", fix };
-  }
-  if ("send_command" in given || "internal_send_command" in given) {
-    return { got: "node-redis 3 or older", fix: UPGRADE };
-  }
+  if ("then" in given) return `${describeValue(given)}: did you forget await?`;
+  if (given.constructor?.name === "RedisLegacyClient") return "client.legacy(): pass the client itself";
+  if ("status" in given && "multi" in given)
+    return "an ioredis client: npm install redis, and pass await createClient({ url }).connect()";
+  if ("send_command" in given || "internal_send_command" in given) return `node-redis 3 or older: ${UPGRADE}`;
   return undefined;
 }
 

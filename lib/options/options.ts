@@ -22,7 +22,7 @@ import {
 } from "./option.ts";
 import { MAX_TTL_S, warnOfLongTtl } from "./ttl.ts";
 import type { Codec, IndexBy, ResolveConflict, Serializer, SessionTtl } from "./types.ts";
-import { type AllOptions, rejectUnknownOptions } from "./unknown-options.ts";
+import { rejectUnknownOptions } from "./unknown-options.ts";
 
 // An option is one row: its documentation, default, check and public type. The public interfaces and `ResolvedOptions` are
 // derived from the rows, and the comment of a row is the hover text of the option.
@@ -229,7 +229,7 @@ export interface ResolvedOptions
 export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOptions {
   const given: unknown = options;
   requireOptionsObject(given);
-  rejectUnknownOptions(given, ALL_OPTIONS);
+  rejectUnknownOptions(given, STORE_OPTIONS, { localCache: LOCAL_CACHE_OPTIONS, cluster: CLUSTER_OPTIONS });
   const client = requireClient(given["client"], "client");
   const { cluster, onConflict, resolveConflict, ...values } = readOptions(STORE_OPTIONS, given);
   const { prefix, indexBy } = values;
@@ -260,11 +260,6 @@ export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOpt
     merge: onConflict === "merge" ? { resolve: resolveConflict } : undefined,
   };
 }
-
-const ALL_OPTIONS: AllOptions = {
-  store: STORE_OPTIONS,
-  groups: { localCache: LOCAL_CACHE_OPTIONS, cluster: CLUSTER_OPTIONS },
-};
 
 function requireOptionsObject(given: unknown): asserts given is Readonly<Record<string, unknown>> {
   const fail = (got: string) => {

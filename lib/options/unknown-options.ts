@@ -1,13 +1,6 @@
 import { warnOnce } from "../reporting/warnings.ts";
 import type { OptionTable } from "./option.ts";
 
-/** The tables of all options. */
-export interface AllOptions {
-  readonly store: OptionTable;
-  /** The groups, by the name of the option that they are the value of. */
-  readonly groups: Readonly<Record<string, OptionTable>>;
-}
-
 const CONNECTION = "it belongs to the client: createClient({ url }), and pass what that returns as client";
 const MIDDLEWARE = "it belongs to express-session: session({ store, … })";
 const LIFETIME = "use cookie.maxAge of express-session (milliseconds) or ttl (seconds)";
@@ -60,12 +53,14 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 
 /**
  * Looks for names that are no options, since the store would ignore them silently.
+ * @param groups by the name of the option that they are the value of
  * @throws TypeError for a name that differs from an option only in case or `_`, is an option of a group, or is known from
  * elsewhere; it names the right one
  */
 export function rejectUnknownOptions(
   given: Readonly<Record<string, unknown>>,
-  { store, groups }: AllOptions,
+  store: OptionTable,
+  groups: Readonly<Record<string, OptionTable>>,
 ): void {
   const replacements = new Map(Object.entries(ELSEWHERE));
   for (const [group, table] of Object.entries(groups)) {

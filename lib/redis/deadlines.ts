@@ -45,9 +45,6 @@ export class Deadlines {
     const refusal = this.refuse(what, sid, bytes);
     if (refusal !== undefined) return Promise.reject(refusal);
     const load = this.#admission?.enter(sid, bytes);
-    const settle = () => {
-      if (load !== undefined) this.#admission?.leave(load, bytes);
-    };
     const operation = new Promise<T>((resolve, reject) => {
       const deadline = { passed: false };
       let immediate: NodeJS.Immediate | undefined;
@@ -69,15 +66,17 @@ export class Deadlines {
         immediate = setImmediate(expire);
       };
       const timer = setTimeout(onTimer, this.#limitMs).unref();
+      const onSettled = () => {
+        end();
+        if (load !== undefined) this.#admission?.leave(load, bytes);
+      };
       attempt(work, deadline).then(
         (result) => {
-          end();
-          settle();
+          onSettled();
           resolve(result);
         },
         (error: unknown) => {
-          end();
-          settle();
+          onSettled();
           reject(this.#withKey(error, sid));
         },
       );
