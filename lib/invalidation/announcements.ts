@@ -29,25 +29,25 @@ export class Announcements {
   /** The message for a write of one session that is about to be sent. @param deadline the write's */
   ofWrite(sid: string, deadline: Deadline): OutgoingMessage {
     const { instanceId, nodeId, sessions, filter } = this.#options;
-    const sequence = filter.begin(deadline);
+    const sequence = filter.nextSequence();
     const message = encodeInvalidation({ instanceId, sequence, nodeId });
-    return { message, ...this.#envelope(sessions.nameOf(sid), message, sequence) };
+    return { message, ...this.#envelope(sessions.nameOf(sid), message, sequence, deadline) };
   }
 
   /** The message for a deletion that is about to be sent. @param deadline the deletion's */
   of(content: MessageContent, deadline: Deadline): OutgoingMessage {
     const { channel, filter } = this.#options;
-    const sequence = filter.begin(deadline);
+    const sequence = filter.nextSequence();
     const message = this.#encode(content, sequence);
-    return { message, ...this.#envelope(channel, message, sequence) };
+    return { message, ...this.#envelope(channel, message, sequence, deadline) };
   }
 
   /** The message for a deletion that determines which sessions it names. */
   ofUnchanged(reason: DestroyReason, deadline: Deadline): OpenOutgoingMessage {
     const { channel, filter } = this.#options;
-    const sequence = filter.begin(deadline);
+    const sequence = filter.nextSequence();
     const text = splitAtSids(this.#encode({ type: "SessionDeleted", sids: [], reason }, sequence));
-    return { ...text, ...this.#envelope(channel, text, sequence) };
+    return { ...text, ...this.#envelope(channel, text, sequence, deadline) };
   }
 
   #encode(content: MessageContent, sequence: number): string {
@@ -56,9 +56,9 @@ export class Announcements {
     return encodeMessage({ ...content, ...base });
   }
 
-  #envelope(channel: string, text: string | OpenText, sequence: number) {
+  #envelope(channel: string, text: string | OpenText, sequence: number, deadline: Deadline) {
     const { channel: baseChannel, filter, counters } = this.#options;
-    filter.expect(sequence, text);
+    filter.begin(sequence, text, deadline);
     const settle = (isPublished: boolean) => {
       if (isPublished) counters.messagesPublished++;
       filter.end(sequence, isPublished);

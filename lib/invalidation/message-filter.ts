@@ -12,9 +12,8 @@ const MAX_REMEMBERED = 1_000;
 export type MessageOrigin = "own" | "copy" | "new";
 
 interface OwnMessage {
+  readonly text: string | OpenText;
   readonly deadline: Deadline;
-  /** What is published; undefined until it has been encoded. */
-  text: string | OpenText | undefined;
 }
 
 /**
@@ -36,16 +35,14 @@ export class MessageFilter {
     this.#instanceId = instanceId;
   }
 
-  /** A write begins. @returns its message's sequence number */
-  begin(deadline: Deadline): number {
-    this.#pending.set(++this.#lastSequence, { deadline, text: undefined });
-    return this.#lastSequence;
+  /** The sequence number of the next message. */
+  nextSequence(): number {
+    return ++this.#lastSequence;
   }
 
-  /** The write's message is about to be published. */
-  expect(sequence: number, text: string | OpenText): void {
-    const own = this.#pending.get(sequence);
-    if (own !== undefined) own.text = text;
+  /** A write begins, and is about to publish its message. @param deadline the write's */
+  begin(sequence: number, text: string | OpenText, deadline: Deadline): void {
+    this.#pending.set(sequence, { text, deadline });
   }
 
   /** The write has ended. @param isPublished whether Redis has confirmed that it published the message */
@@ -69,9 +66,7 @@ export class MessageFilter {
 
   #isOwn(sequence: number, text: string): boolean {
     const pending = this.#pending.get(sequence);
-    if (pending !== undefined) {
-      return !pending.deadline.passed && (pending.text === undefined || isText(pending.text, text));
-    }
+    if (pending !== undefined) return !pending.deadline.passed && isText(pending.text, text);
     return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
   }
 }

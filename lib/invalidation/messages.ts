@@ -2,13 +2,13 @@ import { MAX_BATCH_SIZE } from "../redis/session-commands.ts";
 import { isPrintable, isWellFormed } from "../reporting/text.ts";
 
 /** The version of the wire format. A process ignores messages of versions that it does not know. */
-export const MESSAGE_VERSION: number = 2;
+const MESSAGE_VERSION = 2;
 
 /** The longest session id, in characters. */
 export const MAX_SID_LENGTH: number = 1_024;
 
 /** The longest label of a process, in characters. */
-export const MAX_LABEL_LENGTH: number = 256;
+const MAX_LABEL_LENGTH = 256;
 
 /**
  * Longer texts are ignored without being parsed. The most ids of the greatest length fit, with the longest prefix and label;

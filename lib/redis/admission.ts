@@ -2,8 +2,8 @@ import type { Counters } from "../reporting/counters.ts";
 import type { Topology } from "./topology.ts";
 
 /** Operations of one store that may be unanswered at the same time, and the bytes of what they write. */
-export const MAX_OPERATIONS = 10_000;
-export const MAX_OPERATION_BYTES: number = 16 * 1024 * 1024;
+const MAX_OPERATIONS = 10_000;
+const MAX_OPERATION_BYTES = 16 * 1024 * 1024;
 /** How much of that one primary of several may take: the others continue while it is stalled. */
 const SHARE_OF_PRIMARY = 0.5;
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { MessageFilter } from "../../lib/invalidation/message-filter.ts";
 import type { ClusterMessage } from "../../lib/invalidation/messages.ts";
+import type { Deadline } from "../../lib/redis/deadlines.ts";
 
 const OWN = "b0c6f9a2-0000-4000-8000-000000000001";
 const OTHER = "b0c6f9a2-0000-4000-8000-000000000002";
@@ -15,26 +16,29 @@ function originOf(filter: MessageFilter, instanceId: string, sequence: number, h
   return filter.originOf(message(instanceId, sequence), `${instanceId} ${sequence}`, hasCopies);
 }
 
+/** Begins a write with such a message. @returns its number */
+function begin(filter: MessageFilter, deadline: Deadline = { passed: false }): number {
+  const sequence = filter.nextSequence();
+  filter.begin(sequence, `${OWN} ${sequence}`, deadline);
+  return sequence;
+}
+
 test("sequence numbers begin at 1 and are never given twice", () => {
   const filter = new MessageFilter(OWN);
-  expect([
-    filter.begin({ passed: false }),
-    filter.begin({ passed: false }),
-    filter.begin({ passed: false }),
-  ]).toEqual([1, 2, 3]);
+  expect([begin(filter), begin(filter), begin(filter)]).toEqual([1, 2, 3]);
 });
 
 describe("own messages", () => {
   test("are those with the store's id, while the write is under way and after it has succeeded", () => {
     const filter = new MessageFilter(OWN);
-    const sequence = filter.begin({ passed: false });
+    const sequence = begin(filter);
     expect(originOf(filter, OWN, sequence, false)).toBe("own");
     expect(originOf(filter, OWN, sequence, false)).toBe("own");
   });
 
   test("of a write with an unknown outcome are news", () => {
     const filter = new MessageFilter(OWN);
-    const [first, second] = [filter.begin({ passed: false }), filter.begin({ passed: false })];
+    const [first, second] = [begin(filter), begin(filter)];
     filter.end(first, false);
     expect(originOf(filter, OWN, first, false)).toBe("new");
     expect(originOf(filter, OWN, second, false)).toBe("own");
@@ -43,7 +47,7 @@ describe("own messages", () => {
   test("of a write whose caller has got its timeout are news, until it turns out to have succeeded", () => {
     const filter = new MessageFilter(OWN);
     const deadline = { passed: false };
-    const sequence = filter.begin(deadline);
+    const sequence = begin(filter, deadline);
     expect(originOf(filter, OWN, sequence, false)).toBe("own");
     deadline.passed = true;
     expect(originOf(filter, OWN, sequence, false)).toBe("new");
@@ -53,13 +57,13 @@ describe("own messages", () => {
 
   test("are not recognized by the label", () => {
     const filter = new MessageFilter(OWN);
-    const sequence = filter.begin({ passed: false });
+    const sequence = begin(filter);
     expect(originOf(filter, OTHER, sequence, false)).toBe("new");
   });
 
   test("of failed writes are remembered up to a bound, the newest first", () => {
     const filter = new MessageFilter(OWN);
-    const sequences = Array.from({ length: 1_001 }, () => filter.begin({ passed: false }));
+    const sequences = Array.from({ length: 1_001 }, () => begin(filter));
     for (const sequence of sequences) filter.end(sequence, false);
     expect(originOf(filter, OWN, 1, false)).toBe("own");
     expect(originOf(filter, OWN, 2, false)).toBe("new");
@@ -70,16 +74,16 @@ describe("own messages", () => {
 describe("a forged message with the numbers of a real one", () => {
   test("is news while the write is under way, and the real one is still recognized", () => {
     const filter = new MessageFilter(OWN);
-    const sequence = filter.begin({ passed: false });
-    filter.expect(sequence, "the real text");
+    const sequence = filter.nextSequence();
+    filter.begin(sequence, "the real text", { passed: false });
     expect(filter.originOf(message(OWN, sequence), "another text", false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), "the real text", false)).toBe("own");
   });
 
   test("is news if the ids are not between the parts of the real one", () => {
     const filter = new MessageFilter(OWN);
-    const sequence = filter.begin({ passed: false });
-    filter.expect(sequence, { head: '{"real":[', tail: "]}" });
+    const sequence = filter.nextSequence();
+    filter.begin(sequence, { head: '{"real":[', tail: "]}" }, { passed: false });
     expect(filter.originOf(message(OWN, sequence), '{"forged":["s"]}', false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), '{"real":["s"]]', false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), '{"real":["s","t"]}', false)).toBe("own");
@@ -87,7 +91,7 @@ describe("a forged message with the numbers of a real one", () => {
 
   test("is no own message if this store has not come to that number", () => {
     const filter = new MessageFilter(OWN);
-    filter.begin({ passed: false });
+    begin(filter);
     for (const sequence of [2, 1e9, 0, -1]) expect(originOf(filter, OWN, sequence, false)).toBe("new");
   });
 
@@ -114,7 +118,7 @@ describe("copies", () => {
 
   test("of an own write with an unknown outcome are copies, too", () => {
     const filter = new MessageFilter(OWN);
-    const sequence = filter.begin({ passed: false });
+    const sequence = begin(filter);
     filter.end(sequence, false);
     const origins = [1, 2].map(() => originOf(filter, OWN, sequence, true));
     expect(origins).toEqual(["new", "copy"]);
