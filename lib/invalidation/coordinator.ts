@@ -75,7 +75,7 @@ export class ClusterCoordinator {
     this.#options = options;
     this.nodeId = options.nodeId;
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
-    this.sessions = new SessionChannels({ ...options, listeners: () => this.#listeners });
+    this.sessions = new SessionChannels(options);
     const { instanceId, sessions } = this;
     this.announcements = new Announcements({ ...options, instanceId, sessions, filter: this.#filter });
   }
@@ -204,6 +204,7 @@ export class ClusterCoordinator {
       before.delete(primary.id);
       return kept ?? this.#listenerOf(primary);
     });
+    this.sessions.listeners = this.#listeners;
     for (const listener of before.values()) listener.end();
     this.#resetProofs();
   }

@@ -4,10 +4,6 @@ import type { PrimaryListener } from "./primary-listener.ts";
 import type { SessionSubscriptions } from "./session-subscriptions.ts";
 import type { ClusterCoordinatorOptions } from "./types.ts";
 
-export interface SessionChannelsOptions extends ClusterCoordinatorOptions {
-  readonly listeners: () => readonly PrimaryListener[];
-}
-
 /** Characters of a channel's hash: 132 bits. */
 const HASH_LENGTH = 22;
 
@@ -16,18 +12,20 @@ const HASH_LENGTH = 22;
  * cache it. Every cached session is subscribed at the primary that holds it.
  */
 export class SessionChannels {
-  readonly #options: SessionChannelsOptions;
+  /** Those of all primaries. For the coordinator to set. */
+  listeners: readonly PrimaryListener[] = [];
+  readonly #options: ClusterCoordinatorOptions;
   /** Of the last call of `nameOf`: a write needs the name twice. */
   #lastSid: string | undefined;
   #lastName = "";
 
-  constructor(options: SessionChannelsOptions) {
+  constructor(options: ClusterCoordinatorOptions) {
     this.#options = options;
   }
 
   /** How many sessions this process is subscribed to. */
   get size(): number {
-    return this.#options.listeners().reduce((sum, { sessions }) => sum + (sessions?.size ?? 0), 0);
+    return this.listeners.reduce((sum, { sessions }) => sum + (sessions?.size ?? 0), 0);
   }
 
   /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
@@ -56,14 +54,13 @@ export class SessionChannels {
 
   /** Unsubscribes from some of the sessions that are not in use; from all within MAX_SWEEPS calls. */
   sweep(): void {
-    for (const { sessions } of this.#options.listeners())
+    for (const { sessions } of this.listeners)
       sessions?.sweep(Math.max(MIN_SWEPT, sessions.size / MAX_SWEEPS));
   }
 
   #subscriptionsOf(sid: string): SessionSubscriptions | undefined {
-    const { topology, listeners } = this.#options;
-    const id = topology.primaryIdOf(sid);
-    return id === undefined ? undefined : listeners().find(({ primary }) => primary.id === id)?.sessions;
+    const id = this.#options.topology.primaryIdOf(sid);
+    return id === undefined ? undefined : this.listeners.find(({ primary }) => primary.id === id)?.sessions;
   }
 }
 
