@@ -1,11 +1,19 @@
 import type { Counters } from "../reporting/counters.ts";
-import type { Topology } from "./topology.ts";
+import type { Outage } from "./outage.ts";
 
 /** Operations of one store that may be unanswered at the same time, and the bytes of what they write. */
 const MAX_OPERATIONS = 10_000;
 const MAX_OPERATION_BYTES = 16 * 1024 * 1024;
 /** How much of that one primary of several may take: the others continue while it is stalled. */
 const SHARE_OF_PRIMARY = 0.5;
+
+/** What it depends on of a topology. */
+interface Primaries {
+  readonly outage: Outage;
+  /** Whether there is only one. */
+  readonly combinesKeys: boolean;
+  primaryIdOf(sid: string): string | undefined;
+}
 
 /** What is unanswered. */
 interface Load {
@@ -20,13 +28,13 @@ interface Load {
  * would fill the memory. What is refused has not been sent, and never will be.
  */
 export class Admission {
-  readonly #topology: Topology;
+  readonly #topology: Primaries;
   readonly #counters: Counters;
   readonly #total: Load = noLoad(undefined);
   /** Of the primaries of a Cluster that have any. */
   readonly #loads = new Map<string, Load>();
 
-  constructor(topology: Topology, counters: Counters) {
+  constructor(topology: Primaries, counters: Counters) {
     this.#topology = topology;
     this.#counters = counters;
   }
@@ -55,9 +63,8 @@ export class Admission {
   }
 
   #loadFor(sid: string | undefined): Load {
-    // Where keys may be combined, there is only one primary.
-    const primary =
-      sid === undefined || this.#topology.combinesKeys ? undefined : this.#topology.primaryIdOf(sid);
+    const { combinesKeys: isAlone } = this.#topology;
+    const primary = sid === undefined || isAlone ? undefined : this.#topology.primaryIdOf(sid);
     if (primary === undefined) return this.#total;
     return this.#loads.get(primary) ?? noLoad(primary);
   }
