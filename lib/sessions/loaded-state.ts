@@ -51,16 +51,29 @@ export class LoadedStates {
     return session === this.#copy ? this.#copyState : this.#states.get(session);
   }
 
+  /** What is known of an object that is saved under the id that it was loaded under. */
+  of(sid: string, session: object): LoadedState | undefined {
+    const state = this.get(session);
+    return state?.sid === sid ? state : undefined;
+  }
+
+  /** The same for one that is stored. */
+  stored(sid: string, session: object): LoadedState | undefined {
+    const state = this.of(sid, session);
+    return state?.isStored ? state : undefined;
+  }
+
   set(session: object, state: LoadedState): void {
     if (session === this.#copy) this.#copy = undefined;
     this.#states.set(session, state);
   }
 
-  /** A private copy has been made. */
-  setCopy(copy: object, state: LoadedState): void {
+  /** Adds a private copy of `stored`. @returns it */
+  addCopy(sid: string, copy: SessionData, stored: StoredSession): SessionData {
     if (this.#copy !== undefined) this.#states.set(this.#copy, this.#copyState as LoadedState);
     this.#copy = copy;
-    this.#copyState = state;
+    this.#copyState = newState(sid, copy, stored);
+    return copy;
   }
 
   /** `session`, a request's Session, has been made of `data`, which nobody uses any more. */

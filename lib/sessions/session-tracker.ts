@@ -65,7 +65,7 @@ export class SessionTracker {
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
-  load(sid: string): SessionData | Promise<SessionData | null> {
+  load(sid: string): SessionData | null | Promise<SessionData | null> {
     const cached = this.#operations.cache.hit(sid);
     return cached === undefined ? this.#loadFromRedis(sid) : this.#copy(sid, cached);
   }
@@ -73,7 +73,12 @@ export class SessionTracker {
   async #loadFromRedis(sid: string): Promise<SessionData | null> {
     checkSid(sid);
     try {
-      return await this.#read(sid);
+      const written = this.#operations.cache.whenWritten(sid);
+      if (written === undefined) return await this.#copy(sid, await this.#operations.read(sid));
+      return await this.#operations.call("get", sid, async () => {
+        await written;
+        return this.#copy(sid, this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid)));
+      });
     } catch (error) {
       if (this.#options.onCorrupt !== "none" || !isCorrupt(error)) throw error;
       this.#emit("clusterError", error);
@@ -81,30 +86,13 @@ export class SessionTracker {
     }
   }
 
-  async #read(sid: string): Promise<SessionData | null> {
-    const written = this.#operations.cache.whenWritten(sid);
-    if (written !== undefined) {
-      return this.#operations.call("get", sid, async () => {
-        await written;
-        const stored = this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid));
-        return stored === undefined ? null : this.#copy(sid, stored);
-      });
-    }
-    const stored = await this.#operations.read(sid);
-    return stored === undefined ? null : this.#copy(sid, stored);
-  }
-
   /** A copy of `stored` that is about to be returned. */
-  #copy(sid: string, stored: StoredSession): SessionData | Promise<SessionData> {
+  #copy(sid: string, stored: StoredSession | undefined): SessionData | null | Promise<SessionData> {
+    if (stored === undefined) return null;
     const copy = this.#operations.copy(sid, stored);
     return copy instanceof Promise
-      ? copy.then((session) => this.#note(sid, session, stored))
-      : this.#note(sid, copy, stored);
-  }
-
-  #note(sid: string, session: SessionData, stored: StoredSession): SessionData {
-    this.#states.setCopy(session, newState(sid, session, stored));
-    return session;
+      ? copy.then((session) => this.#states.addCopy(sid, session, stored))
+      : this.#states.addCopy(sid, copy, stored);
   }
 
   /** express-session has made `session` of the copy `data`. @param former the request's object before, if it reloads */
@@ -121,7 +109,7 @@ export class SessionTracker {
     session: SessionData,
     deletion: Promise<boolean> | undefined,
   ): void {
-    const state = this.#storedState(sid, former);
+    const state = this.#states.stored(sid, former);
     this.#replaced.add(session, former, state && { sid, text: state.current }, deletion);
   }
 
@@ -138,7 +126,7 @@ export class SessionTracker {
     const text = stringify(operations.format, sid, session);
     const isBehind = operations.queue.isBusy(sid);
     const save: Save = { sid, session, text, lifetime, isBehind, indexValue };
-    const known = isBehind ? undefined : this.#storedState(sid, session);
+    const known = isBehind ? undefined : this.#states.stored(sid, session);
     const unchanged = known && this.#isUnchanged(known, text);
     if (unchanged === true) return this.#extend(sid, session, lifetime);
     // Before the write begins, which drops the cached session.
@@ -152,7 +140,7 @@ export class SessionTracker {
         return false;
       }
       // Earlier saves that were pending may have changed what is known.
-      const state = known ?? this.#storedState(sid, session);
+      const state = known ?? this.#states.stored(sid, session);
       const isSame = unchanged ?? (state !== undefined && this.#isUnchanged(state, text));
       // Nothing is awaited without need: each turn of the microtask queue costs every save.
       if (isSame === false || !(await isSame)) {
@@ -181,7 +169,8 @@ export class SessionTracker {
     const attempts: Version[] = [];
     const onAttempt = (current: string, value?: string) => attempts.push({ base: text, current, value });
     try {
-      const from = state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
+      const from =
+        indexBy && state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
       const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
       let stored: StoredSession | undefined;
       if (state !== undefined && this.#options.merge !== undefined) {
@@ -253,11 +242,12 @@ export class SessionTracker {
 
   /** Carries out a touch in its turn. @returns whether the session exists */
   async #extendInTurn(deadline: Deadline, extension: Extension): Promise<boolean> {
-    if (this.#options.disableTTL || this.#isNegligible(extension)) return true;
-    const { sid, session, lifetime } = extension;
+    const { sid, session, lifetime, isBehind } = extension;
+    const { disableTTL, indexBy } = this.#options;
+    if (disableTTL || (isBehind && this.#isNegligible(extension))) return true;
     const state = this.#states.get(session);
     const isNews = state === undefined || !isSameMaxAge(state.maxAge, session.cookie?.originalMaxAge);
-    const known = this.#operations.cache.peek(sid)?.value ?? this.#stateOf(sid, session)?.value;
+    const known = indexBy && (this.#operations.cache.peek(sid) ?? this.#states.of(sid, session))?.value;
     const touch = { sid, ttlMs: lifetime, isNews };
     const expiresAt = await this.#operations.touch(deadline, touch, known);
     if (expiresAt === undefined) {
@@ -270,8 +260,8 @@ export class SessionTracker {
   #isNegligible({ sid, session, lifetime, isBehind }: Extension): boolean {
     const { cache } = this.#operations;
     // A message has dropped it since it was loaded: the expiry that was loaded may no longer be the key's.
-    const known = cache.isUsable ? cache.peek(sid) : !isBehind && this.#stateOf(sid, session);
-    if (!known || known.expiresAt === undefined) return false;
+    const known = cache.peek(sid) ?? (isBehind || cache.isUsable ? undefined : this.#states.of(sid, session));
+    if (known?.expiresAt === undefined) return false;
     const moved = performance.now() + lifetime - known.expiresAt;
     return Math.abs(moved) < touchWindowMs(lifetime, this.#options.touchAfterMs);
   }
@@ -280,17 +270,6 @@ export class SessionTracker {
   #refuse(sid: string): void {
     this.#counters.resurrections++;
     this.#emit("resurrection", sid);
-  }
-
-  /** What is known of an object that is saved under the id that it was loaded under. */
-  #stateOf(sid: string, session: SessionData): LoadedState | undefined {
-    const state = this.#states.get(session);
-    return state?.sid === sid ? state : undefined;
-  }
-
-  #storedState(sid: string, session: SessionData): LoadedState | undefined {
-    const state = this.#stateOf(sid, session);
-    return state?.isStored ? state : undefined;
   }
 
   /** Whether a text is what the object was loaded as, but for the cookie's expiry, and Redis certainly holds that. */

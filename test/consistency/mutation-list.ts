@@ -428,8 +428,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "const known = isBehind ? undefined : this.#storedState(sid, session);",
-        to: "const known = this.#storedState(sid, session);",
+        from: "const known = isBehind ? undefined : this.#states.stored(sid, session);",
+        to: "const known = this.#states.stored(sid, session);",
       },
     ],
   },
@@ -458,7 +458,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a session saved under another id is treated as loaded",
     edits: [
       {
-        file: "sessions/session-tracker.ts",
+        file: "sessions/loaded-state.ts",
         from: "return state?.sid === sid ? state : undefined;",
         to: "return state && { ...state, sid };",
       },
@@ -640,8 +640,8 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "cache.peek(sid) : !isBehind && this.#stateOf(sid, session);",
-        to: "cache.peek(sid) : this.#stateOf(sid, session);",
+        from: "(isBehind || cache.isUsable ? undefined : this.#states.of(sid, session));",
+        to: "(cache.isUsable ? undefined : this.#states.of(sid, session));",
       },
     ],
   },
@@ -689,7 +689,7 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
       {
         file: "sessions/session-tracker.ts",
         from: "    const indexValue = this.#indexValueOf(session);\n    // Now",
-        to: `    const was = this.#storedState(sid, session);
+        to: `    const was = this.#states.stored(sid, session);
     const former = was && formerIndexValue(this.#options.indexBy, () => operations.parse(sid, was.base));
     if (former !== undefined) {
       const sha1 = createHash("sha1").update(was?.value ?? "").digest("hex");
