@@ -88,7 +88,7 @@ export class ExaminedDeletion {
     pending: PendingWrite,
     sessions: readonly ExaminedSession[],
   ): Promise<(readonly [sid: string, UnchangedDeletion])[]> {
-    const { commands, coordinator, cache } = this.#operations;
+    const { commands, coordinator } = this.#operations;
     const { reason, indexValue } = this.#options;
     const announcement = coordinator?.announcements.ofUnchanged(reason, deadline);
     pending.sequence = announcement?.sequence;
@@ -103,7 +103,6 @@ export class ExaminedDeletion {
       return outcomes;
     } finally {
       announcement?.settle(isPublished);
-      cache.endWrite(pending);
     }
   }
 }

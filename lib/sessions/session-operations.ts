@@ -36,6 +36,8 @@ export interface Deletion extends SessionDeletion {
   readonly reason: DestroyReason;
 }
 
+type Operation = StoreOperation["operation"];
+
 /** A cache whose entries are all as large as one may be holds so many: one huge session must not evict all others. */
 const MIN_FULL_CACHE = 16;
 
@@ -100,16 +102,17 @@ export class SessionOperations {
 
   /** Reads a session that is not cached, and caches it. It is known to be readable. */
   read(sid: string): Promise<StoredSession | undefined> {
-    const fetch = (mayFill: boolean) => async (deadline: Deadline) => {
-      const value = await this.#fill.read(deadline, sid, mayFill);
-      if (value === undefined) return undefined;
-      const stored = this.stored(value.text, value.expiresAt);
-      await stored.parse(sid);
-      if (!this.#comparesValues) stored.dropValue();
-      return stored;
-    };
-    const read = () => this.cache.read(sid, (mayFill) => this.call("get", sid, fetch(mayFill), Boolean));
-    return this.stale === undefined ? read() : this.stale.read(sid, read);
+    const fetch = (mayFill: boolean) =>
+      this.call("get", sid, async (deadline) => {
+        const value = await this.#fill.read(deadline, sid, mayFill);
+        if (value === undefined) return undefined;
+        const stored = this.stored(value.text, value.expiresAt);
+        await stored.parse(sid);
+        if (!this.#comparesValues) stored.dropValue();
+        return stored;
+      });
+    if (this.stale === undefined) return this.cache.read(sid, fetch);
+    return this.stale.read(sid, () => this.cache.read(sid, fetch));
   }
 
   /** Reads sessions past the cache; those that do not exist are missing. */
@@ -137,16 +140,12 @@ export class SessionOperations {
     pending.sequence = announcement?.sequence;
     const expiresAt = expiryAfter(save.ttlMs);
     let isPublished = false;
-    let stored: StoredSession | undefined;
     try {
       const isWritten = await this.commands.write(deadline, { ...save, text: value }, announcement);
       isPublished = true;
-      if (isWritten) stored = this.#written(value, expiresAt, text);
-      return stored;
+      return isWritten ? this.#written(pending, value, expiresAt, text) : undefined;
     } finally {
       announcement?.settle(isPublished);
-      // A caller that got its timeout takes the outcome for unknown.
-      this.cache.endWrite(pending, deadline.passed ? undefined : stored);
     }
   }
 
@@ -165,7 +164,6 @@ export class SessionOperations {
     const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     pending.sequence = announcement?.sequence;
     let isPublished = false;
-    let stored: StoredSession | undefined;
     try {
       for (let current = expected, conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
         const { text, ttlMs, index } = await propose(current);
@@ -176,20 +174,16 @@ export class SessionOperations {
         const result = await this.commands.replace(deadline, write, announcement);
         if (result.written) {
           isPublished = true;
-          stored = this.#written(value, expiresAt, text);
-          return stored;
+          return this.#written(pending, value, expiresAt, text);
         }
         if (result.current === null) return undefined;
-        if (result.current === current) {
-          throw notUtf8Error(this.format, sid);
-        }
+        if (result.current === current) throw notUtf8Error(this.format, sid);
         current = result.current;
         this.#counters.conflicts++;
       }
       throw conflictError(sid, this.format.prefix);
     } finally {
       announcement?.settle(isPublished);
-      this.cache.endWrite(pending, deadline.passed ? undefined : stored);
     }
   }
 
@@ -223,36 +217,26 @@ export class SessionOperations {
     }
   }
 
-  /** Deletes sessions that one command may name. @returns how many existed */
-  async delete(
-    deadline: Deadline,
-    pending: PendingWrite,
-    { sids, reason, indexValue }: Deletion,
-  ): Promise<number> {
-    // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
-    const content = { type: "SessionDeleted", sids: sids.filter(isSid), reason } as const;
-    const announcement = this.coordinator?.announcements.of(content, deadline);
-    pending.sequence = announcement?.sequence;
-    let isPublished = false;
-    try {
-      const deleted = await this.commands.delete(deadline, { sids, indexValue }, announcement);
-      isPublished = true;
-      if (reason === "clear") return deleted;
-      for (const sid of sids) this.#emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
-      return deleted;
-    } finally {
-      announcement?.settle(isPublished);
-      this.cache.endWrite(pending);
-    }
-  }
-
   /** Deletes any number of sessions, in batches. @returns how many existed */
-  async deleteMany({ sids, ...deletion }: Deletion): Promise<number> {
-    const counts = this.commands.batches(sids).map((batch) => {
-      const deleteBatch = (deadline: Deadline, pending: PendingWrite) =>
-        this.delete(deadline, pending, { sids: batch, ...deletion });
-      return this.writeInTurn("destroy", batch, deleteBatch);
-    });
+  async delete({ sids, reason, indexValue }: Deletion): Promise<number> {
+    const counts = this.commands.batches(sids).map((batch) =>
+      this.writeInTurn("destroy", batch, async (deadline, pending) => {
+        // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
+        const content = { type: "SessionDeleted", sids: batch.filter(isSid), reason } as const;
+        const announcement = this.coordinator?.announcements.of(content, deadline);
+        pending.sequence = announcement?.sequence;
+        let isPublished = false;
+        try {
+          const deleted = await this.commands.delete(deadline, { sids: batch, indexValue }, announcement);
+          isPublished = true;
+          if (reason === "clear") return deleted;
+          for (const sid of batch) this.#emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
+          return deleted;
+        } finally {
+          announcement?.settle(isPublished);
+        }
+      }),
+    );
     return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
   }
 
@@ -266,8 +250,12 @@ export class SessionOperations {
     return new StoredSession(this.format, value, expiresAt);
   }
 
-  #written(value: string, expiresAt: number | undefined, text: string): StoredSession {
-    return new StoredSession(this.format, this.#comparesValues ? value : undefined, expiresAt, text);
+  /** Redis has written a session: the cache has it before the session's next operation begins. @returns it */
+  #written(pending: PendingWrite, value: string, expiresAt: number | undefined, text: string): StoredSession {
+    const kept = this.#comparesValues ? value : undefined;
+    const stored = new StoredSession(this.format, kept, expiresAt, text);
+    this.cache.endWrite(pending, stored);
+    return stored;
   }
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
@@ -289,50 +277,48 @@ export class SessionOperations {
     return this.#parsing.run(what, () => work, sid);
   }
 
-  /** Runs an operation within its deadline, and traces it. @param isFoundIn what the trace says of the result */
+  /** Runs an operation within its deadline, and traces it. */
   call<T>(
-    operation: StoreOperation["operation"],
+    operation: Operation,
     sid: string | undefined,
     work: (deadline: Deadline) => Promise<T>,
-    isFoundIn?: (result: T) => boolean,
   ): Promise<T> {
-    const nodeId = this.coordinator?.nodeId ?? "";
-    const run = () => this.#deadlines.run(operation, work, sid);
-    return traceOperation(operation, sid, nodeId, run, isFoundIn);
+    return this.#trace(operation, sid, () => this.#deadlines.run(operation, work, sid));
   }
 
   /** Runs an operation on sessions when all earlier ones on them have settled. See `call`. @param bytes what it writes */
   inTurn<T>(
-    operation: StoreOperation["operation"],
+    operation: Operation,
     sids: readonly string[],
     work: (deadline: Deadline) => Promise<T>,
-    isFoundIn?: (result: T) => boolean,
     bytes?: number,
   ): Promise<T> {
     const sid = sids.length === 1 ? sids[0] : undefined;
-    const nodeId = this.coordinator?.nodeId ?? "";
-    const run = () => this.queue.run(sids, operation, work, bytes);
-    return traceOperation(operation, sid, nodeId, run, isFoundIn);
+    return this.#trace(operation, sid, () => this.queue.run(sids, operation, work, bytes));
   }
 
   /** The same for a write: from its call on, nothing older is served from the cache. */
   writeInTurn<T>(
-    operation: StoreOperation["operation"],
+    operation: Operation,
     sids: readonly string[],
     work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
-    isFoundIn?: (result: T) => boolean,
-    bytes?: number,
+    bytes = 0,
   ): Promise<T> {
     // A write that is not sent changes nothing, so the cached session stays. A deletion drops it even so.
-    const refusal =
-      operation === "destroy" ? undefined : this.#deadlines.refuse(operation, sids[0], bytes ?? 0);
+    const refusal = operation === "destroy" ? undefined : this.#deadlines.refuse(operation, sids[0], bytes);
     if (refusal !== undefined) return Promise.reject(refusal);
     const pending = this.cache.beginWrite(...sids);
-    const outcome = this.inTurn(operation, sids, (deadline) => work(deadline, pending), isFoundIn, bytes);
-    // Also if it was never sent, or its caller has got a timeout; before the caller continues.
+    const outcome = this.inTurn(operation, sids, (deadline) => work(deadline, pending), bytes);
+    // Before the caller continues; also if it was never sent, or its caller has got a timeout: then, the outcome is unknown.
     const end = () => this.cache.endWrite(pending);
     outcome.then(end, end);
     return outcome;
+  }
+
+  #trace<T>(operation: Operation, sid: string | undefined, run: () => Promise<T>): Promise<T> {
+    const isFoundIn =
+      operation === "get" || operation === "set" || operation === "touch" ? Boolean : undefined;
+    return traceOperation(operation, sid, this.coordinator?.nodeId ?? "", run, isFoundIn);
   }
 
   /** Unsubscribes, and drops the cache; resolves when every pending operation has settled. */

@@ -70,7 +70,7 @@ export class SessionScan {
     cache.invalidateAll();
     for await (const { sids } of this.#operations.pages()) {
       if (sids.length === 0) continue;
-      await this.#operations.deleteMany({ sids, reason: "clear", indexValue: undefined });
+      await this.#operations.delete({ sids, reason: "clear", indexValue: undefined });
     }
     const publishClear = async (deadline: Deadline) => {
       const announcement = coordinator?.announcements.of({ type: "CacheClear" }, deadline);

@@ -153,7 +153,7 @@ export class SessionTracker {
       }
       return isNegligible || this.#extendInTurn(deadline, save);
     };
-    await operations.writeInTurn("set", [sid], saveInTurn, Boolean, text.length);
+    await operations.writeInTurn("set", [sid], saveInTurn, text.length);
   }
 
   /** Carries out a save in its turn. @returns whether it was written */
@@ -207,7 +207,7 @@ export class SessionTracker {
   async #delete(sid: string, read: () => SessionData | null | undefined | Promise<SessionData | null>) {
     const indexValue = formerIndexValue(this.#options.indexBy, read);
     const deletion = this.#operations
-      .deleteMany({ sids: [sid], reason: "destroy", indexValue })
+      .delete({ sids: [sid], reason: "destroy", indexValue })
       .then((count) => count > 0);
     this.#deletions.set(sid, deletion);
     try {
@@ -237,7 +237,7 @@ export class SessionTracker {
     const extension: Extension = { sid, session, lifetime, isBehind: this.#operations.queue.isBusy(sid) };
     if (!extension.isBehind && this.#isNegligible(extension)) return undefined;
     const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
-    return this.#operations.inTurn("touch", [sid], extendInTurn, Boolean).then(() => {});
+    return this.#operations.inTurn("touch", [sid], extendInTurn).then(() => {});
   }
 
   /** Carries out a touch in its turn. @returns whether the session exists */

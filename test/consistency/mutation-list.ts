@@ -207,7 +207,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the token is looked at before an asynchronous parse",
     edits: [
-      { file: "sessions/session-operations.ts", from: "      await stored.parse(sid);\n", to: "" },
+      { file: "sessions/session-operations.ts", from: "        await stored.parse(sid);\n", to: "" },
       {
         file: "cache/near-cache.ts",
         from: "    for (const each of this.#writes.get(sid) ?? []) each.isOvertaken = true;\n    const write = this.#newestWrite(sid);\n",
@@ -377,8 +377,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "this.commands.delete(deadline, { sids, indexValue }, announcement);",
-        to: "this.commands.delete(deadline, { sids, indexValue }, announcement && undefined);",
+        from: "this.commands.delete(deadline, { sids: batch, indexValue }, announcement);",
+        to: "this.commands.delete(deadline, { sids: batch, indexValue }, announcement && undefined);",
       },
     ],
   },
