@@ -4,7 +4,7 @@ import type { Deadline } from "../redis/deadlines.ts";
 import type { ExaminedSession, UnchangedDeletion } from "../redis/session-values.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
-import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
+import { conflictError, MAX_CONFLICTS } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 
@@ -43,7 +43,7 @@ export class ExaminedDeletion {
     for (let conflicts = 0; remaining.size > 0; conflicts++) {
       if (conflicts > MAX_CONFLICTS) {
         const [sid] = remaining.keys();
-        this.#conflict ??= conflictError(sid as string, this.#operations.format.prefix);
+        this.#conflict ??= conflictError(this.#operations.format, sid as string);
         return;
       }
       const outcomes = await this.#deleteAll(remaining);

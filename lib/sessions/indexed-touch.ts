@@ -5,8 +5,8 @@ import type { Announcement } from "../redis/executor.ts";
 import { sha1Of } from "../redis/script.ts";
 import type { SessionCommands } from "../redis/session-commands.ts";
 import type { ChangedValue, ExpiryChange, SessionTouch } from "../redis/session-values.ts";
-import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
 import { indexValueOf } from "./index-value.ts";
+import { conflictError, MAX_CONFLICTS, type SessionFormat } from "./serializer.ts";
 
 /** A touch with an index. */
 export interface IndexedTouch extends SessionTouch {
@@ -15,8 +15,7 @@ export interface IndexedTouch extends SessionTouch {
   readonly known: string | undefined;
   /** The session in a value of Redis. */
   readonly parse: (value: string) => SessionData | Promise<SessionData>;
-  /** What precedes the session id in its key. */
-  readonly prefix: string;
+  readonly format: SessionFormat;
 }
 
 /**
@@ -31,7 +30,7 @@ export interface IndexedTouch extends SessionTouch {
 export async function touchIndexed(
   commands: SessionCommands,
   deadline: Deadline,
-  { indexBy, known: knownValue, parse, prefix, ...touch }: IndexedTouch,
+  { indexBy, known: knownValue, parse, format, ...touch }: IndexedTouch,
   announcement: Announcement | undefined,
 ): Promise<ExpiryChange> {
   let known: ChangedValue | undefined =
@@ -46,5 +45,5 @@ export async function touchIndexed(
     known = result;
     former = value;
   }
-  throw conflictError(touch.sid, prefix);
+  throw conflictError(format, touch.sid);
 }

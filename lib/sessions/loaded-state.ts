@@ -1,4 +1,7 @@
-import type { SessionData } from "express-session";
+import { isDeepStrictEqual } from "node:util";
+import type { Cookie, SessionData } from "express-session";
+import type { Serializer } from "../options/types.ts";
+import { isSameMaxAge } from "./lifetime.ts";
 import type { StoredSession } from "./stored-session.ts";
 
 /** What this process read, wrote or tried to write. */
@@ -40,12 +43,22 @@ export function newState(
   return { sid, expiresAt, maxAge, isStored: false, ...texts };
 }
 
+/** The session in a text; a promise if the serializer is asynchronous. */
+export type Parse = (sid: string, text: string) => SessionData | Promise<SessionData>;
+
 /** What is known of each session object. An entry goes when its object goes. */
 export class LoadedStates {
+  readonly #serializer: Serializer;
+  readonly #parse: Parse;
   readonly #states = new WeakMap<object, LoadedState>();
   /** The newest copy, outside the WeakMap: `createSession` adopts most copies at once, and an entry each costs a hit 2 %. */
   #copy: object | undefined;
   #copyState: LoadedState | undefined;
+
+  constructor(serializer: Serializer, parse: Parse) {
+    this.#serializer = serializer;
+    this.#parse = parse;
+  }
 
   get(session: object): LoadedState | undefined {
     return session === this.#copy ? this.#copyState : this.#states.get(session);
@@ -82,4 +95,51 @@ export class LoadedStates {
     if (data === this.#copy) this.#copy = undefined;
     if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
   }
+
+  /**
+   * Whether a text is what the object was loaded as, but for the cookie's expiry, and Redis certainly holds that; a promise if
+   * the serializer is asynchronous.
+   */
+  isUnchanged({ sid, base, attempts }: LoadedState, text: string): boolean | Promise<boolean> {
+    if (attempts.length > 0) return false;
+    if (this.#serializer === JSON && !mayBeUnchanged(base, text)) return false;
+    if (base === text) return true;
+    try {
+      const was = this.#parse(sid, base);
+      const is = this.#parse(sid, text);
+      if (!(was instanceof Promise || is instanceof Promise)) return isSameSession(was, is);
+      const compare = ([before, after]: SessionData[]) =>
+        isSameSession(before as SessionData, after as SessionData);
+      return Promise.all([was, is]).then(compare, () => false);
+    } catch {
+      // A session that cannot be read back is no reason to refuse the one that replaces it.
+      return false;
+    }
+  }
+}
+
+const COOKIE_FIRST = '{"cookie":{';
+
+/**
+ * Whether two JSON texts may be equal but for the cookie's expiry, without parsing. A date is as long as any other, so most
+ * changes show in the length. express-session puts the cookie first; a brace within its text only yields a no too many,
+ * and that session is then written once too often.
+ */
+function mayBeUnchanged(base: string, text: string): boolean {
+  if (base.length !== text.length) return false;
+  if (!base.startsWith(COOKIE_FIRST) || !text.startsWith(COOKIE_FIRST)) return true;
+  const end = text.indexOf("}", COOKIE_FIRST.length);
+  return base.slice(end) === text.slice(end);
+}
+
+/** Whether two sessions are equal but for the cookie's expiry: every request moves that. Changes `before`. */
+function isSameSession(before: SessionData, after: SessionData): boolean {
+  if (before.cookie && after.cookie) alignCookie(before.cookie, after.cookie);
+  return isDeepStrictEqual(before, after);
+}
+
+/** Gives `before` the expiry of `after`, and its age if the two differ by rounding only. */
+function alignCookie(before: Cookie, after: Cookie): void {
+  before.expires = after.expires;
+  if (isSameMaxAge(before.originalMaxAge, after.originalMaxAge)) before.originalMaxAge = after.originalMaxAge;
 }

@@ -1,6 +1,5 @@
 import type { EmitEvent } from "../reporting/types.ts";
-import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
-import { decode, encode, notUtf8Error } from "./serializer.ts";
+import { conflictError, decode, encode, MAX_CONFLICTS, notUtf8Error } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 
 /** How far `reencode` has come. */
@@ -75,5 +74,5 @@ async function rewriteOne(operations: SessionOperations, sid: string, value: str
     if (result.current === expected) throw notUtf8Error(operations.format, sid);
     expected = result.current;
   }
-  throw conflictError(sid, operations.format.prefix);
+  throw conflictError(operations.format, sid);
 }

@@ -1,6 +1,6 @@
-import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import { indexValueOf } from "./index-value.ts";
+import type { Parse } from "./loaded-state.ts";
 
 /** A deleted session that a new one replaces. */
 export interface ReplacedSession {
@@ -21,14 +21,10 @@ export interface LoadedText {
  */
 export class ReplacedSessions {
   readonly #indexBy: IndexBy | undefined;
-  readonly #parse: (sid: string, text: string) => SessionData | Promise<SessionData>;
+  readonly #parse: Parse;
   readonly #replacedBy = new WeakMap<object, Promise<ReplacedSession | undefined>>();
 
-  /** @param parse the session in a text */
-  constructor(
-    indexBy: IndexBy | undefined,
-    parse: (sid: string, text: string) => SessionData | Promise<SessionData>,
-  ) {
+  constructor(indexBy: IndexBy | undefined, parse: Parse) {
     this.#indexBy = indexBy;
     this.#parse = parse;
   }

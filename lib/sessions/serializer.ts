@@ -101,6 +101,14 @@ export function notUtf8Error(format: SessionFormat, sid: string): SessionStoreEr
   return corruptError(format, sid, "it is not valid UTF-8, so it cannot be compared");
 }
 
+/** After so many conflicts over one session, other writers leave no gap. */
+export const MAX_CONFLICTS = 32;
+
+export function conflictError({ prefix }: SessionFormat, sid: string): SessionStoreError {
+  const message = `The session ${hashSid(sid)} was written by others ${MAX_CONFLICTS} times in a row`;
+  return withHidden(new SessionStoreError("ERR_SESSION_CONFLICT", message), { key: prefix + sid });
+}
+
 /** Messages of V8 that contain nothing of the session. */
 const HARMLESS = /^(Converting circular structure to JSON|Do not know how to serialize a BigInt)/;
 

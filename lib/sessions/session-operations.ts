@@ -20,10 +20,16 @@ import { topologyOf } from "../redis/topology-of.ts";
 import type { Counters } from "../reporting/counters.ts";
 import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import type { EmitEvent } from "../reporting/types.ts";
-import { conflictError, MAX_CONFLICTS } from "./conflict.ts";
 import { touchIndexed } from "./indexed-touch.ts";
 import type { SessionMerge } from "./merge.ts";
-import { decode, encode, notUtf8Error, type SessionFormat } from "./serializer.ts";
+import {
+  conflictError,
+  decode,
+  encode,
+  MAX_CONFLICTS,
+  notUtf8Error,
+  type SessionFormat,
+} from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
 import { StoredSession } from "./stored-session.ts";
@@ -181,7 +187,7 @@ export class SessionOperations {
         current = result.current;
         this.#counters.conflicts++;
       }
-      throw conflictError(sid, this.format.prefix);
+      throw conflictError(this.format, sid);
     } finally {
       announcement?.settle(isPublished);
     }
@@ -207,7 +213,7 @@ export class SessionOperations {
       if (this.#indexBy === undefined) change = await this.commands.touch(deadline, session, announcement);
       else {
         const parse = (value: string) => this.parse(sid, decode(this.format, sid, value));
-        const indexed = { ...session, indexBy: this.#indexBy, known, parse, prefix: this.format.prefix };
+        const indexed = { ...session, indexBy: this.#indexBy, known, parse, format: this.format };
         change = await touchIndexed(this.commands, deadline, indexed, announcement);
       }
       return change === "none" ? undefined : expiresAt;

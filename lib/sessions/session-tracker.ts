@@ -8,13 +8,19 @@ import { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import { type LoadedState, LoadedStates, MAX_ATTEMPTS, newState, type Version } from "./loaded-state.ts";
+import {
+  type LoadedState,
+  LoadedStates,
+  MAX_ATTEMPTS,
+  newState,
+  type Parse,
+  type Version,
+} from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
 import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
-import { isSameSession } from "./unchanged.ts";
 import { checkSession, checkSid } from "./validate.ts";
 
 /** A session's new expiry, as it stood when it was called. */
@@ -51,7 +57,7 @@ export class SessionTracker {
   readonly #operations: SessionOperations;
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
-  readonly #states = new LoadedStates();
+  readonly #states: LoadedStates;
   readonly #replaced: ReplacedSessions;
   /** The newest pending deletion of each session: whether the session existed. */
   readonly #deletions = new Map<string, Promise<boolean>>();
@@ -61,7 +67,9 @@ export class SessionTracker {
     this.#operations = operations;
     this.#counters = counters;
     this.#emit = emit;
-    this.#replaced = new ReplacedSessions(options.indexBy, (sid, text) => operations.parse(sid, text));
+    const parse: Parse = (sid, text) => operations.parse(sid, text);
+    this.#states = new LoadedStates(options.serializer, parse);
+    this.#replaced = new ReplacedSessions(options.indexBy, parse);
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
@@ -127,7 +135,7 @@ export class SessionTracker {
     const isBehind = operations.queue.isBusy(sid);
     const save: Save = { sid, session, text, lifetime, isBehind, indexValue };
     const known = isBehind ? undefined : this.#states.stored(sid, session);
-    const unchanged = known && this.#isUnchanged(known, text);
+    const unchanged = known && this.#states.isUnchanged(known, text);
     if (unchanged === true) return this.#extend(sid, session, lifetime);
     // Before the write begins, which drops the cached session.
     const isNegligible = unchanged instanceof Promise && this.#isNegligible(save);
@@ -141,7 +149,7 @@ export class SessionTracker {
       }
       // Earlier saves that were pending may have changed what is known.
       const state = known ?? this.#states.stored(sid, session);
-      const isSame = unchanged ?? (state !== undefined && this.#isUnchanged(state, text));
+      const isSame = unchanged ?? (state !== undefined && this.#states.isUnchanged(state, text));
       // Nothing is awaited without need: each turn of the microtask queue costs every save.
       if (isSame === false || !(await isSame)) {
         const isWritten = await this.#write(deadline, pending, save, state);
@@ -270,13 +278,6 @@ export class SessionTracker {
   #refuse(sid: string): void {
     this.#counters.resurrections++;
     this.#emit("resurrection", sid);
-  }
-
-  /** Whether a text is what the object was loaded as, but for the cookie's expiry, and Redis certainly holds that. */
-  #isUnchanged({ sid, base, attempts }: LoadedState, text: string): boolean | Promise<boolean> {
-    if (attempts.length > 0) return false;
-    const parse = (each: string) => this.#operations.parse(sid, each);
-    return isSameSession(base, text, this.#options.serializer, parse);
   }
 
   /** What to write over the value `found`, for a request that started from `state`. */

@@ -437,7 +437,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a save is compared with what was acknowledged, although a later attempt had an unknown outcome",
     edits: [
       {
-        file: "sessions/session-tracker.ts",
+        file: "sessions/loaded-state.ts",
         from: "    if (attempts.length > 0) return false;\n",
         to: "    if (attempts.length > 1_000_000) return false;\n",
       },
