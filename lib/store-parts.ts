@@ -2,8 +2,13 @@ import type { EventEmitter } from "node:events";
 import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
 import type { ResolvedOptions } from "./options/options.ts";
 import { runInBackground } from "./redis/background.ts";
+import { connectionProblem, isConnected } from "./redis/connection-state.ts";
+import { Deadlines } from "./redis/deadlines.ts";
+import type { Topology } from "./redis/topology.ts";
+import { topologyOf } from "./redis/topology-of.ts";
 import { type Counters, createCounters } from "./reporting/counters.ts";
 import { publishEvent } from "./reporting/diagnostics.ts";
+import { SessionStoreError } from "./reporting/errors.ts";
 import type { EmitEvent } from "./reporting/types.ts";
 import { warnNotLive } from "./reporting/warnings.ts";
 import { SecondaryIndex } from "./sessions/secondary-index.ts";
@@ -36,10 +41,35 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
       });
     }
   };
-  const operations = new SessionOperations(options, counters, emit);
+  const topology = topologyOf(options);
+  const operations = new SessionOperations(options, topology, counters, emit);
   const tracker = new SessionTracker(options, operations, counters, emit);
   const scan = new SessionScan(operations, counters, emit, options.ttl);
-  return { options, counters, emit, operations, tracker, scan };
+  const parts = { options, counters, emit, operations, tracker, scan };
+  watchOutage(topology, parts);
+  runInBackground(() => operations.coordinator?.start({ cache: operations.cache, emit }));
+  return parts;
+}
+
+/** Notices when Redis is away, asks until it answers again, has half-open connections replaced, and reports all that. */
+function watchOutage(topology: Topology, { options, counters, emit, operations }: StoreParts): void {
+  const { client, commandTimeoutMs: limitMs } = options;
+  const { commands, stale } = operations;
+  const deadlines = new Deadlines(limitMs);
+  const report = (code: "ERR_SESSION_UNAVAILABLE" | "ERR_SESSION_REDIS", message: string) =>
+    emit("clusterError", new SessionStoreError(code, message));
+  const onReplaced = () => {
+    counters.reconnects++;
+    report("ERR_SESSION_REDIS", `A half-open connection was replaced: it was silent for ${limitMs} ms`);
+  };
+  topology.outage.start(limitMs, {
+    probe: () => deadlines.run("ping", (deadline) => commands.probe(deadline)).catch(() => {}),
+    explain: () => connectionProblem(client, limitMs),
+    isConnected: () => isConnected(client),
+    checkConnections: (silentMs) => topology.checkConnections(silentMs, onReplaced),
+    onAnswer: (sentAt) => stale?.entries.onAnswer(sentAt),
+    onBegin: (reason) => report("ERR_SESSION_UNAVAILABLE", reason),
+  });
 }
 
 /** Without a cache and without a listener for failures, nothing else would show that the store is not as fast as it can be. */

@@ -24,7 +24,7 @@ export interface PendingWrite {
    * writes might not be noticed.
    */
   token: FillToken | undefined;
-  /** Its own message has arrived. */
+  /** Its own message has arrived: the messages before it are about older writes, those after it about newer ones. */
   isPositioned: boolean;
   /** A read of the session was answered meanwhile. */
   isOvertaken: boolean;
@@ -173,12 +173,7 @@ export class NearCache<V extends Cacheable> {
     return new Promise((resolve) => write.onExecuted.push(resolve));
   }
 
-  /**
-   * Begins a write of one or several sessions: from here on nothing older is served. The caller must pass it to `endWrite`.
-   *
-   * All processes see the messages about a session in the order in which Redis executed the writes. So the arrival of
-   * the write's own message marks the write's position: what arrived before is older, what arrives after is newer.
-   */
+  /** Begins a write of one or several sessions: from here on nothing older is served. The caller must pass it to `endWrite`. */
   beginWrite(...sids: readonly string[]): PendingWrite {
     const [sid = ""] = sids;
     for (const each of sids) this.invalidate(each);

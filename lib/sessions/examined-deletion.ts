@@ -1,6 +1,4 @@
-import type { PendingWrite } from "../cache/near-cache.ts";
 import { isSid } from "../invalidation/messages.ts";
-import type { Deadline } from "../redis/deadlines.ts";
 import type { ExaminedSession, UnchangedDeletion } from "../redis/session-values.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
@@ -69,40 +67,33 @@ export class ExaminedDeletion {
     return this.#deleted;
   }
 
+  /** Deletes sessions that are still what was examined. The messages and the events name only those that were deleted. */
   async #deleteAll(
     sessions: ReadonlyMap<string, ExaminedSession>,
   ): Promise<(readonly [sid: string, UnchangedDeletion])[]> {
-    const { commands } = this.#operations;
-    const batches = commands.batches([...sessions.keys()]).map((sids) => {
-      const batch = sids.map((sid) => sessions.get(sid) as ExaminedSession);
-      const deleteBatch = (deadline: Deadline, pending: PendingWrite) =>
-        this.#deleteBatch(deadline, pending, batch);
-      return this.#operations.writeInTurn("destroy", sids, deleteBatch);
-    });
-    return (await Promise.all(batches)).flat();
-  }
-
-  /** Deletes sessions that one command may name. The message and the events name only those that were deleted. */
-  async #deleteBatch(
-    deadline: Deadline,
-    pending: PendingWrite,
-    sessions: readonly ExaminedSession[],
-  ): Promise<(readonly [sid: string, UnchangedDeletion])[]> {
     const { commands, coordinator } = this.#operations;
     const { reason, indexValue } = this.#options;
-    const announcement = coordinator?.announcements.ofUnchanged(reason, deadline);
-    pending.sequence = announcement?.sequence;
-    let isPublished = false;
-    try {
-      const named = sessions.map((session) => ({ ...session, isNamed: isSid(session.sid) }));
-      const results = await commands.deleteUnchanged(deadline, named, indexValue, announcement);
-      const outcomes = sessions.map(({ sid }, i) => [sid, results[i] as UnchangedDeletion] as const);
-      const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
-      isPublished = deleted.length > 0;
-      for (const [sid] of deleted) this.#emit("destroyed", sid, coordinator?.nodeId ?? "", reason);
-      return outcomes;
-    } finally {
-      announcement?.settle(isPublished);
-    }
+    const batches = commands.batches([...sessions.keys()]).map((sids) =>
+      this.#operations.writeInTurn("destroy", sids, async (deadline, pending) => {
+        const announcement = coordinator?.announcements.ofUnchanged(reason, deadline);
+        pending.sequence = announcement?.sequence;
+        let isPublished = false;
+        try {
+          const named = sids.map((sid) => ({
+            ...(sessions.get(sid) as ExaminedSession),
+            isNamed: isSid(sid),
+          }));
+          const results = await commands.deleteUnchanged(deadline, named, indexValue, announcement);
+          const outcomes = sids.map((sid, i) => [sid, results[i] as UnchangedDeletion] as const);
+          const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
+          isPublished = deleted.length > 0;
+          for (const [sid] of deleted) this.#emit("destroyed", sid, coordinator?.nodeId ?? "", reason);
+          return outcomes;
+        } finally {
+          announcement?.settle(isPublished);
+        }
+      }),
+    );
+    return (await Promise.all(batches)).flat();
   }
 }

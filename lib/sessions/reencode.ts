@@ -43,7 +43,7 @@ export async function reencode(
     });
   let progress: ReencodeProgress = { scanned: 0, rewritten: 0, skipped: 0, cursor };
   for await (const { sids, next } of operations.pages(cursor)) {
-    const found = sids.length === 0 ? [] : await operations.readMany(sids);
+    const found = await operations.readMany(sids);
     const outcomes = await Promise.all(found.map(({ sid, stored }) => rewrite(sid, stored.value as string)));
     const count = (outcome: Outcome) => outcomes.filter((each) => each === outcome).length;
     progress = {

@@ -186,7 +186,7 @@ export class SecondaryIndex {
   async reindex({ cursor, onProgress }: ReindexOptions): Promise<ReindexProgress> {
     let progress: ReindexProgress = { scanned: 0, indexed: 0, skipped: 0, cursor };
     for await (const page of this.#operations.pages(cursor)) {
-      const found = page.sids.length === 0 ? [] : await this.#operations.readMany(page.sids);
+      const found = await this.#operations.readMany(page.sids);
       const outcomes = await Promise.all(found.map(({ sid, stored }) => this.#note(sid, stored)));
       const count = (outcome: string) => outcomes.filter((each) => each === outcome).length;
       progress = {

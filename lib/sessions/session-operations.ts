@@ -8,7 +8,6 @@ import { SUBSCRIPTION_BYTES } from "../invalidation/session-subscriptions.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { IndexBy } from "../options/types.ts";
 import { Admission } from "../redis/admission.ts";
-import { runInBackground } from "../redis/background.ts";
 import { connectionProblem } from "../redis/connection-state.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import type { IndexCommands } from "../redis/index-commands.ts";
@@ -16,7 +15,7 @@ import type { Outage } from "../redis/outage.ts";
 import { SessionCommands } from "../redis/session-commands.ts";
 import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
 import type { ExpiryChange, SessionDeletion, SessionSave, SessionTouch } from "../redis/session-values.ts";
-import { topologyOf } from "../redis/topology-of.ts";
+import type { Topology } from "../redis/topology.ts";
 import type { Counters } from "../reporting/counters.ts";
 import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import type { EmitEvent } from "../reporting/types.ts";
@@ -34,7 +33,6 @@ import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
 import { StoredSession } from "./stored-session.ts";
 import { SubscribedFill } from "./subscribed-fill.ts";
-import { watchOutage } from "./watch-outage.ts";
 
 /** Sessions that are to be deleted. */
 export interface Deletion extends SessionDeletion {
@@ -73,14 +71,13 @@ export class SessionOperations {
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
 
-  constructor(options: ResolvedOptions, counters: Counters, emit: EmitEvent) {
-    const { client, prefix, scanCount, localCache, cluster, commandTimeoutMs } = options;
+  constructor(options: ResolvedOptions, topology: Topology, counters: Counters, emit: EmitEvent) {
+    const { client, scanCount, localCache, cluster, commandTimeoutMs } = options;
     this.#indexBy = options.indexBy;
+    this.#comparesValues = options.merge !== undefined || options.indexBy !== undefined;
     this.#counters = counters;
     this.#emit = emit;
-    const topology = topologyOf({ client, prefix, cluster });
     this.format = { serializer: options.serializer, codec: options.codec, prefix: topology.fullPrefix };
-    this.#comparesValues = options.merge !== undefined || options.indexBy !== undefined;
     this.outage = topology.outage;
     const explain = () => connectionProblem(client, commandTimeoutMs);
     const admission = new Admission(topology, counters);
@@ -89,9 +86,6 @@ export class SessionOperations {
     this.queue = new SessionQueue(this.#deadlines);
     this.commands = new SessionCommands(topology);
     this.index = options.indexBy && this.commands.index;
-    const onAnswer = (sentAt: number) => entries?.onAnswer(sentAt);
-    const { commands } = this;
-    watchOutage({ client, topology, commands, limitMs: commandTimeoutMs, counters, emit, onAnswer });
     this.#ids = new SessionIds(topology, scanCount);
     const limited = { maxSessions: localCache?.maxSize ?? 0, commandTimeoutMs };
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, ...limited, topology, counters });
@@ -103,7 +97,6 @@ export class SessionOperations {
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
     this.cache = new NearCache(this.localCache, gate, counters, entries, cluster && SUBSCRIPTION_BYTES);
     this.#fill = new SubscribedFill(this.coordinator?.sessions, this.commands, this.cache);
-    runInBackground(() => this.coordinator?.start({ cache: this.cache, emit }));
   }
 
   /** Reads a session that is not cached, and caches it. It is known to be readable. */
@@ -123,6 +116,7 @@ export class SessionOperations {
 
   /** Reads sessions past the cache; those that do not exist are missing. */
   async readMany(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
+    if (sids.length === 0) return [];
     const values = await this.call("get many", undefined, (deadline) =>
       this.commands.readMany(deadline, sids),
     );
@@ -266,8 +260,7 @@ export class SessionOperations {
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
-    const session = new StoredSession(this.format, undefined, undefined, text).copy(sid);
-    return session instanceof Promise ? this.within("parse", session, sid) : session;
+    return this.#inTime(sid, new StoredSession(this.format, undefined, undefined, text).copy(sid));
   }
 
   /** A private copy of a session that is cached or has just been read. Fails as `StoredSession.copy` does. */
@@ -275,12 +268,12 @@ export class SessionOperations {
     const { bytes } = stored;
     const copy = stored.copy(sid);
     if (stored.bytes !== bytes) this.cache.recount(sid, stored);
-    return copy instanceof Promise ? this.within("parse", copy, sid) : copy;
+    return this.#inTime(sid, copy);
   }
 
-  /** The outcome of `work`, within the timeout of an operation. */
-  within<T>(what: string, work: Promise<T>, sid: string): Promise<T> {
-    return this.#parsing.run(what, () => work, sid);
+  /** What an asynchronous serializer has begun to parse gets the timeout of an operation. */
+  #inTime(sid: string, session: SessionData | Promise<SessionData>): SessionData | Promise<SessionData> {
+    return session instanceof Promise ? this.#parsing.run("parse", () => session, sid) : session;
   }
 
   /** Runs an operation within its deadline, and traces it. */

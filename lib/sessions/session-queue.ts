@@ -1,8 +1,7 @@
 import type { Deadline, Deadlines } from "../redis/deadlines.ts";
 
 /**
- * Runs the writes, touches and deletions of one session in the order of their calls, whatever the client: a pool has several
- * connections, a reconnect lets later commands overtake earlier ones, and an unknown script is sent twice.
+ * Runs the writes, touches and deletions of one session in the order of their calls, which the client does not ensure.
  *
  * An operation starts when the one before it has settled, not when its caller got a timeout: Redis may still execute that
  * one. An operation whose own deadline passes while it waits is never sent.

@@ -1,6 +1,5 @@
 import type { SessionData } from "express-session";
 import type { SessionTtl } from "../options/types.ts";
-import type { Deadline } from "../redis/deadlines.ts";
 import { sha1Of } from "../redis/script.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
 import type { Counters } from "../reporting/counters.ts";
@@ -69,22 +68,20 @@ export class SessionScan {
     await this.#operations.call("clear", undefined, () => queue.settled());
     cache.invalidateAll();
     for await (const { sids } of this.#operations.pages()) {
-      if (sids.length === 0) continue;
       await this.#operations.delete({ sids, reason: "clear", indexValue: undefined });
     }
-    const publishClear = async (deadline: Deadline) => {
-      const announcement = coordinator?.announcements.of({ type: "CacheClear" }, deadline);
-      if (announcement === undefined) return;
-      let isPublished = false;
-      try {
-        await commands.publish(deadline, announcement);
-        isPublished = true;
-      } finally {
-        announcement.settle(isPublished);
-      }
-    };
     try {
-      await this.#operations.call("clear", undefined, publishClear);
+      await this.#operations.call("clear", undefined, async (deadline) => {
+        const announcement = coordinator?.announcements.of({ type: "CacheClear" }, deadline);
+        if (announcement === undefined) return;
+        let isPublished = false;
+        try {
+          await commands.publish(deadline, announcement);
+          isPublished = true;
+        } finally {
+          announcement.settle(isPublished);
+        }
+      });
     } finally {
       cache.invalidateAll();
     }
@@ -142,7 +139,7 @@ export class SessionScan {
 
   async *#pages(): AsyncGenerator<{ sid: string; stored: StoredSession }[]> {
     for await (const { sids } of this.#operations.pages()) {
-      if (sids.length > 0) yield await this.#operations.readMany(sids);
+      yield await this.#operations.readMany(sids);
     }
   }
 }
