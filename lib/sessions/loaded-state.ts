@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import type { Cookie, SessionData } from "express-session";
+import type { Cookie, Session, SessionData } from "express-session";
 import type { Serializer } from "../options/types.ts";
 import { isSameMaxAge } from "./lifetime.ts";
 import type { StoredSession } from "./stored-session.ts";
@@ -28,12 +28,12 @@ export interface LoadedState extends Version {
 }
 
 /** Past that the oldest attempt is dropped; the next merge then takes it for another writer's. */
-export const MAX_ATTEMPTS = 8;
+const MAX_ATTEMPTS = 8;
 
 const NO_ATTEMPTS: readonly Version[] = [];
 
 /** What is known of a copy of `stored`. */
-export function newState(
+function newState(
   sid: string,
   session: SessionData,
   { text, value, expiresAt }: Pick<StoredSession, "text" | "value" | "expiresAt">,
@@ -81,6 +81,17 @@ export class LoadedStates {
     this.#states.set(session, state);
   }
 
+  /** Saving `session` with the text `base` has made Redis hold `stored`. */
+  setSaved(sid: string, session: SessionData, base: string, stored: StoredSession): void {
+    const isStored = isRequestSession(session);
+    this.set(session, { ...newState(sid, session, stored), base, isStored });
+  }
+
+  /** Adds saves of `session` with an unknown outcome. */
+  addAttempts(session: object, state: LoadedState, attempts: readonly Version[]): void {
+    this.set(session, { ...state, attempts: [...state.attempts, ...attempts].slice(-MAX_ATTEMPTS) });
+  }
+
   /** Adds a private copy of `stored`. @returns it */
   addCopy(sid: string, copy: SessionData, stored: StoredSession): SessionData {
     if (this.#copy !== undefined) this.#states.set(this.#copy, this.#copyState as LoadedState);
@@ -116,6 +127,12 @@ export class LoadedStates {
       return false;
     }
   }
+}
+
+/** Whether it is a request's Session, which express-session made, and no plain object that the application writes. */
+function isRequestSession(session: SessionData): boolean {
+  const { save, regenerate } = session as Partial<Session>;
+  return typeof save === "function" && typeof regenerate === "function";
 }
 
 const COOKIE_FIRST = '{"cookie":{';

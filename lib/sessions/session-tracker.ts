@@ -1,27 +1,20 @@
-import type { Session, SessionData } from "express-session";
+import type { SessionData } from "express-session";
 import type { PendingWrite } from "../cache/near-cache.ts";
+import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { IndexChange } from "../redis/index-commands.ts";
 import type { Counters } from "../reporting/counters.ts";
-import { SessionStoreError } from "../reporting/errors.ts";
+import { describeValue, optionError, SessionStoreError } from "../reporting/errors.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import {
-  type LoadedState,
-  LoadedStates,
-  MAX_ATTEMPTS,
-  newState,
-  type Parse,
-  type Version,
-} from "./loaded-state.ts";
+import { type LoadedState, LoadedStates, type Parse, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
 import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
-import { checkSession, checkSid } from "./validate.ts";
 
 /** A session's new expiry, as it stood when it was called. */
 interface Extension {
@@ -190,17 +183,11 @@ export class SessionTracker {
         stored = await this.#operations.write(deadline, pending, { sid, mustExist, ...proposal });
       }
       if (stored === undefined) this.#refuse(sid);
-      else {
-        const isStored = isRequestSession(session);
-        this.#states.set(session, { ...newState(sid, session, stored), base: text, isStored });
-      }
+      else this.#states.setSaved(sid, session, text, stored);
       return stored !== undefined;
     } catch (error) {
       // Redis may have executed it all the same.
-      if (state !== undefined) {
-        const all = [...state.attempts, ...attempts];
-        this.#states.set(session, { ...state, attempts: all.slice(-MAX_ATTEMPTS) });
-      }
+      if (state !== undefined) this.#states.addAttempts(session, state, attempts);
       throw error;
     }
   }
@@ -323,8 +310,17 @@ function isCorrupt(error: unknown): error is SessionStoreError {
   return error instanceof SessionStoreError && error.code === "ERR_SESSION_CORRUPT";
 }
 
-/** Whether it is a request's Session, which express-session made, and no plain object that the application writes. */
-function isRequestSession(session: SessionData): boolean {
-  const { save, regenerate } = session as Partial<Session>;
-  return typeof save === "function" && typeof regenerate === "function";
+/** @throws TypeError; it does not show a string that may be a session id */
+function checkSid(sid: unknown): asserts sid is string {
+  if (isSid(sid)) return;
+  const expected = `a string of 1 to ${MAX_SID_LENGTH} characters`;
+  if (typeof sid !== "string" || sid === "") throw optionError("sid", expected, sid);
+  const got = sid.length > MAX_SID_LENGTH ? `${sid.length} characters` : "a string with a lone surrogate";
+  throw optionError("sid", expected, sid, got);
+}
+
+/** @throws TypeError */
+function checkSession(session: unknown): void {
+  if (session !== null && typeof session === "object") return;
+  throw new TypeError(`session: expected an object, got ${describeValue(session)}`);
 }
