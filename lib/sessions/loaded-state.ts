@@ -32,17 +32,6 @@ const MAX_ATTEMPTS = 8;
 
 const NO_ATTEMPTS: readonly Version[] = [];
 
-/** What is known of a copy of `stored`. */
-function newState(
-  sid: string,
-  session: SessionData,
-  { text, value, expiresAt }: Pick<StoredSession, "text" | "value" | "expiresAt">,
-): LoadedState {
-  const maxAge = session.cookie?.originalMaxAge;
-  const texts = { base: text, current: text, value, attempts: NO_ATTEMPTS };
-  return { sid, expiresAt, maxAge, isStored: false, ...texts };
-}
-
 /** The session in a text; a promise if the serializer is asynchronous. */
 export type Parse = (sid: string, text: string) => SessionData | Promise<SessionData>;
 
@@ -81,10 +70,12 @@ export class LoadedStates {
     this.#states.set(session, state);
   }
 
-  /** Saving `session` with the text `base` has made Redis hold `stored`. */
-  setSaved(sid: string, session: SessionData, base: string, stored: StoredSession): void {
+  /** Saving `session` with the text `base` has made Redis hold the given session. */
+  setSaved(sid: string, session: SessionData, base: string, { text, value, expiresAt }: StoredSession): void {
+    const maxAge = session.cookie?.originalMaxAge;
     const isStored = isRequestSession(session);
-    this.set(session, { ...newState(sid, session, stored), base, isStored });
+    const texts = { base, current: text, value, attempts: NO_ATTEMPTS };
+    this.set(session, { sid, expiresAt, maxAge, isStored, ...texts });
   }
 
   /** Adds saves of `session` with an unknown outcome. */
@@ -92,11 +83,13 @@ export class LoadedStates {
     this.set(session, { ...state, attempts: [...state.attempts, ...attempts].slice(-MAX_ATTEMPTS) });
   }
 
-  /** Adds a private copy of `stored`. @returns it */
-  addCopy(sid: string, copy: SessionData, stored: StoredSession): SessionData {
+  /** Adds a private copy of the given session. @returns it */
+  addCopy(sid: string, copy: SessionData, { text, value, expiresAt }: StoredSession): SessionData {
     if (this.#copy !== undefined) this.#states.set(this.#copy, this.#copyState as LoadedState);
     this.#copy = copy;
-    this.#copyState = newState(sid, copy, stored);
+    const maxAge = copy.cookie?.originalMaxAge;
+    const texts = { base: text, current: text, value, attempts: NO_ATTEMPTS };
+    this.#copyState = { sid, expiresAt, maxAge, isStored: false, ...texts };
     return copy;
   }
 

@@ -260,7 +260,8 @@ export class SessionOperations {
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
-    return this.#inTime(sid, new StoredSession(this.format, undefined, undefined, text).copy(sid));
+    const session = new StoredSession(this.format, undefined, undefined, text).copy(sid);
+    return session instanceof Promise ? this.#inTime(sid, session) : session;
   }
 
   /** A private copy of a session that is cached or has just been read. Fails as `StoredSession.copy` does. */
@@ -268,12 +269,12 @@ export class SessionOperations {
     const { bytes } = stored;
     const copy = stored.copy(sid);
     if (stored.bytes !== bytes) this.cache.recount(sid, stored);
-    return this.#inTime(sid, copy);
+    return copy instanceof Promise ? this.#inTime(sid, copy) : copy;
   }
 
-  /** What an asynchronous serializer has begun to parse gets the timeout of an operation. */
-  #inTime(sid: string, session: SessionData | Promise<SessionData>): SessionData | Promise<SessionData> {
-    return session instanceof Promise ? this.#parsing.run("parse", () => session, sid) : session;
+  /** A session that an asynchronous serializer is parsing, within the timeout of an operation. */
+  #inTime(sid: string, session: Promise<SessionData>): Promise<SessionData> {
+    return this.#parsing.run("parse", () => session, sid);
   }
 
   /** Runs an operation within its deadline, and traces it. */
