@@ -26,7 +26,7 @@ export interface StoreParts {
   readonly scan: SessionScan;
 }
 
-/** @param emitter whose listeners get the events */
+/** Puts a store together, and starts it. @param emitter whose listeners get the events */
 export function createParts(emitter: EventEmitter, options: ResolvedOptions): StoreParts {
   const counters = createCounters();
   const nodeId = options.cluster?.nodeId ?? "";

@@ -102,6 +102,19 @@ test("each operation that goes to Redis is published, and a hit is not", async (
   expect([...names].sort()).toEqual(["clear", "destroy", "get many", "ping", "scan", "set"]);
 });
 
+test("a get that waits for a write of its own process says that the session was found", async () => {
+  const { store } = await startNode(newSpace(), { cluster: { nodeId: "waiting" } });
+  const told = listen("waiting");
+  const saved = store.set("s", sessionOf());
+  await store.get("s");
+  await saved;
+  const begun = () => told.filter(({ phase }) => phase === "start").length;
+  await eventually(() => ended(told).length === begun());
+  const found = ended(told).map((operation) => operation.found);
+  expect(found.length).toBeGreaterThanOrEqual(2);
+  expect(new Set(found)).toEqual(new Set([true]));
+});
+
 test("the phases of an operation share one message, and follow each other as those of tracePromise", async () => {
   const { store } = await startNode(newSpace(), { cluster: { nodeId: "phases" } });
   const told = listen("phases");
