@@ -250,7 +250,11 @@ export class SessionOperations {
     return new StoredSession(this.format, value, expiresAt);
   }
 
-  /** Redis has written a session: the cache has it before the session's next operation begins. @returns it */
+  /**
+   * Redis has written a session: the cache gets it before the session's next operation begins. Not if the caller has got a
+   * timeout, and takes the outcome for unknown: then the write has ended before.
+   * @returns the session
+   */
   #written(pending: PendingWrite, value: string, expiresAt: number | undefined, text: string): StoredSession {
     const kept = this.#comparesValues ? value : undefined;
     const stored = new StoredSession(this.format, kept, expiresAt, text);
