@@ -63,6 +63,7 @@ export class Announcements {
       if (isPublished) counters.messagesPublished++;
       filter.end(sequence, isPublished);
     };
-    return { channel, baseChannel, sequence, settle };
+    const isReported = () => filter.isNews(sequence);
+    return { channel, baseChannel, sequence, isReported, settle };
   }
 }

@@ -14,6 +14,8 @@ export type MessageOrigin = "own" | "copy" | "new";
 interface OwnMessage {
   readonly text: string | OpenText;
   readonly deadline: Deadline;
+  /** Whether it has arrived as news, since the deadline had passed. */
+  isNews: boolean;
 }
 
 /**
@@ -42,7 +44,12 @@ export class MessageFilter {
 
   /** A write begins, and is about to publish its message. @param deadline the write's */
   begin(sequence: number, text: string | OpenText, deadline: Deadline): void {
-    this.#pending.set(sequence, { text, deadline });
+    this.#pending.set(sequence, { text, deadline, isNews: false });
+  }
+
+  /** Whether the message of a pending write has arrived, and was `new`: the caller had received its timeout. */
+  isNews(sequence: number): boolean {
+    return this.#pending.get(sequence)?.isNews ?? false;
   }
 
   /** The write has ended. @param isPublished whether Redis has confirmed that it published the message */
@@ -66,7 +73,11 @@ export class MessageFilter {
 
   #isOwn(sequence: number, text: string): boolean {
     const pending = this.#pending.get(sequence);
-    if (pending !== undefined) return !pending.deadline.passed && isText(pending.text, text);
+    if (pending !== undefined) {
+      if (!isText(pending.text, text)) return false;
+      pending.isNews ||= pending.deadline.passed;
+      return !pending.deadline.passed;
+    }
     return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
   }
 }

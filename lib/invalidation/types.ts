@@ -67,6 +67,8 @@ interface OutgoingEnvelope {
   readonly baseChannel: string;
   /** Numbers the writes of this store from 1. */
   readonly sequence: number;
+  /** Whether the message has arrived after the timeout of the write, and was reported like that of another process. */
+  readonly isReported: () => boolean;
   /** To be called when the write has ended. @param isPublished whether Redis confirmed that it published the message */
   readonly settle: (isPublished: boolean) => void;
 }

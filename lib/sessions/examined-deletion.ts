@@ -87,6 +87,7 @@ export class ExaminedDeletion {
           const outcomes = sids.map((sid, i) => [sid, results[i] as UnchangedDeletion] as const);
           const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
           isPublished = deleted.length > 0;
+          if (announcement?.isReported()) return outcomes;
           for (const [sid] of deleted) this.#emit("destroyed", sid, coordinator?.nodeId ?? "", reason);
           return outcomes;
         } finally {

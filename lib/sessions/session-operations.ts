@@ -229,7 +229,7 @@ export class SessionOperations {
         try {
           const deleted = await this.commands.delete(deadline, { sids: batch, indexValue }, announcement);
           isPublished = true;
-          if (reason === "clear") return deleted;
+          if (reason === "clear" || announcement?.isReported()) return deleted;
           for (const sid of batch) this.#emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
           return deleted;
         } finally {

@@ -1,5 +1,6 @@
 import { acknowledgedAt, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
-import type { EventRecord, OperationRecord } from "./protocol.ts";
+import { type EventRecord, labelOf, type OperationRecord } from "./protocol.ts";
+import type { RedisEvent } from "./redis-record.ts";
 import { isShort } from "./schedule.ts";
 import type { State } from "./session-history.ts";
 import type { Report } from "./violation.ts";
@@ -19,12 +20,53 @@ export function checkEvents(
   for (const { node, at, name, sid = "", detail = "" } of events) {
     const history = sessions.get(sid);
     if (name !== "destroyed" || detail === NOBODY || history === undefined || isShort(sid)) continue;
-    // What was carried out at the very moment of a restart, the record may not have heard.
-    const isExcused = restarts.some((restart) => restart > at - DELAY_MS && restart < at + 1_000);
-    if (isExcused || history.wasNull(at - DELAY_MS, at + CLOCK_SLACK_MS)) continue;
+    if (isNearRestart(restarts, at) || history.wasNull(at - DELAY_MS, at + CLOCK_SLACK_MS)) continue;
     const text = `node-${node} reported a deletion ${detail}, and the session was there all the time`;
     report({ guarantee: "events", text, sid, from: at - DELAY_MS, to: at });
   }
+}
+
+/**
+ * Judges that no node reports a deletion twice: each report is assigned to a deletion of its own that Redis has executed, for a
+ * node of that label. A destroy of a session that is gone is a deletion, too.
+ */
+export function checkRepeats(
+  events: readonly EventRecord[],
+  carriedOut: readonly RedisEvent[],
+  { sessions, restarts }: Histories,
+  report: Report,
+): void {
+  const deletions = new Map<string, RedisEvent[]>();
+  for (const event of carriedOut) {
+    if (event.kind !== "del") continue;
+    const found = deletions.get(event.sid);
+    if (found === undefined) deletions.set(event.sid, [event]);
+    else found.push(event);
+  }
+  const assigned = new Map<string, Set<RedisEvent>>();
+  const reports = events.filter(({ name, detail }) => name === "destroyed" && detail !== NOBODY);
+  for (const { node, at, sid = "", detail = "" } of reports.sort((a, b) => a.at - b.at)) {
+    if (!sessions.has(sid) || isNearRestart(restarts, at)) continue;
+    const key = `${node} ${sid}`;
+    const taken = assigned.get(key) ?? new Set();
+    assigned.set(key, taken);
+    // The earliest that it can be leaves the most for the reports that follow.
+    const deletion = deletions.get(sid)?.find((one) => {
+      const isInTime = one.at > at - DELAY_MS && one.at < at + CLOCK_SLACK_MS;
+      const isOfLabel = one.node === undefined || detail === `from ${labelOf(one.node)}`;
+      return isInTime && isOfLabel && !taken.has(one);
+    });
+    if (deletion !== undefined) taken.add(deletion);
+    else {
+      const text = `node-${node} reported a deletion ${detail} that it had reported before, or that was none`;
+      report({ guarantee: "events", text, sid, from: at - DELAY_MS, to: at });
+    }
+  }
+}
+
+/** What was carried out at the very moment of a restart, the record may not have heard. */
+function isNearRestart(restarts: readonly number[], at: number): boolean {
+  return restarts.some((restart) => restart > at - DELAY_MS && restart < at + 1_000);
 }
 
 /**

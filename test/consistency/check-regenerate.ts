@@ -64,7 +64,7 @@ function outcomeFor(
   const deletions = mine.filter(
     (one) =>
       one.node === node &&
-      (isDeletion(one) || one.kind === "clear" || one.kind === "ban") &&
+      (isDeletion(one) || ["clear", "ban", "sweep"].includes(one.kind)) &&
       one.invokedAt <= to &&
       // One that failed may be executed at any time; and which of two is meant that are so close, no clock can tell.
       (acknowledgedAt(one) ?? Number.POSITIVE_INFINITY) >= from - 2 * CLOCK_SLACK_MS,

@@ -197,7 +197,11 @@ function deleterOf(
   const last = (found: OperationRecord | undefined, next: OperationRecord) =>
     found === undefined || end(next) > end(found) ? next : found;
   const destroys = operations.filter((operation) => isDeletion(operation) && mayBe(operation));
-  const found = destroys.reduce(last, undefined) ?? clears.filter(mayBe).reduce(last, undefined);
+  const sweeps = operations.filter((operation) => operation.kind === "sweep" && mayBe(operation));
+  const found =
+    destroys.reduce(last, undefined) ??
+    clears.filter(mayBe).reduce(last, undefined) ??
+    sweeps.reduce(last, undefined);
   if (found !== undefined) return found;
   const mayBan = (ban: OperationRecord) => mayBe(ban) && ban.owner === owner;
   return bans.filter(mayBan).reduce(last, undefined) ?? bans.filter(mayBe).reduce(last, undefined);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { checkReports } from "./check-events.ts";
+import { checkRepeats, checkReports } from "./check-events.ts";
 import { checkIndex } from "./check-index.ts";
 import { checkReads } from "./check-reads.ts";
 import { checkRegenerated } from "./check-regenerate.ts";
@@ -181,6 +181,53 @@ test.each<[string, EventRecord[], number]>([
   let found = 0;
   const hits = [0, 1].map((node) => call("get", [BOUND_MS + 100, BOUND_MS + 100], { node, isHit: true }));
   checkReports(events, hits, histories, { nodes: 2, leaseMs: BOUND_MS }, () => found++);
+  expect(found).toBe(expected);
+});
+
+const from = (label: string, at: number, node = 0): EventRecord => ({
+  ...event("destroyed", at, node, SID),
+  detail: `from ${label}`,
+});
+const again = set(60, 2, "b");
+
+test.each<[string, RedisEvent[], EventRecord[], number]>([
+  ["once by each node", [removal(51)], [from("twin", 52), from("twin", 53, 1)], 0],
+  ["twice by one", [removal(51)], [from("twin", 52), from("twin", 53), from("twin", 53, 1)], 1],
+  [
+    "before another life of the session ends, too",
+    [removal(51), again, removal(71)],
+    [52, 72].map((at) => from("twin", at)),
+    0,
+  ],
+  [
+    "twice, and the end of the next life once",
+    [removal(51), again, removal(71)],
+    [52, 53, 72].map((at) => from("twin", at)),
+    1,
+  ],
+  ["by the label of a node that deleted nothing then", [removal(51)], [from("label-2", 52)], 1],
+  [
+    "once, and so is that of another node",
+    [removal(51), removal(52, 2)],
+    [from("label-2", 53), from("twin", 54)],
+    0,
+  ],
+  [
+    "once, and nobody has executed another",
+    [removal(51), removal(9_000)],
+    [from("twin", 52), from("twin", 53)],
+    1,
+  ],
+  [
+    "twice, when the record may lack another",
+    [removal(51), { kind: "restart", sid: "", node: undefined, at: 55 }],
+    [from("twin", 52), from("twin", 53)],
+    0,
+  ],
+])("a deletion is reported %s", (_, carriedOut, events, expected) => {
+  const histories = buildHistories([SID], [], [set(11, 1, "a"), ...carriedOut]);
+  let found = 0;
+  checkRepeats(events, carriedOut, histories, () => found++);
   expect(found).toBe(expected);
 });
 

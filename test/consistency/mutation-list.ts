@@ -373,6 +373,12 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: "a reply after the timeout reports a deletion that its message has reported",
+    edits: [
+      { file: "invalidation/announcements.ts", from: "() => filter.isNews(sequence)", to: "() => false" },
+    ],
+  },
+  {
     name: "a destroy is not published",
     edits: [
       {

@@ -4,7 +4,7 @@
  * `twice` saves a loaded session, and saves it again, changed back or changed further; `copy` saves a loaded session under
  * another id; `invalid` saves a loaded session for which `indexBy` throws; `regenerate` gives a loaded session a new id, and
  * saves it with the old owner or another; `cross` touches a loaded session while the same process writes it with another life;
- * `list` is `sessionsOf` and `ban` is `destroyAllOf`. The records name the calls: `get`, `save`, `set`, `touch`.
+ * `list` is `sessionsOf`, `ban` is `destroyAllOf`, and `sweep` is `destroyWhere`, for one session. The records name the calls: `get`, `save`, `set`, `touch`.
  */
 export type OperationKind =
   | "get"
@@ -19,6 +19,7 @@ export type OperationKind =
   | "cross"
   | "list"
   | "ban"
+  | "sweep"
   | "clear";
 
 /** For a session of this owner, `indexBy` throws. */
@@ -210,6 +211,11 @@ export type FromNode =
   | { readonly type: "resting"; readonly rest: Rest }
   | { readonly type: "reindexed" }
   | { readonly type: "complaint"; readonly text: string };
+
+/** The label of a node. Two were given the same, as may well happen. */
+export function labelOf(index: number): string {
+  return index < 2 ? "twin" : `label-${index}`;
+}
 
 /** The limits of every node: so short that a run sees many of them pass. With more servers on one machine, all takes longer. */
 export const LEASE: Readonly<Record<Access["kind"], Lease>> = {

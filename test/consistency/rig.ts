@@ -8,6 +8,7 @@ import {
   type Access,
   type EventRecord,
   LEASE,
+  labelOf,
   type NodeSettings,
   type OperationRecord,
   type PlannedOperation,
@@ -93,8 +94,7 @@ export abstract class Rig {
       prefix: this.prefix,
       channel: this.channel,
       library: process.env["CONSISTENCY_LIBRARY"] ?? LIBRARY,
-      // Two were given the same label, as may well happen.
-      label: index < 2 ? "twin" : `label-${index}`,
+      label: labelOf(index),
       name: `node-${index}`,
       merge: options.merge,
       asyncParse: index % 2 === 1,

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { checkEvents, checkReports } from "./check-events.ts";
+import { checkEvents, checkRepeats, checkReports } from "./check-events.ts";
 import { auditIndex, checkIndex, rebuildIndex } from "./check-index.ts";
 import { checkReads, type Staleness } from "./check-reads.ts";
 import { checkRegenerated } from "./check-regenerate.ts";
@@ -115,6 +115,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   }
   if (options.topology === "single") {
     checkEvents(events, histories, report);
+    checkRepeats(events, carriedOut, histories, report);
     checkReports(events, operations, histories, { nodes: options.nodes, leaseMs }, report);
   }
   if (options.stale) checkStale(operations, events, report);

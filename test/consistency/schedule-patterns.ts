@@ -25,6 +25,7 @@ const IDLE_TOUCHES = 0.015;
 const IDLE_READS = 0.06;
 const CROSSINGS = 0.015;
 const EARLY_ENDS = 0.006;
+const SWEEPS = 0.002;
 
 /** Sessions that are only touched, to live shorter and longer. */
 const IDLE_SESSIONS = 12;
@@ -53,7 +54,7 @@ export class Patterns {
   }
 
   add(): void {
-    const { operations, plan, random, areTouchesKnown } = this.#plan;
+    const { operations, plan, random, sidOf, areTouchesKnown } = this.#plan;
     for (const sid of [...this.idle, ...this.crossed]) {
       operations[0]?.push(plan(random.between(0, 300), "set", sid));
     }
@@ -65,6 +66,7 @@ export class Patterns {
       this.#each(IDLE_TOUCHES, (at) => mine.push(plan(at, "touch", this.#idleSid())));
       this.#each(CROSSINGS, (at) => this.#crossing(mine, at));
       this.#each(EARLY_ENDS, (at) => this.#earlyEnd(mine, at));
+      this.#each(SWEEPS, (at) => mine.push(plan(at, "sweep", sidOf("warm"))));
     }
   }
 

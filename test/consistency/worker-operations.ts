@@ -75,6 +75,7 @@ export class Operations {
     else if (kind === "touch") this.#touch(planned);
     else if (kind === "destroy") this.#run(this.#record(kind, sid), (done) => this.#store.destroy(sid, done));
     else if (kind === "clear") this.#run(this.#record(kind, sid), (done) => this.#store.clear(done));
+    else if (kind === "sweep") this.#sweep(sid);
     else if (kind === "list") this.list(owner as string);
     else if (kind === "ban") {
       const ban = (done: Done<number>) => settle(this.#store.destroyAllOf(owner as string), done);
@@ -85,6 +86,15 @@ export class Operations {
   #setNew(planned: PlannedOperation): void {
     const cookie = cookieFor(planned.lifeMs, this.#endIn(planned.lifeMs));
     this.#set(planned, { ...cookie, ...this.#valuesFor(planned) });
+  }
+
+  #sweep(sid: string): void {
+    const sweep = (done: Done<number>) =>
+      settle(
+        this.#store.destroyWhere((_, each) => each === sid),
+        done,
+      );
+    this.#run(this.#record("sweep", sid), sweep);
   }
 
   list(owner: string): void {

@@ -37,32 +37,70 @@ test("every node emits destroyed once, with who destroyed the session and how", 
   }
 });
 
-test.each([
+const DELETIONS = [
   ["destroy", (store: ClusteredRedisStore) => store.destroy("s")],
   ["destroyAllOf", (store: ClusteredRedisStore) => store.destroyAllOf("ann")],
   ["destroyWhere", (store: ClusteredRedisStore) => store.destroyWhere(() => true)],
-] as const)("%s emits destroyed once if its message arrives before its reply", async (reason, destroy) => {
-  const { store, data, bus } = await startNode(newSpace(), {
-    cluster: { nodeId: "web-1" },
-    store: { indexBy },
-  });
-  // Then Redis knows the script.
-  await setAndReceive(store, "s", sessionOf({ user: "ann" }));
-  await destroy(store);
-  await setAndReceive(store, "s", sessionOf({ user: "ann" }));
-  const events = recordEvents(store, ["destroyed", "invalidate"]);
-  const sent = data.seen("toServer", `"${reason}"`);
-  const announced = bus.seen("toClient", `"${reason}"`);
-  const { messagesReceived } = store.clusterStats;
-  const destroying = destroy(store);
-  await sent;
-  data.hold("toClient");
-  await announced;
-  await eventually(() => store.clusterStats.messagesReceived > messagesReceived);
-  data.release("toClient");
-  await destroying;
-  expect(events).toEqual([{ name: "destroyed", args: ["s", "web-1", reason] }]);
-});
+] as const;
+
+test.each(DELETIONS)(
+  "%s emits destroyed once if its message arrives before its reply",
+  async (reason, destroy) => {
+    const { store, data, bus } = await startNode(newSpace(), {
+      cluster: { nodeId: "web-1" },
+      store: { indexBy },
+    });
+    // Then Redis knows the script.
+    await setAndReceive(store, "s", sessionOf({ user: "ann" }));
+    await destroy(store);
+    await setAndReceive(store, "s", sessionOf({ user: "ann" }));
+    const events = recordEvents(store, ["destroyed", "invalidate"]);
+    const sent = data.seen("toServer", `"${reason}"`);
+    const announced = bus.seen("toClient", `"${reason}"`);
+    const { messagesReceived } = store.clusterStats;
+    const destroying = destroy(store);
+    await sent;
+    data.hold("toClient");
+    await announced;
+    await eventually(() => store.clusterStats.messagesReceived > messagesReceived);
+    data.release("toClient");
+    await destroying;
+    expect(events).toEqual([{ name: "destroyed", args: ["s", "web-1", reason] }]);
+  },
+);
+
+test.each(DELETIONS)(
+  "%s emits destroyed once if message and reply arrive after its timeout",
+  async (reason, destroy) => {
+    const { store, data, bus } = await startNode(newSpace(), {
+      cluster: { nodeId: "web-1" },
+      store: { indexBy },
+    });
+    const write = () => store.set("s", sessionOf({ user: "ann" }));
+    // Then Redis knows the script.
+    await write();
+    await destroy(store);
+    await setAndReceive(store, "s", sessionOf({ user: "ann" }));
+    const events = recordEvents(store, ["destroyed"]);
+    const sent = data.seen("toServer", `"${reason}"`);
+    bus.hold("toClient");
+    const destroying = expect(destroy(store)).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
+    await sent;
+    data.hold("toClient");
+    await destroying;
+    bus.release("toClient");
+    await eventually(() => events.length > 0);
+    data.release("toClient");
+    // This waits until the deletion has settled.
+    await eventually(() =>
+      write().then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect(events).toEqual([{ name: "destroyed", args: ["s", "web-1", reason] }]);
+  },
+);
 
 test("with cluster.expiredEvents a node emits expired for sessions that Redis expires", async () => {
   const space = newSpace();
