@@ -4,6 +4,7 @@ import {
   type DestroyReason,
   encodeInvalidation,
   encodeMessage,
+  forward,
   type MessageContent,
   type OpenText,
   splitAtSids,
@@ -28,10 +29,14 @@ export class Announcements {
 
   /** The message for a write of one session that is about to be sent. @param deadline the write's */
   ofWrite(sid: string, deadline: Deadline): OutgoingMessage {
-    const { instanceId, nodeId, sessions, filter } = this.#options;
+    const { instanceId, nodeId, sessions, filter, topology, channel } = this.#options;
     const sequence = filter.nextSequence();
     const message = encodeInvalidation({ instanceId, sequence, nodeId });
-    return { message, ...this.#envelope(sessions.nameOf(sid), message, sequence, deadline) };
+    const name = sessions.nameOf(sid);
+    const envelope = this.#envelope(name, message, sequence, deadline);
+    if (topology.channelTagOf(sid) === undefined) return { message, ...envelope };
+    const suffix = name.slice(channel.length + 1);
+    return { message, ...envelope, whileMoving: { channel, message: forward(suffix, message) } };
   }
 
   /** The message for a deletion that is about to be sent. @param deadline the deletion's */

@@ -119,12 +119,13 @@ export class ClusterCoordinator {
   start(handlers: CoordinatorHandlers): void {
     if (this.#state !== "off") return;
     this.#handlers = handlers;
-    const { counters, topology } = this.#options;
+    const { counters, topology, channel } = this.#options;
     this.#receiver = new MessageReceiver({
       ...handlers,
       counters,
       filter: this.#filter,
       prefix: topology.fullPrefix,
+      sidOf: (channelSuffix) => this.sessions.sidOf(`${channel}:${channelSuffix}`),
       hasCopies: () => this.#listeners.length > 1,
       flush: (reason) => this.#flush(reason),
     });
@@ -196,16 +197,11 @@ export class ClusterCoordinator {
     );
   }
 
-  /** Keeps the listeners of known primaries, adds missing ones, and ends the others. */
+  /** Subscribes anew, also to a primary that was known before: slots may have moved away from it and back. */
   #listenTo(primaries: readonly Primary[]): void {
-    const before = new Map(this.#listeners.map((listener) => [listener.primary.id, listener]));
-    this.#listeners = primaries.map((primary) => {
-      const kept = before.get(primary.id);
-      before.delete(primary.id);
-      return kept ?? this.#listenerOf(primary);
-    });
+    for (const listener of this.#listeners) listener.end();
+    this.#listeners = primaries.map((primary) => this.#listenerOf(primary));
     this.sessions.listeners = this.#listeners;
-    for (const listener of before.values()) listener.end();
     this.#resetProofs();
   }
 
@@ -227,6 +223,7 @@ export class ClusterCoordinator {
         },
         onFailure: (error) => this.#onFailure(error),
         onOtherPrimaries: () => this.#onOtherPrimaries(),
+        onSlotsMoved: () => this.sessions.dropMoved(),
       },
     });
   }

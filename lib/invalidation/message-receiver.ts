@@ -1,6 +1,6 @@
 import type { Counters } from "../reporting/counters.ts";
 import type { MessageFilter } from "./message-filter.ts";
-import { decodeInvalidation, decodeMessage, type SharedMessage } from "./messages.ts";
+import { decodeInvalidation, decodeMessage, type SharedMessage, splitForwarded } from "./messages.ts";
 import type { CoordinatorHandlers } from "./types.ts";
 
 export interface MessageReceiverOptions extends CoordinatorHandlers {
@@ -8,6 +8,8 @@ export interface MessageReceiverOptions extends CoordinatorHandlers {
   readonly prefix: string;
   readonly filter: MessageFilter;
   readonly counters: Counters;
+  /** The id of the session with this channel, if this process is subscribed to it. */
+  readonly sidOf: (channelSuffix: string) => string | undefined;
   /** Whether more than one primary delivers messages now. */
   readonly hasCopies: () => boolean;
   /** All sessions are gone. */
@@ -29,8 +31,8 @@ export class MessageReceiver {
     return this.#options.cache.isInUse(sid);
   }
 
-  /** A message from the channel of a session. */
-  onSessionMessage(text: string, sid: string): void {
+  /** A message from the channel of a session. @param hasCopies whether several primaries deliver it */
+  onSessionMessage(text: string, sid: string, hasCopies = false): void {
     const { filter, counters, cache, emit } = this.#options;
     counters.messagesReceived++;
     this.#changed.delete(sid);
@@ -39,18 +41,27 @@ export class MessageReceiver {
       counters.messagesIgnored++;
       return;
     }
-    if (filter.originOf(message, text, false) === "own") {
+    const origin = filter.originOf(message, text, hasCopies);
+    if (origin === "own") {
       cache.onOwnMessage(sid, message.sequence);
       return;
     }
-    counters.invalidations++;
     cache.invalidate(sid);
+    if (origin === "copy") return;
+    counters.invalidations++;
     emit("invalidate", sid, message.nodeId);
   }
 
   /** A message from the shared channel. */
   onMessage(text: string): void {
-    const { prefix, filter, counters, cache, emit, hasCopies, flush } = this.#options;
+    const { prefix, filter, counters, cache, emit, sidOf, hasCopies, flush } = this.#options;
+    const forwarded = splitForwarded(text);
+    if (forwarded !== undefined) {
+      const sid = sidOf(forwarded.channelSuffix);
+      if (sid === undefined) counters.messagesReceived++;
+      else this.onSessionMessage(forwarded.text, sid, hasCopies());
+      return;
+    }
     counters.messagesReceived++;
     const message = decodeMessage(text);
     const sids = message && sidsUnder(prefix, message);
@@ -94,6 +105,11 @@ export class MessageReceiver {
       this.#options.counters.invalidations++;
       this.#options.emit("invalidate", sid, "");
     }
+  }
+
+  /** Messages about a session arrive at another primary from now on. */
+  onMoved(sid: string): void {
+    this.#options.cache.invalidate(sid);
   }
 
   /** Redis has removed an expired key. */

@@ -96,6 +96,22 @@ export function decodeInvalidation(text: string): SessionInvalidated | undefined
   return { type: "SessionInvalidated", instanceId, sequence, nodeId };
 }
 
+/**
+ * The text of a session's channel as it is published on the shared channel, while the slot of the session's channel moves.
+ * @param channelSuffix the channel's name after what the names of all begin with: it contains a hash instead of the id
+ */
+export function forward(channelSuffix: string, text: string): string {
+  return `${channelSuffix} ${text}`;
+}
+
+const FORWARDED = /^(\{\w{3}\}[\w-]{22}) (.{1,512})$/;
+
+/** The two parts of what `forward` returns; undefined for any other text. */
+export function splitForwarded(text: string): { channelSuffix: string; text: string } | undefined {
+  const [, channelSuffix, own] = FORWARDED.exec(text) ?? [];
+  return channelSuffix === undefined || own === undefined ? undefined : { channelSuffix, text: own };
+}
+
 /** The text of a message in two parts: a script inserts the ids between them, as JSON separated by commas. */
 export interface OpenText {
   readonly head: string;

@@ -1,6 +1,11 @@
 import { randomBytes } from "node:crypto";
 import { Deadlines } from "../redis/deadlines.ts";
-import type { Primary, SubscriberConnection, SubscriberOptions } from "../redis/topology.ts";
+import type {
+  Primary,
+  SessionConnection,
+  SubscriberConnection,
+  SubscriberOptions,
+} from "../redis/topology.ts";
 import { proveTracking, trackingError, trackingRefusal } from "../redis/tracking.ts";
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { Backoff } from "./backoff.ts";
@@ -32,6 +37,8 @@ export interface PrimaryListenerHandlers {
   onFailure(error: SessionStoreError): void;
   /** A heartbeat found other primaries than before. */
   onOtherPrimaries(): void;
+  /** A heartbeat found that slots have moved from one primary to another. */
+  onSlotsMoved(): void;
 }
 
 const MAX_RETRY_DELAY_MS = 2_000;
@@ -104,6 +111,7 @@ export class PrimaryListener {
         else drop();
         if (this.#hasEnded) return;
         if (result === "changed") handlers.onOtherPrimaries();
+        if (result === "moved") handlers.onSlotsMoved();
         if (result === "elsewhere" && this.#subscription === sentFor) this.#onLost(elsewhere());
         if (result !== "proof") return;
         this.#confirmed = number;
@@ -127,6 +135,7 @@ export class PrimaryListener {
     const { primary, channel, expiredChannel, heartbeatChannel, receiver, handlers } = this.#options;
     let opened: Subscription | undefined;
     let connection: SubscriberConnection;
+    let sessionConnection: SessionConnection | undefined;
     const isTracked = this.#options.tracking && this.#protocol === "RESP 3" && !this.#isTrackingRefused;
     try {
       connection = await primary.createSubscriber({ protocol: this.#protocol, isTracked });
@@ -139,7 +148,10 @@ export class PrimaryListener {
         channels: [channel, heartbeatChannel],
         expiredChannel,
         accepts: (connection) => primary.isConnectedTo(connection),
-        prove: isTracked ? (connection) => this.#proveTracking(connection) : undefined,
+        prove: async (connection) => {
+          if (isTracked) await this.#proveTracking(connection);
+          sessionConnection = await this.#sessionConnection(connection);
+        },
         onMessage: (text, from) => {
           if (from === heartbeatChannel) this.#onEcho(text);
           else if (from === channel) receiver.onMessage(text);
@@ -168,7 +180,7 @@ export class PrimaryListener {
     this.#isTrackingRefused = false;
     this.#subscription = opened;
     this.#restart();
-    this.sessions = this.#sessionsOn(connection, isTracked);
+    this.sessions = this.#sessionsOn(connection, sessionConnection as SessionConnection, isTracked);
     void this.sessions.examine();
     this.sendHeartbeat(performance.now());
   }
@@ -187,23 +199,38 @@ export class PrimaryListener {
     );
   }
 
-  #sessionsOn(connection: SubscriberConnection, isTracked: boolean): SessionSubscriptions {
-    const { primary, maxSessions, commandTimeoutMs, channel, receiver } = this.#options;
+  #sessionConnection(connection: SubscriberConnection): Promise<SessionConnection> {
+    const { primary, channel } = this.#options;
+    return primary.sessionConnection(connection, channel).catch((error: unknown) => {
+      throw this.#refusal(error);
+    });
+  }
+
+  #sessionsOn(
+    subscriber: SubscriberConnection,
+    connection: SessionConnection,
+    isTracked: boolean,
+  ): SessionSubscriptions {
+    const { primary, maxSessions, commandTimeoutMs, receiver } = this.#options;
     return new SessionSubscriptions({
       connection,
       isTracked,
-      askWhetherToRead: async () => isTracked || primary.canReadOn(connection),
+      askWhetherToRead: async () => isTracked || primary.canReadOn(subscriber),
       maxSessions: 2 * maxSessions + SPARE_SUBSCRIPTIONS,
       maxWaitMs: Math.min(MAX_WAIT_MS, commandTimeoutMs / 4),
       receiver,
       // Without one of the two, the subscriptions would not be what they are taken for.
-      onFailure: (error) => {
-        const reason = errorMessage(error);
-        const hint = aclHint(reason, () => `+subscribe +unsubscribe &${channel}*`);
-        const message = `Cannot subscribe to sessions: ${reason}${hint}`;
-        this.#onLost(new SessionStoreError("ERR_SUBSCRIPTION", message, error));
-      },
+      onFailure: (error) => this.#onLost(this.#refusal(error)),
     });
+  }
+
+  /** Redis refused to subscribe to sessions, or to end that. */
+  #refusal(error: unknown): SessionStoreError {
+    const { channel, topology } = this.#options;
+    const reason = errorMessage(error);
+    const ofShards = topology.channelTagOf("") === undefined ? "" : " +ssubscribe +sunsubscribe +ping";
+    const hint = aclHint(reason, () => `+subscribe +unsubscribe${ofShards} &${channel}*`);
+    return new SessionStoreError("ERR_SUBSCRIPTION", `Cannot subscribe to sessions: ${reason}${hint}`, error);
   }
 
   #close(): void {

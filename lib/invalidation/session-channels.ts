@@ -32,9 +32,26 @@ export class SessionChannels {
   nameOf(sid: string): string {
     if (sid === this.#lastSid) return this.#lastName;
     const { channel, topology } = this.#options;
+    const hash = sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH);
     this.#lastSid = sid;
-    this.#lastName = `${channel}:${sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH)}`;
+    this.#lastName = `${channel}:${topology.channelTagOf(sid) ?? ""}${hash}`;
     return this.#lastName;
+  }
+
+  /** The id of the session with the channel of this name, if this process is subscribed to it. */
+  sidOf(name: string): string | undefined {
+    for (const { sessions } of this.listeners) {
+      const sid = sessions?.sidOf(name);
+      if (sid !== undefined) return sid;
+    }
+    return undefined;
+  }
+
+  /** Drops the sessions whose slots have moved to other primaries. */
+  dropMoved(): void {
+    const { topology } = this.#options;
+    for (const { primary, sessions } of this.listeners)
+      sessions?.dropMoved((sid) => topology.primaryIdOf(sid) === primary.id);
   }
 
   /** Subscribes to a session. @returns whether every message about it arrives from now on; false if that is not known in time */

@@ -1,10 +1,12 @@
+import { isRedirection } from "../redis/replies.ts";
+import { OutOfStepError } from "../redis/session-connection.ts";
 import type { SubscribedRead } from "../redis/session-values.ts";
-import type { BatchBuilder, SubscriberConnection } from "../redis/topology.ts";
+import type { BatchBuilder, SessionConnection } from "../redis/topology.ts";
 import { standalone } from "../reporting/text.ts";
 import type { MessageReceiver } from "./message-receiver.ts";
 
 export interface SessionSubscriptionsOptions {
-  readonly connection: SubscriberConnection;
+  readonly connection: SessionConnection;
   /** Whether Redis reports each change of a session that was read on the connection, whoever made it. */
   readonly isTracked: boolean;
   /** How many sessions may be subscribed at the same time. */
@@ -62,6 +64,8 @@ const MAX_UNSUBSCRIBED = 500;
  * 3. Only `sweep` unsubscribes, in batches, from sessions that are not in use. One that is requested again is subscribed again,
  *    and its SUBSCRIBE follows the UNSUBSCRIBE on the same connection.
  * 4. While the connection does not answer, callers do without it.
+ *
+ * Redis ends subscriptions to sharded channels by itself; see `shardedConnection`. If that is missed here, a heartbeat shows it.
  */
 export class SessionSubscriptions {
   /** See `SessionSubscriptionsOptions`. */
@@ -90,6 +94,7 @@ export class SessionSubscriptions {
   constructor(options: SessionSubscriptionsOptions) {
     this.#options = options;
     this.isTracked = options.isTracked;
+    options.connection.onMoved((channel) => this.#lose(channel));
   }
 
   /** Determines whether sessions may be read on the connection, unless that is known. */
@@ -149,20 +154,29 @@ export class SessionSubscriptions {
       const [channel, entry] = value;
       if (typeof entry === "string" && !this.#options.receiver.isInUse(entry)) channels.push(channel);
     }
+    this.#forget(channels);
     const { connection } = this.#options;
-    const listeners = connection.getPubSubListeners?.("CHANNELS");
-    for (const channel of channels) {
-      this.#entries.delete(channel);
-      listeners?.delete(channel);
-    }
+    const listeners = connection.listeners();
     for (let i = 0; i < channels.length; i += MAX_UNSUBSCRIBED) {
       const batch = channels.slice(i, i + MAX_UNSUBSCRIBED);
       // A listener would be removed from what the channels share.
-      const ended = listeners
-        ? connection.unsubscribe(batch)
-        : connection.unsubscribe(batch, this.#onMessage);
-      ended.catch((error) => this.#fail(error));
+      const ended = connection.unsubscribe(batch, listeners ? undefined : this.#onMessage);
+      ended.catch((error) => {
+        if (!isRedirection(error)) this.#fail(error);
+      });
     }
+  }
+
+  /** The id of the session with this channel, if there is one. */
+  sidOf(channel: string): string | undefined {
+    const entry = this.#entries.get(channel);
+    return typeof entry === "object" ? entry.sid : entry;
+  }
+
+  /** Drops the sessions whose slots have moved. @param isHere whether a session's slot is still here */
+  dropMoved(isHere: (sid: string) => boolean): void {
+    for (const channel of this.#entries.keys())
+      if (!isHere(this.sidOf(channel) as string)) this.#lose(channel);
   }
 
   /** The connection has ended. */
@@ -183,12 +197,14 @@ export class SessionSubscriptions {
   #send(): void {
     const requests = this.#requests;
     this.#requests = [];
-    this.#subscribe(requests);
+    const channels = this.#add(requests);
     // There may be no room for some.
     const isSubscribing = requests.map(({ channel }) => this.#entries.has(channel));
     const reads = requests.filter(({ build }) => build !== undefined);
     const sentAt = performance.now();
+    const subscribing = channels.length > 0 && this.#options.connection.subscribe(channels, this.#onMessage);
     const reading = this.#read(reads);
+    if (subscribing) this.#acknowledged = this.#acknowledge(channels, subscribing, reading);
     const settle = (replies: readonly unknown[] | undefined) => {
       let at = 0;
       for (const [i, { channel, build, settle }] of requests.entries()) {
@@ -232,15 +248,22 @@ export class SessionSubscriptions {
   }
 
   async #read(reads: readonly Request[]): Promise<readonly unknown[]> {
-    if (reads.length === 0) return [];
-    const batch = this.#options.connection.multi();
-    return reads.reduce((commands, { build }) => build?.(commands) ?? commands, batch).execAsPipeline();
+    const { connection } = this.#options;
+    if (reads.length === 0 && !connection.isSharded) return [];
+    const build: BatchBuilder = (batch) =>
+      reads.reduce((commands, { build }) => build?.(commands) ?? commands, batch);
+    try {
+      return await connection.read(build);
+    } catch (error) {
+      if (error instanceof OutOfStepError) this.#fail(error);
+      throw error;
+    }
   }
 
-  /** Sends SUBSCRIBE for those that are not subscribed yet, as far as there is room. */
-  #subscribe(requests: readonly Request[]): void {
-    if (this.#hasEnded) return;
+  /** Adds those that are not subscribed yet, as far as there is room. @returns their channels */
+  #add(requests: readonly Request[]): readonly string[] {
     const channels: string[] = [];
+    if (this.#hasEnded) return channels;
     for (const request of requests) {
       if (this.#entries.has(request.channel) || this.#entries.size >= this.#options.maxSessions) continue;
       // Both are kept, and an id is often a part of a whole Cookie header.
@@ -248,19 +271,37 @@ export class SessionSubscriptions {
       channels.push(channel);
       this.#entries.set(channel, { sid });
     }
-    if (channels.length === 0) return;
-    this.#scheduleSweep(channels.length);
-    this.#acknowledged = this.#options.connection.subscribe(channels, this.#onMessage).then(
-      () => this.#activate(channels),
+    if (channels.length > 0) this.#scheduleSweep(channels.length);
+    return channels;
+  }
+
+  async #acknowledge(
+    channels: readonly string[],
+    subscribing: Promise<unknown>,
+    reading: Promise<unknown>,
+  ): Promise<void> {
+    try {
+      await subscribing;
+    } catch (error) {
       // The owner ends a connection that fails.
-      (error) => this.#fail(error),
-    );
+      if (!isRedirection(error)) return this.#fail(error);
+      return this.#forget(channels);
+    }
+    // An error may be that of a subscription, or of any other of the group.
+    const isGranted =
+      !this.#options.connection.isSharded ||
+      (await reading.then(
+        () => true,
+        () => false,
+      ));
+    if (isGranted) this.#activate(channels);
+    else this.#forget(channels);
   }
 
   /** Pending sessions are not swept, so all are still wanted, unless the connection has ended. */
   #activate(channels: readonly string[]): void {
     if (this.#hasEnded) return;
-    const listeners = this.#options.connection.getPubSubListeners?.("CHANNELS");
+    const listeners = this.#options.connection.listeners();
     // All channels have the same listener, so one object for it is enough.
     this.#listeners ??= listeners?.get(channels[0] as string);
     for (const channel of channels) {
@@ -268,6 +309,23 @@ export class SessionSubscriptions {
       if (typeof entry === "object") this.#entries.set(channel, entry.sid);
       if (this.#listeners !== undefined) listeners?.set(channel, this.#listeners);
     }
+  }
+
+  /** From now on, they count as never subscribed. */
+  #forget(channels: readonly string[]): void {
+    const listeners = this.#options.connection.listeners();
+    for (const channel of channels) {
+      this.#entries.delete(channel);
+      listeners?.delete(channel);
+    }
+  }
+
+  /** Messages about a session do not arrive here any more, if it is one of these. */
+  #lose(channel: string): void {
+    const sid = this.sidOf(channel);
+    if (sid === undefined) return;
+    this.#forget([channel]);
+    this.#options.receiver.onMoved(sid);
   }
 
   #scheduleSweep(added: number): void {
@@ -282,9 +340,8 @@ export class SessionSubscriptions {
 
   /** One function for all channels. */
   readonly #onMessage = (text: string, channel: string): void => {
-    const entry = this.#entries.get(channel);
-    if (entry === undefined) return;
-    this.#options.receiver.onSessionMessage(text, typeof entry === "string" ? entry : entry.sid);
+    const sid = this.sidOf(channel);
+    if (sid !== undefined) this.#options.receiver.onSessionMessage(text, sid);
   };
 
   #fail(error: unknown): void {

@@ -11,7 +11,7 @@ export interface SubscriptionOptions {
   /** Whether the client, once connected, is connected to the right server. */
   readonly accepts: (connection: SubscriberConnection) => boolean;
   /** What else the connection must show, once it is subscribed. Rejects if it does not. */
-  readonly prove: ((connection: SubscriberConnection) => Promise<void>) | undefined;
+  readonly prove: (connection: SubscriberConnection) => Promise<void>;
   /** Must not throw: node-redis would drop the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
   /** Called once, when an open subscription is lost. */
@@ -99,7 +99,7 @@ export class Subscription {
     }
     if (!accepts(connection))
       throw subscriptionError("The subscriber follows another primary than the client");
-    await prove?.(connection);
+    await prove(connection);
   }
 
   /** Closes the connection at once, without calling `onLost`. */

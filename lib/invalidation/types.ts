@@ -55,6 +55,8 @@ export interface InvalidatedCache {
 export interface OutgoingMessage extends OutgoingEnvelope {
   /** What to publish. */
   readonly message: string;
+  /** See `Announcement`. */
+  readonly whileMoving?: Pick<OutgoingMessage, "channel" | "message">;
 }
 
 /** A message to be published with a deletion, which determines the ids in it. */

@@ -72,8 +72,8 @@ export const CLUSTER_OPTIONS = {
       typeof given === "string" && given !== "" && given.length <= 256 && isPrintable(given),
   }) as Option<string>,
   /**
-   * The Pub/Sub channel of deletions, 1 to 1,024 characters. The names of the channels of sessions and heartbeats begin with it
-   * and a colon.
+   * The Pub/Sub channel of deletions, 1 to 1,024 characters, without `{` in a Cluster. The names of the channels of sessions and
+   * heartbeats begin with it and a colon.
    * @default "session:cluster:invalidate"
    */
   channel: text({ default: "session:cluster:invalidate", minLength: 1, maxLength: 1_024 }) as Option<string>,
@@ -286,9 +286,13 @@ function warnOfUnsharedCache(ttlMs: number): void {
 
 function resolveCluster(cluster: ClusterValues, client: RedisStoreClient): ResolvedCluster {
   const { subscriber, ...values } = cluster;
-  const { heartbeatMs, leaseMs } = values;
+  const { heartbeatMs, leaseMs, channel } = values;
   if (leaseMs <= heartbeatMs) {
     throw optionError("cluster.leaseMs", `more than cluster.heartbeatMs (${heartbeatMs})`, leaseMs);
+  }
+  if (kindOf(client) === "cluster" && channel.includes("{")) {
+    const expected = 'a name without "{" with a Cluster client, because braces assign channels to slots';
+    throw optionError("cluster.channel", expected, channel);
   }
   return { ...values, subscriber: subscriberFor(client, subscriber) };
 }

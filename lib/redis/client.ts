@@ -50,6 +50,7 @@ export interface CommandBatch {
   eval(script: string, options: ScriptArguments): CommandBatch;
   evalSha(sha1: string, options: ScriptArguments): CommandBatch;
   scan(cursor: string, options: { MATCH: string; COUNT: number }): CommandBatch;
+  ping(message: string): CommandBatch;
   configGet(parameter: string): CommandBatch;
   clientInfo(): CommandBatch;
   clusterInfo(): CommandBatch;

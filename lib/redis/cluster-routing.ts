@@ -4,7 +4,7 @@ import { closedError } from "./connection-state.ts";
 import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Doubts } from "./doubts.ts";
-import { slotOf } from "./key-slot.ts";
+import { SLOTS, slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
 import type { Batch } from "./topology.ts";
 import { droppedAt } from "./unsent.ts";
@@ -68,6 +68,11 @@ export class ClusterRoutes {
     return this.#cluster.masters;
   }
 
+  /** The id of the primary of each slot, as the client knows it; undefined for a slot that nobody serves. */
+  get owners(): readonly (string | undefined)[] {
+    return Array.from({ length: SLOTS }, (_, slot) => this.#cluster.slots[slot]?.master.id);
+  }
+
   /** The primary with this id. @throws Error if the client knows none */
   primaryOf(id: string): ClusterNode {
     // Searched each time: a node that the client has lost for a moment is another object when it is back.
@@ -114,7 +119,7 @@ export class ClusterRoutes {
   #exec(exec: typeof execOn, client: NodeClient, deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const replies = exec(client, {
       ...batch,
-      build: (commands) => batch.build(droppedAt(deadline, commands)),
+      build: (commands, isMoving) => batch.build(droppedAt(deadline, commands), isMoving),
     });
     this.connections.silence.track(client as Connection, replies);
     return replies;
@@ -181,6 +186,6 @@ async function execOn(client: NodeClient, { mode, build }: Batch): Promise<unkno
 
 /** ASKING applies to the next command, or to a transaction as a whole. Both are queued in the same turn. */
 async function execAskingOn(client: NodeClient, { build }: Batch): Promise<unknown[]> {
-  const [, replies] = await Promise.all([client.sendCommand(["ASKING"]), build(client.multi()).exec()]);
+  const [, replies] = await Promise.all([client.sendCommand(["ASKING"]), build(client.multi(), true).exec()]);
   return replies;
 }

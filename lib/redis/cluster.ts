@@ -5,9 +5,12 @@ import { connectionProblem } from "./connection-state.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
+import { SLOTS, slotOf, tagOf } from "./key-slot.ts";
 import { Outage } from "./outage.ts";
-import { asText, isErrorReply, receiversIn } from "./replies.ts";
+import { asInteger, asText, isErrorReply, receiversIn } from "./replies.ts";
+import { SHARDED_CHANNELS } from "./script.ts";
 import { HEARTBEAT } from "./scripts.ts";
+import { classicConnection, shardedConnection } from "./session-connection.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type {
   Batch,
@@ -15,6 +18,7 @@ import type {
   HeartbeatResult,
   Primary,
   Probe,
+  SessionConnection,
   SubscriberConnection,
   SubscriberOptions,
   Topology,
@@ -25,9 +29,13 @@ import type {
 interface ClusterView {
   /** Grows with every election. */
   readonly epoch: number;
-  /** The ids of all nodes that serve slots. */
+  /** The id of the primary of each slot; undefined for a slot that nobody serves. */
+  readonly owners: Owners;
+  /** The ids of all of them. */
   readonly primaries: string;
 }
+
+type Owners = readonly (string | undefined)[];
 
 /**
  * A Redis Cluster.
@@ -43,14 +51,20 @@ interface ClusterView {
  * A node that has lost its slots to another knows that epoch, too, so no write needs to prove that it is a primary.
  *
  * An exception is a replica that was elected before `discover`, with the votes of that very epoch, but had not announced itself
- * yet. It does so at once. So each primary in turn is also asked for all primaries. That also shows what happens without a
- * vote: CLUSTER FAILOVER TAKEOVER, and the first slot of a new node.
+ * yet. It does so at once. So each primary in turn is also asked for the primary of each slot. That also shows what happens
+ * without a vote: CLUSTER FAILOVER TAKEOVER, the first slot of a new node, and a slot that moves to the node with the greatest
+ * epoch, which needs no other.
+ *
+ * Since Redis 7, sessions have sharded channels: their messages stay with the primary of the session's slot. While the slot
+ * moves, what is written at its new primary is published on the shared channel instead, to which every process is subscribed at
+ * every primary. When the slot has moved, the server ends the subscriptions to its channels, and their sessions are dropped.
  */
 export class Cluster implements Topology {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = false;
-  readonly hasTransactions = true;
+  /** A transaction with the command that publishes to a shard is refused (TRYAGAIN) while its slot moves. */
+  readonly hasTransactions = false;
   readonly database = 0;
   readonly doubts: Doubts = new Doubts();
   readonly outage: Outage = new Outage();
@@ -58,7 +72,7 @@ export class Cluster implements Topology {
   readonly #routes: ClusterRoutes;
   readonly #deadlines: Deadlines;
   readonly #executor = new CommandExecutor(this);
-  #discovered: ClusterView = { epoch: -1, primaries: "" };
+  #discovered: ClusterView = { epoch: -1, owners: [], primaries: "" };
   #heartbeats = 0;
 
   /** @param routes a test's own */
@@ -97,9 +111,9 @@ export class Cluster implements Topology {
     const command = { name: "CLUSTER", acl: VIEW_ACL, target: "any", build: askForView } as const;
     const view = await this.#deadlines.run("discover", async (deadline) => {
       const { replies } = await this.#executor.send(deadline, command);
-      return { epoch: epochIn(replies[0]), primaries: primariesIn(replies[1]) };
+      return viewIn(replies);
     });
-    if (view.primaries !== this.#known) {
+    if (view.primaries !== this.#known || !isSame(view.owners, this.#routes.owners)) {
       await this.#routes.refresh();
       const message = "The primaries are not known for certain: the Cluster names others than its client";
       throw new SessionStoreError("ERR_SUBSCRIPTION", message);
@@ -109,6 +123,7 @@ export class Cluster implements Topology {
       id,
       createSubscriber: (options) => this.#createSubscriber(id, options),
       isConnectedTo: () => true,
+      sessionConnection: (subscriber, channel) => this.#sessionConnection(id, subscriber, channel),
       canReadOn: (subscriber) => this.#canReadOn(subscriber),
       sendHeartbeat: (channel, payload) => this.#sendHeartbeat(id, channel, payload),
     }));
@@ -118,10 +133,35 @@ export class Cluster implements Topology {
     return this.#routes.primaryIdOfKey(this.prefix + sid);
   }
 
+  channelTagOf(sid: string): string {
+    return `{${tagOf(slotOf(this.prefix + sid))}}`;
+  }
+
   #createSubscriber(id: string, options: SubscriberOptions): Promise<SubscriberConnection> {
     return this.#deadlines.run("subscription", async () =>
       subscriberFrom(await this.#routes.clientOf(this.#routes.primaryOf(id)), options),
     );
+  }
+
+  #sessionConnection(
+    id: string,
+    subscriber: SubscriberConnection,
+    channel: string,
+  ): Promise<SessionConnection> {
+    const command = { name: "EVAL", acl: "+eval", target: { node: id } };
+    const build: BatchBuilder = (batch) => batch.eval(SHARDED_CHANNELS.source, { keys: [], arguments: [] });
+    return this.#deadlines.run("subscription", async (deadline) => {
+      const { replies } = await this.#executor.send(deadline, { ...command, build });
+      if (this.#executor.read("EVAL", replies[0], asInteger) === 0) return classicConnection(subscriber);
+      const connection = shardedConnection(subscriber);
+      // Denied now rather than with the first session.
+      const channels = [`${channel}:{${tagOf(this.#routes.owners.indexOf(id))}}none`];
+      const ignore = () => {};
+      await connection.subscribe(channels, ignore);
+      await connection.unsubscribe(channels, ignore);
+      await connection.read((batch) => batch);
+      return connection;
+    });
   }
 
   /** A node has one database. */
@@ -155,10 +195,21 @@ export class Cluster implements Topology {
     const epoch = epochIn(replies[0]);
     const now = this.#discovered;
     if (epoch < now.epoch) return "none";
-    const hasSameView = !isTurnToAskForView || primariesIn(replies[1]) === now.primaries;
-    if (epoch !== now.epoch || !hasSameView || !this.isUpToDate) return "changed";
+    if (epoch !== now.epoch || !this.isUpToDate) return "changed";
+    const view = isTurnToAskForView ? viewIn(replies) : now;
+    if (view.primaries !== now.primaries) return "changed";
+    if (view !== now && !isSame(view.owners, now.owners)) return this.#onMoved(view);
     if (receiversIn(replies.at(-1), payload) === 0) return "elsewhere";
     return before === now ? "proof" : "none";
+  }
+
+  /** Slots have moved between the same primaries, in the same epoch. */
+  async #onMoved(view: ClusterView): Promise<HeartbeatResult> {
+    // Otherwise the client learns of it only when a command is redirected.
+    if (!isSame(view.owners, this.#routes.owners)) await this.#routes.refresh();
+    if (!isSame(view.owners, this.#routes.owners)) return "changed";
+    this.#discovered = view;
+    return "moved";
   }
 
   get #known(): string {
@@ -177,9 +228,23 @@ function epochIn(info: unknown): number {
   return Number(/cluster_current_epoch:(\d+)/.exec(String(info))?.[1] ?? 0);
 }
 
-function primariesIn(slots: unknown): string {
-  const ranges = slots as { readonly master: { readonly id: unknown } }[];
-  return joined(ranges.map(({ master }) => String(master.id)));
+/** What a node replies to `askForView`. */
+function viewIn([info, slots]: readonly unknown[]): ClusterView {
+  const owners = new Array<string | undefined>(SLOTS).fill(undefined);
+  for (const { from, to, master } of slots as SlotRange[])
+    owners.fill(String(master.id), Number(from), Number(to) + 1);
+  const primaries = joined((slots as SlotRange[]).map(({ master }) => String(master.id)));
+  return { epoch: epochIn(info), owners, primaries };
+}
+
+interface SlotRange {
+  readonly from: unknown;
+  readonly to: unknown;
+  readonly master: { readonly id: unknown };
+}
+
+function isSame(some: Owners, others: Owners): boolean {
+  return some.every((owner, slot) => owner === others[slot]);
 }
 
 function joined(ids: readonly string[]): string {

@@ -1,8 +1,9 @@
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { hintFor } from "../reporting/fixes.ts";
+import type { CommandBatch, ScriptArguments } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
-import type { Script } from "./script.ts";
+import type { PublishingScript, Script } from "./script.ts";
 import type { Batch, BatchBuilder, Replies, Target, Topology } from "./topology.ts";
 import { WriteGroups } from "./write-groups.ts";
 
@@ -12,6 +13,8 @@ export interface Announcement {
   readonly message: string;
   /** What the names of all channels begin with, for hints about permissions. @default channel */
   readonly baseChannel?: string;
+  /** Of a channel in one shard of a Cluster: what to publish instead at a node that is taking over the slot. */
+  readonly whileMoving?: Pick<Announcement, "channel" | "message"> | undefined;
 }
 
 /** An announcement of sessions that the script determines: it inserts their ids, as JSON separated by commas. */
@@ -39,7 +42,7 @@ export interface Command {
 
 /** One run of a script. */
 export interface ScriptCall<T = unknown> {
-  readonly script: Script;
+  readonly script: Script | PublishingScript;
   /** All in one slot, and at least one. */
   readonly keys: readonly string[];
   readonly args: readonly string[];
@@ -87,9 +90,9 @@ export class CommandExecutor {
     const { outage } = this.#topology;
     let sentAt = 0;
     outage.asked();
-    const build: BatchBuilder = (commands) => {
+    const build: BatchBuilder = (commands, isMoving) => {
       sentAt = performance.now();
-      return batch.build(commands);
+      return batch.build(commands, isMoving);
     };
     return this.#topology.send(deadline, { ...batch, build }).then(
       (replies) => {
@@ -114,21 +117,31 @@ export class CommandExecutor {
     { script, keys, args, extraAcl, isInStep, as }: ScriptCall<T>,
     announcement?: Announcement,
   ): Promise<T> {
-    const toPublish = announcement ? [announcement.channel, announcement.message] : [];
-    const given = { keys: [...keys], arguments: [...toPublish, ...args] };
+    const whileMoving = announcement?.whileMoving;
+    const chosen = whileMoving !== undefined && "inShard" in script ? script.inShard : script;
+    const givenWith = (toPublish: Announcement["whileMoving"]) => ({
+      keys: [...keys],
+      arguments: [...(toPublish ? [toPublish.channel, toPublish.message] : []), ...args],
+    });
+    const given = givenWith(announcement);
     const target: Target = { key: keys[0] as string };
     const check = isInStep && (([reply]: readonly unknown[]) => isInStep(reply));
-    const run = (build: BatchBuilder) =>
-      this.#exchange(deadline, { target, mode: "pipeline", build, isInStep: check });
+    const run = (add: (batch: CommandBatch, script: Script, given: ScriptArguments) => CommandBatch) => {
+      const build: BatchBuilder = (batch, isMoving) =>
+        isMoving && whileMoving ? add(batch, script, givenWith(whileMoving)) : add(batch, chosen, given);
+      return this.#exchange(deadline, { target, mode: "pipeline", build, isInStep: check });
+    };
     let reply: unknown;
     try {
-      const { replies } = await run((batch) => batch.evalSha(script.sha1, given)).catch((error: unknown) => {
-        if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
-        return run((batch) => batch.eval(script.source, given));
-      });
+      const { replies } = await run((batch, { sha1 }, given) => batch.evalSha(sha1, given)).catch(
+        (error: unknown) => {
+          if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
+          return run((batch, { source }, given) => batch.eval(source, given));
+        },
+      );
       reply = replies[0];
     } catch (error) {
-      const acl = ["+evalsha +eval", script.acl, extraAcl].filter(Boolean).join(" ");
+      const acl = ["+evalsha +eval", chosen.acl, extraAcl].filter(Boolean).join(" ");
       throw this.#errorOf("EVALSHA", error, acl, announcement);
     }
     return as === undefined ? (reply as T) : this.read("EVALSHA", reply, as);

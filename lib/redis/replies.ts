@@ -61,6 +61,11 @@ export function isErrorReply(error: unknown): boolean {
   return /^[A-Z]{2,}[A-Z\d]*( |$)/.test(message) && !message.startsWith("LOADING");
 }
 
+/** Whether another node serves the slot, or will soon. */
+export function isRedirection(error: unknown): boolean {
+  return /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /.test(errorMessage(failureIn(error)));
+}
+
 /** The error of the first command that failed in a batch. */
 export function failureIn(error: unknown): unknown {
   const { replies, errorIndexes } = (error ?? {}) as { replies?: unknown[]; errorIndexes?: number[] };

@@ -8,6 +8,30 @@ export interface Script {
   readonly acl: string;
 }
 
+/** A script that publishes a message. */
+export interface PublishingScript extends Script {
+  /** The same, for a channel in the slot of the script's key. */
+  readonly inShard: Script;
+}
+
+/**
+ * The condition under which a server publishes to one shard of a Cluster alone: since Redis 7.0, which also brought
+ * `redis.acl_check_cmd`. The server decides, so that processes never disagree, not even while servers are upgraded.
+ */
+const HAS_SHARDED_CHANNELS = "redis.acl_check_cmd";
+
+/** Whether the server that executes it publishes to its shard alone. Output: 1 or 0. */
+export const SHARDED_CHANNELS: Script = script("", `return ${HAS_SHARDED_CHANNELS} and 1 or 0`);
+
+/** @param source calls the command that is named by `publish` */
+export function publishingScript(acl: string, source: string): PublishingScript {
+  const inShard = `local publish = ${HAS_SHARDED_CHANNELS} and "SPUBLISH" or "PUBLISH"\n${source}`;
+  return {
+    ...script(acl, `local publish = "PUBLISH"\n${source}`),
+    inShard: script(`${acl} +spublish`, inShard),
+  };
+}
+
 export function script(acl: string, source: string): Script {
   return { source, sha1: sha1Of(source), acl };
 }

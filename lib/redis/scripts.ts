@@ -1,6 +1,6 @@
 import { ADD_TO_INDEX } from "./index-scripts.ts";
 import { MAX_VALUE_BYTES } from "./replies.ts";
-import { type Script, script } from "./script.ts";
+import { type PublishingScript, publishingScript, type Script, script } from "./script.ts";
 
 /*
  * Redis does not undo what a script has done before one of its commands fails. So that a script does everything or nothing:
@@ -23,11 +23,11 @@ import { type Script, script } from "./script.ts";
  */
 const CHECK_PUBLISH = `if channel ~= "" then
   if not redis.acl_check_cmd then redis.call("PUBLISH", channel .. ":check", "")
-  elseif not redis.acl_check_cmd("PUBLISH", channel, message) then redis.call("PUBLISH", channel, message) end
+  elseif not redis.acl_check_cmd(publish, channel, message) then redis.call(publish, channel, message) end
 end`;
 
 /** Input: channel, empty for no message; message. */
-const PUBLISH = `if channel ~= "" then redis.call("PUBLISH", channel, message) end`;
+const PUBLISH = `if channel ~= "" then redis.call(publish, channel, message) end`;
 
 /**
  * What all scripts receive that write one session.
@@ -50,7 +50,7 @@ const REMOVE_FROM_INDEX = `for i = isAdded and 4 or 2, #KEYS do redis.call("ZREM
  * Input: SESSION_INPUT; ARGV[6] value; ARGV[7] 1 if the session must exist.
  * Output: 1; or 0 if the session must exist and does not: then only the message is published, as with SET XX in a transaction.
  */
-export const SAVE: Script = script(
+export const SAVE: PublishingScript = publishingScript(
   "+pttl +set",
   `${SESSION_INPUT}
 local text, mustExist = ARGV[6], ARGV[7] == "1"
@@ -72,7 +72,7 @@ return 1`,
  * Input: SESSION_INPUT; ARGV[6] value; ARGV[7] expected value.
  * Output: {1}; or {0, current value}, null if there is no session, and cut off after MAX_VALUE_BYTES + 1 bytes.
  */
-export const REPLACE: Script = script(
+export const REPLACE: PublishingScript = publishingScript(
   "+get +set",
   `${SESSION_INPUT}
 local text, expected = ARGV[6], ARGV[7]
@@ -124,7 +124,7 @@ ${REMOVE_FROM_INDEX}`;
  * Input: SESSION_INPUT, with a ttl; ARGV[6] 1 to publish in any case.
  * Output: "later", "earlier", or "none" if there is no session.
  */
-export const TOUCH: Script = script(
+export const TOUCH: PublishingScript = publishingScript(
   "+pttl +pexpire",
   `${SESSION_INPUT}
 local isNews = ARGV[6] == "1"
@@ -141,7 +141,7 @@ return isEarlier and "earlier" or "later"`,
  * Input: SESSION_INPUT, with a ttl; ARGV[6] 1 to publish in any case; ARGV[7] the SHA-1 of the expected value, empty if unknown.
  * Output: {"later"}, {"earlier"}, {"none"}; or {"changed", current value, its SHA-1}.
  */
-export const TOUCH_UNCHANGED: Script = script(
+export const TOUCH_UNCHANGED: PublishingScript = publishingScript(
   "+get +pttl +pexpire",
   `${SESSION_INPUT}
 local isNews, expectedSha1 = ARGV[6] == "1", ARGV[7]
@@ -161,7 +161,7 @@ return {isEarlier and "earlier" or "later"}`,
  * then the session ids.
  * Output: how many sessions there were.
  */
-export const DELETE: Script = script(
+export const DELETE: PublishingScript = publishingScript(
   "+del, with indexBy +zrem,",
   `local channel, message, count = ARGV[1], ARGV[2], #ARGV - 2
 ${CHECK_PUBLISH}
@@ -182,7 +182,7 @@ return deleted`,
  * out of the message, the SHA-1 of the examined value.
  * Output: for each session: 1 if it was deleted, 0 if there was none, {value, its SHA-1, PTTL} if it has changed.
  */
-export const DELETE_UNCHANGED: Script = script(
+export const DELETE_UNCHANGED: PublishingScript = publishingScript(
   "+get +pttl +del, with indexBy +zrem,",
   `local channel, head, tail, count = ARGV[1], ARGV[2], ARGV[3], (#ARGV - 3) / 3
 local results, deleted, ids = {}, {}, {}

@@ -9,7 +9,14 @@ import type {
 import { connectionProblem } from "./connection-state.ts";
 import type { Deadline } from "./deadlines.ts";
 import { SinglePrimary } from "./single-primary.ts";
-import type { Batch, HeartbeatResult, Primary, SubscriberConnection, TopologyOptions } from "./topology.ts";
+import type {
+  Batch,
+  HeartbeatResult,
+  Primary,
+  SubscriberConnection,
+  SubscriberEvent,
+  TopologyOptions,
+} from "./topology.ts";
 import { trackingError } from "./tracking.ts";
 import { droppedAt } from "./unsent.ts";
 
@@ -21,7 +28,7 @@ interface SentinelClient extends BatchingClient {
 
 /** What is used of a Sentinel client that subscribes. */
 interface SentinelSubscriber extends SubscriberConnection {
-  on(event: "error" | "end" | "invalidate" | "topology-change", listener: (event?: unknown) => void): unknown;
+  on(event: SubscriberEvent | "topology-change", listener: (given?: unknown) => void): unknown;
   emit(event: "error", error: Error): unknown;
 }
 
@@ -111,6 +118,7 @@ export class Sentinel extends SinglePrimary {
         return sentinelSubscriberFrom(this.subscriber);
       },
       isConnectedTo: (subscriber) => addressOf(subscriber) === id,
+      sessionConnection: (subscriber) => this.sessionConnection(subscriber),
       // A Sentinel client hides the connection on which it subscribes.
       canReadOn: async () => false,
       sendHeartbeat: (channel, payload) => this.#sendHeartbeatTo(id, channel, payload),

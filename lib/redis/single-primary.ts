@@ -9,7 +9,17 @@ import { Outage } from "./outage.ts";
 import { ClientReadiness } from "./readiness.ts";
 import { receiversIn } from "./replies.ts";
 import { HEARTBEAT } from "./scripts.ts";
-import type { Batch, HeartbeatResult, Primary, Probe, Topology, TopologyOptions } from "./topology.ts";
+import { classicConnection } from "./session-connection.ts";
+import type {
+  Batch,
+  HeartbeatResult,
+  Primary,
+  Probe,
+  SessionConnection,
+  SubscriberConnection,
+  Topology,
+  TopologyOptions,
+} from "./topology.ts";
 
 /** What all topologies share in which one primary has all sessions. */
 export abstract class SinglePrimary implements Topology {
@@ -46,6 +56,12 @@ export abstract class SinglePrimary implements Topology {
 
   async nodes(): Promise<readonly string[]> {
     return [""];
+  }
+
+  channelTagOf(): undefined {}
+
+  async sessionConnection(subscriber: SubscriberConnection): Promise<SessionConnection> {
+    return classicConnection(subscriber);
   }
 
   checkConnections(silentMs: number, onReplaced: () => void): boolean {

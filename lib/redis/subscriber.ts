@@ -1,5 +1,5 @@
 import type { RedisStoreClient, RedisSubscriberClient, RedisSubscriberSource } from "./client.ts";
-import type { SubscriberConnection, SubscriberOptions } from "./topology.ts";
+import type { SubscriberConnection, SubscriberEvent, SubscriberOptions } from "./topology.ts";
 
 interface SingleClient extends RedisStoreClient {
   readonly options?: { readonly socket?: object; readonly name?: string };
@@ -24,7 +24,7 @@ export function subscriberFrom(
 /** A client of a single server that nobody else uses. */
 interface OwnConnection extends SubscriberConnection {
   unref?(): void;
-  on(event: "connect" | "error" | "end" | "invalidate", listener: (given?: unknown) => void): unknown;
+  on(event: SubscriberEvent | "connect", listener: (given?: unknown) => void): unknown;
 }
 
 /**

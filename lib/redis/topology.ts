@@ -14,7 +14,7 @@ export interface Topology {
   readonly prefix: string;
   /** Whether one command or script may use keys of several sessions, and a session's key together with its index. */
   readonly combinesKeys: boolean;
-  /** Whether the client sends transactions as a whole; otherwise there must be none. */
+  /** Whether a session and its message may be written in a transaction of plain commands; otherwise a script does it. */
   readonly hasTransactions: boolean;
   /** Reports when the data connection may be another one, or its replies may belong to other commands. */
   readonly doubts: Doubts;
@@ -37,6 +37,11 @@ export interface Topology {
   nodes(deadline: Deadline): Promise<readonly string[]>;
   /** The id of the primary that holds a session, as far as the client knows; undefined if it has no connection. Sends nothing. */
   primaryIdOf(sid: string): string | undefined;
+  /**
+   * A part for the name of a session's channel, so that the channel is in the slot of the session's key; undefined if there are
+   * no slots.
+   */
+  channelTagOf(sid: string): string | undefined;
   /** Determines the primaries to subscribe to. Later heartbeats are compared with the result. @throws SessionStoreError */
   discover(): Promise<readonly Primary[]>;
   /**
@@ -77,8 +82,8 @@ export interface Probe {
 /** The primary that holds a key, one of `Topology.nodes`, or any primary. */
 export type Target = { readonly key: string } | { readonly node: string } | "any";
 
-/** Adds commands to a batch. */
-export type BatchBuilder = (batch: CommandBatch) => CommandBatch;
+/** Adds commands to a batch. @param isMoving whether they go to a node that is taking over the slot of the key */
+export type BatchBuilder = (batch: CommandBatch, isMoving?: boolean) => CommandBatch;
 
 /** A server that accepts writes: the only one, or one of a Cluster. */
 export interface Primary {
@@ -91,6 +96,11 @@ export interface Primary {
   createSubscriber(options: SubscriberOptions): Promise<SubscriberConnection>;
   /** Whether a subscriber, once connected, is connected to this very primary. */
   isConnectedTo(subscriber: SubscriberConnection): boolean;
+  /**
+   * How sessions' channels are subscribed to on a subscriber that is connected.
+   * @param channel what the names of all channels begin with. Rejects if Redis refuses.
+   */
+  sessionConnection(subscriber: SubscriberConnection, channel: string): Promise<SessionConnection>;
   /** Whether a subscriber that is subscribed reads the same sessions as the client; undefined if nothing answers. Never rejects. */
   canReadOn(subscriber: SubscriberConnection): Promise<boolean | undefined>;
   /**
@@ -105,9 +115,10 @@ export interface Primary {
  * - `proof`: the primaries are those of the last `discover`, so its return proves that messages arrive;
  * - `none`: nothing, since this primary lags behind the others;
  * - `changed`: there are other primaries;
+ * - `moved`: the primaries are the same, but slots have moved from one to another;
  * - `elsewhere`: nobody is subscribed on this primary, so the subscription is at another server, or lost.
  */
-export type HeartbeatResult = "proof" | "none" | "changed" | "elsewhere";
+export type HeartbeatResult = "proof" | "none" | "changed" | "moved" | "elsewhere";
 
 /** How a subscriber is created. */
 export interface SubscriberOptions {
@@ -117,28 +128,45 @@ export interface SubscriberOptions {
   readonly isTracked: boolean;
 }
 
+export type SubscriberEvent = "error" | "end" | "invalidate" | "sharded-channel-moved";
+
+export type MessageListener = (message: string, channel: string) => void;
+
 /** A client that is used to subscribe, and perhaps to read. It has no listeners yet and is never reconnected. */
 export interface SubscriberConnection extends BatchingClient {
-  /** Either event means that messages may have been lost. */
-  on(event: "error" | "end", listener: (error?: unknown) => void): unknown;
-  /** A key that was read has changed; null for all keys. Only of a tracked connection. */
-  on(event: "invalidate", listener: (key: unknown) => void): unknown;
+  /**
+   * - `error`, with the error, and `end`: messages may have been lost;
+   * - `invalidate`, with its name, or null for all: a key that was read has changed. Only of a tracked connection;
+   * - `sharded-channel-moved`, with its name: the server has ended the subscription to a channel, since its slot has moved.
+   */
+  on(event: SubscriberEvent, listener: (given?: unknown) => void): unknown;
   connect(): Promise<unknown>;
-  subscribe(
-    channels: string | string[],
-    listener: (message: string, channel: string) => void,
-  ): Promise<unknown>;
-  unsubscribe(
-    channels: string | string[],
-    listener?: (message: string, channel: string) => void,
-  ): Promise<unknown>;
+  subscribe(channels: string | string[], listener: MessageListener): Promise<unknown>;
+  unsubscribe(channels: string | string[], listener?: MessageListener): Promise<unknown>;
+  sSubscribe(channel: string, listener: MessageListener): Promise<unknown>;
+  sUnsubscribe(channel: string, listener?: MessageListener): Promise<unknown>;
   /**
    * What node-redis keeps for each channel, by name: an object with two Sets, which is more than half a kilobyte. Undefined for
    * a client that does not show it.
    */
-  getPubSubListeners?(type: "CHANNELS"): Map<string, object>;
+  getPubSubListeners?(type: "CHANNELS" | "SHARDED"): Map<string, object>;
   /** Closes the connection at once; throws or rejects if it is closed already. */
   destroy(): unknown;
+}
+
+/** A subscriber's connection, as it is used for the channels of sessions. */
+export interface SessionConnection {
+  /** Whether the channels are those of a shard. Redis then ends subscriptions by itself, when their slot moves. */
+  readonly isSharded: boolean;
+  subscribe(channels: readonly string[], listener: MessageListener): Promise<unknown>;
+  /** Sends nothing for channels whose listeners have been removed from `listeners`, but UNSUBSCRIBE. */
+  unsubscribe(channels: readonly string[], listener: MessageListener | undefined): Promise<unknown>;
+  /** What node-redis keeps for each channel; see `SubscriberConnection`. */
+  listeners(): Map<string, object> | undefined;
+  /** Calls back when Redis has ended a subscription. */
+  onMoved(listener: (channel: string) => void): void;
+  /** Sends a pipeline. Rejects with `OutOfStepError` if replies may be those to other commands. */
+  read(build: BatchBuilder): Promise<readonly unknown[]>;
 }
 
 /** What every topology is created from. */

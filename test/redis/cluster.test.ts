@@ -3,11 +3,21 @@ import type { RedisStoreClient } from "../../lib/redis/client.ts";
 import { Cluster } from "../../lib/redis/cluster.ts";
 import type { ClusterNode, ClusterRoutes } from "../../lib/redis/cluster-routing.ts";
 import type { Deadline } from "../../lib/redis/deadlines.ts";
+import { slotOf, tagOf } from "../../lib/redis/key-slot.ts";
 import type { Batch, BatchBuilder, Primary } from "../../lib/redis/topology.ts";
 
 interface View {
   epoch: number;
+  /** In the order of their slots. */
   primaries: string[];
+}
+
+const SLOTS = 16_384;
+
+/** As many slots for each, in this order. */
+function rangesOf(primaries: readonly string[]) {
+  const startOf = (i: number) => Math.floor((i * SLOTS) / primaries.length);
+  return primaries.map((id, i) => ({ from: startOf(i), to: startOf(i + 1) - 1, master: { id } }));
 }
 
 /** A Cluster whose nodes each know what the test says. */
@@ -20,6 +30,8 @@ class ScriptedCluster {
   /** Nodes that were asked for all primaries with a heartbeat. */
   readonly asked: string[] = [];
   refreshes = 0;
+  /** What the client knows when it has been refreshed. */
+  knownNext: readonly string[] | undefined;
   /** How many subscribers of a heartbeat each node has. */
   receivers = 1;
   /** Replies arrive when this resolves. */
@@ -44,8 +56,15 @@ class ScriptedCluster {
         if (!cluster.#nodes.includes(node)) throw new Error("The node has left the Cluster");
         return { duplicate: () => ({ id: node.id, on: () => {}, destroy: () => {} }) };
       },
+      get owners() {
+        const ranges = rangesOf(cluster.#nodes.map(({ id }) => id));
+        return ranges.flatMap(({ from, to, master }) =>
+          Array.from({ length: to - from + 1 }, () => master.id),
+        );
+      },
       refresh: async () => {
         this.refreshes++;
+        if (this.knownNext) this.known = this.knownNext;
       },
       send: async (_deadline: Deadline, { target, build }: Batch) => {
         const node = target === "any" ? undefined : routes.primaryOf((target as { node: string }).node);
@@ -73,7 +92,7 @@ class ScriptedCluster {
       },
       clusterSlots: () => {
         if (node !== undefined) this.asked.push(id);
-        replies.push(primaries.map((primary) => ({ master: { id: primary } })));
+        replies.push(rangesOf(primaries));
         return batch;
       },
       eval: (_script: string, { arguments: [, payload] }: { arguments: string[] }) => {
@@ -158,6 +177,43 @@ test("each primary in turn is asked for all of them, and one that was added with
   const outcomes = [];
   for (let i = 0; i <= ids.length; i++) outcomes.push(...(await round()));
   expect(outcomes).toContain("changed");
+});
+
+test("slots that have moved between the same primaries without a new epoch are found, and the client is refreshed", async () => {
+  const cluster = new ScriptedCluster(["a", "b"], 7);
+  const [a] = await cluster.topology.discover();
+  const moved = ["b", "a"];
+  for (const id of moved) cluster.views[id] = { epoch: 7, primaries: moved };
+  cluster.knownNext = moved;
+  const outcomes = [];
+  for (let i = 0; i < 3; i++) outcomes.push(await sendHeartbeat(a));
+  expect(outcomes.filter((outcome) => outcome !== "proof")).toEqual(["moved"]);
+  expect(cluster.refreshes).toBe(1);
+  for (let i = 0; i < 3; i++) expect(await sendHeartbeat(a)).toBe("proof");
+});
+
+test("while the client cannot learn who has the slots, the primaries count as changed", async () => {
+  const cluster = new ScriptedCluster(["a", "b"], 7);
+  const [a] = await cluster.topology.discover();
+  for (const id of ["a", "b"]) cluster.views[id] = { epoch: 7, primaries: ["b", "a"] };
+  const outcomes = [];
+  for (let i = 0; i < 3; i++) outcomes.push(await sendHeartbeat(a));
+  expect(outcomes).toContain("changed");
+  await expect(cluster.topology.discover()).rejects.toThrow(/^The primaries are not known for certain/);
+});
+
+test("a session's channel is in the slot of its key, and its tag shows nothing else of the key", async () => {
+  const { topology } = new ScriptedCluster(["a"], 7);
+  for (const sid of ["one", "two", "{braces}three", "Zoë"]) {
+    const tag = topology.channelTagOf(sid);
+    expect(tag).toMatch(/^\{\w{3}\}$/);
+    expect(slotOf(`channel:${tag}hash`)).toBe(slotOf(`sess:${sid}`));
+  }
+});
+
+test("every slot has a tag of its own", () => {
+  const slots = Array.from({ length: SLOTS }, (_, slot) => slot);
+  expect(slots.map((slot) => slotOf(`:{${tagOf(slot)}}`))).toEqual(slots);
 });
 
 test("a heartbeat that was in flight during discover() proves nothing: it may be older", async () => {

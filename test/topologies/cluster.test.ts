@@ -104,6 +104,9 @@ test("options that cannot work with a Cluster are rejected", () => {
   );
   const bounded = createCluster({ rootNodes: redis.rootNodes, defaults: { commandsQueueMaxLength: 5 } });
   expect(() => new ClusteredRedisStore({ client: bounded })).toThrow(/commandsQueueMaxLength/);
+  expect(() => new ClusteredRedisStore({ client, cluster: { channel: "{app}:sessions" } })).toThrow(
+    /^cluster.channel: expected a name without "{" with a Cluster client, because .*, got "{app}:sessions"/,
+  );
 });
 
 test("what is lost on the cluster bus is received all the same, since each primary has its own subscription", async () => {

@@ -31,7 +31,7 @@ const RULE =
 const FOR_INDEX = "+time +zadd +zscore +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist".split(
   " ",
 );
-const IN_CLUSTER = ["+cluster|slots", "+cluster|info"];
+const IN_CLUSTER = "+cluster|slots +cluster|info +spublish +ssubscribe +sunsubscribe +ping".split(" ");
 
 function placesOf(space: Space): string[] {
   return ["resetkeys", `~${space.prefix}*`, "resetchannels", `&${space.channel}*`];
@@ -98,7 +98,7 @@ test("a certificate of an unknown authority is rejected, and ready() says so", a
   await refusalWhenReady(store, /self-signed certificate in certificate chain/);
 });
 
-test("Cluster: the same rule with +cluster|slots and +cluster|info, on every node", async () => {
+test("Cluster: the same rule with the commands of a Cluster and of its channels, on every node", async () => {
   const cluster = await startCluster();
   onTestFinished(() => cluster.stop());
   const space = newSpace();

@@ -29,7 +29,12 @@ export interface RedisCluster {
   /** The primary that serves the key's slot, and one of its replicas. */
   ownersOf(key: string): Promise<{ primary: ClusterNode; replica: ClusterNode }>;
   slotOf(key: string): Promise<number>;
-  /** Takes a slot from one primary to another, key by key, as `redis-cli --cluster reshard` does. */
+  /** Gives a server the greatest epoch, so that it needs no other for the slots that it takes over. */
+  makeNewest(node: ClusterNode): Promise<void>;
+  /**
+   * Takes a slot from one primary to another, key by key, as `redis-cli --cluster reshard` does. There is no new epoch when the
+   * slot gets its new primary, as with all slots but the first that a server takes over.
+   */
   moveSlot(slot: number, from: ClusterNode, to: ClusterNode, halfway?: () => Promise<void>): Promise<void>;
   /** Has a replica take over from its primary in peace, and resolves when it has. */
   failOver(replica: ClusterNode): Promise<void>;
@@ -198,6 +203,7 @@ class StartedCluster implements RedisCluster {
     to: ClusterNode,
     halfway: () => Promise<void> = async () => {},
   ): Promise<void> {
+    await this.makeNewest(to);
     await to.run("CLUSTER", "SETSLOT", String(slot), "IMPORTING", from.id);
     await from.run("CLUSTER", "SETSLOT", String(slot), "MIGRATING", to.id);
     for (let first = true; ; first = false) {
@@ -206,18 +212,28 @@ class StartedCluster implements RedisCluster {
       await from.run("MIGRATE", "127.0.0.1", String(to.port), "", "0", "5000", "KEYS", ...keys.map(String));
       if (first) await halfway();
     }
-    // Of two moves in quick succession, the servers may give both the same epoch, and then the old owner may take the
-    // slot back from the new one. So the command is repeated until they agree, as `redis-cli --cluster fix` would.
+    // An election meanwhile may give the old owner, or another, the same epoch, and then it may take the slot back. So the
+    // command is repeated until they agree, as `redis-cli --cluster fix` would.
     const others = (await this.primaries()).filter((node) => node !== to && node !== from);
-    const agreed = async () => {
+    const agreed = async (attempt: number) => {
       for (const node of [to, from, ...others])
         await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
-      await to.run("CLUSTER", "BUMPEPOCH");
+      if (attempt > 1) await this.makeNewest(to);
       await pause(100);
       const views = await Promise.all(this.nodes.map((node) => this.#portsOf(slot, node)));
       return views.every(([owner]) => owner === to.port);
     };
-    await eventually(agreed, { what: `slot ${slot} belongs to ${to.port}` });
+    let attempts = 0;
+    await eventually(() => agreed(++attempts), { what: `slot ${slot} belongs to ${to.port}` });
+  }
+
+  async makeNewest(node: ClusterNode): Promise<void> {
+    await node.run("CLUSTER", "BUMPEPOCH");
+    const epochOf = async (each: StartedNode) =>
+      /cluster_current_epoch:(\d+)/.exec(String(await each.run("CLUSTER", "INFO")))?.[1];
+    await eventually(async () => new Set(await Promise.all(this.nodes.map(epochOf))).size === 1, {
+      what: "the servers of the Cluster know the same epoch",
+    });
   }
 
   async failOver(replica: ClusterNode): Promise<void> {

@@ -1,0 +1,57 @@
+import { asText } from "./replies.ts";
+import type { SessionConnection, SubscriberConnection } from "./topology.ts";
+
+/** Replies have been assigned to other commands. */
+export class OutOfStepError extends Error {
+  constructor() {
+    super("Replies are out of step");
+  }
+}
+
+/** Classic channels: one command for all, and every server of a Cluster gets each message. */
+export function classicConnection(subscriber: SubscriberConnection): SessionConnection {
+  return {
+    isSharded: false,
+    subscribe: (channels, listener) => subscriber.subscribe([...channels], listener),
+    unsubscribe: (channels, listener) => subscriber.unsubscribe([...channels], listener),
+    listeners: () => subscriber.getPubSubListeners?.("CHANNELS"),
+    onMoved: () => {},
+    read: (build) => build(subscriber.multi()).execAsPipeline(),
+  };
+}
+
+/**
+ * Sharded channels: messages stay with the primary of the channel's slot. One command for each, since their slots differ.
+ *
+ * Redis ends the subscriptions by itself when the slot moves. node-redis (5 and 6) takes that notice for the reply to the command that
+ * is in flight, if there is one: the notice is lost, and that command may be settled too early, and so may those that follow.
+ * None is settled too late. So each `read` ends with a PING of its own: if that gets its own reply, all replies before it are in
+ * place, and a refusal of a subscription before them has not been assigned to a later command.
+ */
+export function shardedConnection(subscriber: SubscriberConnection): SessionConnection {
+  let pings = 0;
+  const forEach = (channels: readonly string[], send: (channel: string) => Promise<unknown>) =>
+    Promise.all(channels.map(send));
+  return {
+    isSharded: true,
+    subscribe: (channels, listener) => forEach(channels, (each) => subscriber.sSubscribe(each, listener)),
+    unsubscribe: (channels, listener) => forEach(channels, (each) => subscriber.sUnsubscribe(each, listener)),
+    listeners: () => subscriber.getPubSubListeners?.("SHARDED"),
+    onMoved: (listener) => {
+      subscriber.on("sharded-channel-moved", (channel) => listener(String(channel)));
+    },
+    read: async (build) => {
+      const token = String(++pings);
+      const isInStep = (replies: readonly unknown[]) => asText(replies.at(-1)) === token;
+      try {
+        const replies = await build(subscriber.multi()).ping(token).execAsPipeline();
+        if (isInStep(replies)) return replies;
+      } catch (error) {
+        // Without replies the connection is lost.
+        const { replies } = error as { replies?: readonly unknown[] };
+        if (replies === undefined || isInStep(replies)) throw error;
+      }
+      throw new OutOfStepError();
+    },
+  };
+}

@@ -1,0 +1,183 @@
+import { createClient, createCluster } from "redis";
+import * as v5 from "redis-v5";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
+import { eventually, nextEvent } from "../support/eventually.ts";
+import { cacheIn, newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
+import { type ClusterNode, type RedisCluster, startCluster } from "../support/redis/cluster.ts";
+import { type AnyClient, openStore } from "./stores.ts";
+
+let redis: RedisCluster;
+beforeAll(async () => {
+  redis = await startCluster();
+});
+afterAll(() => redis?.stop());
+
+const versions = {
+  "node-redis 6": () => createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
+  "node-redis 6, RESP2": () => createCluster({ rootNodes: redis.rootNodes, RESP: 2 }) as AnyClient,
+  "node-redis 5": () => v5.createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
+};
+
+/** A lease that does not lapse, and heartbeats that show nothing in time: what happens happens without them. */
+const WITHOUT_HEARTBEATS = { heartbeatMs: 600_000, leaseMs: 1_200_000 };
+
+const channelOf = (store: ClusteredRedisStore, sid: string) =>
+  String(store.coordinator?.sessions.nameOf(sid));
+
+/** How many connections of each of several servers are subscribed to a channel. */
+async function subscribersAt(nodes: readonly ClusterNode[], channel: string): Promise<number[]> {
+  const replies = await Promise.all(nodes.map((node) => node.run("PUBSUB", "SHARDNUMSUB", channel)));
+  return replies.map((reply) => Number((reply as unknown[])[1]));
+}
+
+/** Where a session is, and where it may go. */
+async function placesOf(key: string) {
+  const slot = await redis.slotOf(key);
+  const { primary: from } = await redis.ownersOf(key);
+  const others = (await redis.primaries()).filter((node) => node !== from);
+  return { slot, from, to: others[0] as ClusterNode, third: others[1] as ClusterNode };
+}
+
+/** Has a slot migrate with its keys, up to the point where its new primary is named. */
+async function migrate(slot: number, from: ClusterNode, to: ClusterNode): Promise<void> {
+  await to.run("CLUSTER", "SETSLOT", String(slot), "IMPORTING", from.id);
+  await from.run("CLUSTER", "SETSLOT", String(slot), "MIGRATING", to.id);
+  const keys = (await from.run("CLUSTER", "GETKEYSINSLOT", String(slot), "1000")) as string[];
+  await from.run("MIGRATE", "127.0.0.1", String(to.port), "", "0", "5000", "KEYS", ...keys.map(String));
+}
+
+describe.each(Object.entries(versions))("%s", (_, create) => {
+  test("a session's channel is in the slot of its key, and what is published there stays with that primary", async () => {
+    const space = newSpace();
+    const [{ store: a }, { store: b }] = [await openStore(create, space), await openStore(create, space)];
+    await a.set("s", sessionOf({ v: 1 }));
+    await cacheIn(b, "s");
+    const name = channelOf(b, "s");
+    expect(await redis.slotOf(name)).toBe(await redis.slotOf(`${space.prefix}s`));
+    const { from, to, third } = await placesOf(`${space.prefix}s`);
+    expect(await subscribersAt([from, to, third], name)).toEqual([expect.any(Number), 0, 0]);
+    expect((await subscribersAt([from], name))[0]).toBeGreaterThan(0);
+    const elsewhere: string[] = [];
+    const listener = createClient({ url: to.url });
+    await listener.connect();
+    onTestFinished(() => listener.destroy());
+    await listener.pSubscribe(`${space.channel}:{*`, (text) => elsewhere.push(text));
+    const invalidated = nextEvent(b, "invalidate");
+    await a.set("s", sessionOf({ v: 2 }));
+    await invalidated;
+    expect(valuesOf(await b.get("s"))).toEqual({ v: 2 });
+    // Of a deletion, the listener would have heard after it.
+    await listener.subscribe(space.channel, (text) => elsewhere.push(text));
+    await a.destroy("s");
+    await eventually(() => elsewhere.length > 0);
+    expect(elsewhere[0]).toContain("SessionDeleted");
+  });
+
+  test("while a slot moves, what is written at its new primary reaches every process, once, and names no session", async () => {
+    const space = newSpace();
+    const options = { cluster: WITHOUT_HEARTBEATS };
+    const [{ store: a }, { store: b }] = [
+      await openStore(create, space, options),
+      await openStore(create, space, options),
+    ];
+    const sid = "{moving}s";
+    const events = { a: recordEvents(a, ["invalidate"]), b: recordEvents(b, ["invalidate"]) };
+    await a.set(sid, sessionOf({ v: 0 }));
+    await cacheIn(b, sid);
+    const { slot, from, to } = await placesOf(space.prefix + sid);
+    const texts: string[] = [];
+    const listener = createClient({ url: to.url });
+    await listener.connect();
+    onTestFinished(() => listener.destroy());
+    await listener.subscribe(space.channel, (text) => texts.push(text));
+    const before = b.clusterStats.messagesReceived;
+    await redis.moveSlot(slot, from, to, async () => {
+      await a.set(sid, sessionOf({ v: 1 }));
+      // One from each primary.
+      await eventually(() => b.clusterStats.messagesReceived === before + 3);
+      expect(valuesOf(await b.get(sid))).toEqual({ v: 1 });
+      await cacheIn(b, sid);
+      await a.touch(sid, sessionOf({ v: 1 }, 20_000));
+      await eventually(() => b.clusterStats.messagesReceived === before + 6);
+    });
+    expect(events.b.map(({ args }) => args[0])).toEqual([sid, sid]);
+    expect(events.a).toEqual([]);
+    expect(texts).toHaveLength(2);
+    expect(texts.join()).not.toContain("moving");
+    await redis.moveSlot(slot, to, from);
+  });
+
+  test("when a slot has moved, its server ends the subscriptions, and their sessions are dropped, no others", async () => {
+    const space = newSpace();
+    const sid = "{moving}s";
+    const { slot, from, to, third } = await placesOf(space.prefix + sid);
+    await redis.makeNewest(to);
+    const options = { cluster: WITHOUT_HEARTBEATS };
+    const [{ store: a }, { store: b }] = [
+      await openStore(create, space, options),
+      await openStore(create, space, options),
+    ];
+    const errors = recordEvents(b, ["clusterError", "suspect"]);
+    await a.set(sid, sessionOf({ v: 0 }));
+    await cacheIn(b, sid);
+    const others = Array.from({ length: 20 }, (_, i) => `other${i}`);
+    for (const other of others) {
+      await a.set(other, sessionOf());
+      await cacheIn(b, other);
+    }
+    await migrate(slot, from, to);
+    for (const node of [to, from, third]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+    // As the store would, but without a message.
+    await to.run("SET", space.prefix + sid, JSON.stringify(sessionOf({ v: 1 })));
+    await eventually(async () => valuesOf(await b.get(sid))?.["v"] === 1);
+    const { hits } = b.cacheStats;
+    for (const other of others) await b.get(other);
+    expect(b.cacheStats.hits).toBe(hits + others.length);
+    // It is subscribed at its new primary, once the client knows that.
+    await eventually(async () => {
+      await b.get(sid);
+      return (await subscribersAt([to], channelOf(b, sid)))[0] === 1;
+    });
+    await cacheIn(b, sid);
+    const invalidated = nextEvent(b, "invalidate");
+    await a.set(sid, sessionOf({ v: 2 }));
+    await invalidated;
+    expect(valuesOf(await b.get(sid))).toEqual({ v: 2 });
+    expect(errors).toEqual([]);
+    await redis.moveSlot(slot, to, from);
+  });
+});
+
+/** Keeps a server busy for so long that what is sent to it meanwhile is read together. */
+const BUSY = "for i = 1, 3e7 do end";
+
+test("a notice that a slot has moved may be lost among replies: a heartbeat shows it, without a new epoch", async () => {
+  const space = newSpace();
+  const sid = "{moving}s";
+  const { slot, from, to, third } = await placesOf(space.prefix + sid);
+  await redis.makeNewest(to);
+  const create = versions["node-redis 6"];
+  const [{ store: a }, { store: b }] = [await openStore(create, space), await openStore(create, space)];
+  // Of the same primary, and in another slot.
+  const candidates = Array.from({ length: 30 }, (_, i) => `other${i}`);
+  const owners = await Promise.all(candidates.map((other) => redis.ownersOf(space.prefix + other)));
+  const others = candidates.filter((_, i) => owners[i]?.primary === from);
+  await a.set(sid, sessionOf({ v: 0 }));
+  await cacheIn(b, sid);
+  const admins = [createClient({ url: from.url }), createClient({ url: from.url })] as const;
+  for (const admin of admins) await admin.connect();
+  onTestFinished(() => {
+    for (const admin of admins) admin.destroy();
+  });
+  await migrate(slot, from, to);
+  for (const node of [to, third]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+  const busy = admins[0].eval(BUSY);
+  const moved = admins[1].sendCommand(["CLUSTER", "SETSLOT", String(slot), "NODE", to.id]);
+  await Promise.all([busy, moved, ...others.map((other) => b.get(other))]);
+  await to.run("SET", space.prefix + sid, JSON.stringify(sessionOf({ v: 1 })));
+  await eventually(async () => valuesOf(await b.get(sid))?.["v"] === 1);
+  // What was read meanwhile belongs to its session.
+  for (const other of others) expect(await b.get(other)).toBeNull();
+  await redis.moveSlot(slot, to, from);
+});
