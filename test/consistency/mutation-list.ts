@@ -14,18 +14,14 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/session-subscriptions.ts",
-        from: `    this.#subscribe(requests);
-    // There may be no room for some.
-    const isSubscribing = requests.map(({ channel }) => this.#entries.has(channel));
-    const reads = requests.filter(({ build }) => build !== undefined);
-    const sentAt = performance.now();
+        from: `    const subscribing = channels.length > 0 && this.#options.connection.subscribe(channels, this.#onMessage);
     const reading = this.#read(reads);
+    if (subscribing) this.#acknowledged = this.#acknowledge(channels, subscribing, reading);
 `,
-        to: `    const isSubscribing = requests.map(() => true);
-    const reads = requests.filter(({ build }) => build !== undefined);
-    const sentAt = performance.now();
-    const reading = this.#read(reads).then(async (replies) => {
-      this.#subscribe(requests);
+        to: `    const reading = this.#read(reads).then(async (replies) => {
+      if (channels.length === 0) return replies;
+      const subscribing = this.#options.connection.subscribe(channels, this.#onMessage);
+      this.#acknowledged = this.#acknowledge(channels, subscribing, Promise.resolve());
       await this.#acknowledged;
       return replies;
     });
@@ -818,5 +814,37 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
         to: "return sid === undefined ? 0 : Number.POSITIVE_INFINITY;",
       },
     ],
+  },
+  {
+    name: "what is written while its slot moves is published in its shard alone",
+    edits: [
+      {
+        file: "redis/executor.ts",
+        from: "isMoving && whileMoving ? ",
+        to: "isMoving && whileMoving && keys.length === 0 ? ",
+      },
+    ],
+    flags: ["--topology", "cluster"],
+  },
+  {
+    name: "a slot that has moved without a new epoch is ignored",
+    edits: [
+      {
+        file: "invalidation/session-subscriptions.ts",
+        from: "    options.connection.onMoved((channel) => this.#lose(channel));\n",
+        to: "",
+      },
+      {
+        file: "redis/cluster.ts",
+        from: "    if (view !== now && !isSame(view.owners, now.owners)) return this.#onMoved(view);\n",
+        to: "",
+      },
+    ],
+    flags: ["--topology", "cluster"],
+  },
+  {
+    name: "a session's channel is in another slot than its key",
+    edits: [{ file: "redis/cluster.ts", from: "slotOf(this.prefix + sid)", to: "slotOf(sid)" }],
+    flags: ["--topology", "cluster"],
   },
 ];

@@ -60,13 +60,16 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
   const random = new Random(seed);
   const hasOwners = isIndexed(options, seed);
   let version = firstVersion;
+  // In a Cluster, those that would show for longest what a node has missed are in one slot, and move together.
+  const nameOf = (temperature: Temperature) =>
+    options.topology === "cluster" && temperature === "cold" ? "{cold}" : temperature;
   const sidOf = (temperature: Temperature) =>
-    `${seed}-${temperature}-${random.between(0, SESSIONS[temperature])}`;
+    `${seed}-${nameOf(temperature)}-${random.between(0, SESSIONS[temperature])}`;
   const temperatures = (Object.keys(SESSIONS) as Temperature[]).filter(
     (temperature) => temperature !== "owned" || hasOwners,
   );
   const sids = temperatures.flatMap((temperature) =>
-    Array.from({ length: SESSIONS[temperature] }, (_, i) => `${seed}-${temperature}-${i}`),
+    Array.from({ length: SESSIONS[temperature] }, (_, i) => `${seed}-${nameOf(temperature)}-${i}`),
   );
   const owners = hasOwners ? Array.from({ length: OWNERS }, (_, i) => `${seed}-owner-${i}`) : [];
   const mixes = options.topology === "single" ? MIX : { ...MIX, short: UNTOUCHED };

@@ -26,6 +26,9 @@ export interface Servers {
   stop(): Promise<void>;
 }
 
+/** For longer than the lease, so that what is missed meanwhile is served for longer than that. */
+const HALF_MOVED_MS = 4_000;
+
 const NODE_FAULTS = { killSubscriber: 3, killData: 3, stopNode: 2, killNode: 1, stepClock: 2 } as const;
 
 export async function startServers(kind: "cluster" | "sentinel"): Promise<Servers> {
@@ -39,7 +42,7 @@ class ClusterServers implements Servers {
   readonly kinds: FaultKinds = {
     node: NODE_FAULTS,
     redis: { pauseClients: 2, pauseWrites: 2, killPrimary: 2, failover: 2, moveSlots: 3 },
-    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: 1_500 },
+    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: 9_500 },
   };
   readonly #cluster: RedisCluster;
 
@@ -74,7 +77,8 @@ class ClusterServers implements Servers {
   async moveSlot(key: string, ms: number): Promise<void> {
     const { primary: from } = await this.#cluster.ownersOf(key);
     const to = (await this.#cluster.primaries()).find((node) => node !== from) as ClusterNode;
-    await this.#cluster.moveSlot(await this.#cluster.slotOf(key), from, to, () => pause(ms));
+    const halfway = () => pause(HALF_MOVED_MS + ms);
+    await this.#cluster.moveSlot(await this.#cluster.slotOf(key), from, to, halfway);
   }
 
   settled(): Promise<void> {
