@@ -53,8 +53,9 @@ function isValidCookie(cookie: unknown): boolean {
 /** Added to the present time, it is still a time that a Date can hold. */
 const MAX_AGE = 4e15;
 
+/** Like express-session, which takes each falsy value for none: `cookie: { expires: false }` stores `originalMaxAge: false`. */
 function isAge(value: unknown): boolean {
-  return value === undefined || value === null || (typeof value === "number" && Math.abs(value) <= MAX_AGE);
+  return !value || (typeof value === "number" && Math.abs(value) <= MAX_AGE);
 }
 
 function isExpiry(value: unknown): boolean {

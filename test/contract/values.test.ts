@@ -1,5 +1,5 @@
 import type { Request } from "express";
-import type { SessionData } from "express-session";
+import type { Session, SessionData } from "express-session";
 import { describe, expect, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { directClient, loadAsRequest, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
@@ -83,6 +83,20 @@ describe.each(COOKIES.map((cookie) => [JSON.stringify(cookie), cookie]))("the co
     expect(exceptions).toEqual([]);
   });
 });
+
+test.each(["originalMaxAge", "maxAge", "expires"])(
+  "%s: false is none, and keeps the rest of the cookie",
+  async (name) => {
+    // What express-session stores for `cookie: { expires: false }`.
+    const cookie = { [name]: false, path: "/app", secure: true, httpOnly: false, sameSite: "none" };
+    const { store } = await withValue(JSON.stringify({ cookie, user: "ann" }));
+    const [error, session] = await load(store);
+    expect(error).toBeFalsy();
+    expect(session?.cookie).toMatchObject({ path: "/app", secure: true, httpOnly: false, sameSite: "none" });
+    (session as Session).touch();
+    expect(session?.cookie.expires).toBeFalsy();
+  },
+);
 
 test.each([null, undefined, 5, "text"])("createSession does not throw for %s", async (data) => {
   const { store } = await startNode(newSpace());
