@@ -77,10 +77,14 @@ export function failureIn(error: unknown): unknown {
  * @throws SessionStoreError `ERR_SESSION_CORRUPT` if it is longer than `MAX_VALUE_BYTES`
  */
 export function requireReadable(text: string): string {
-  // A character takes at most 3 bytes, so most texts need not be measured.
-  if (text.length * 3 <= MAX_VALUE_BYTES || Buffer.byteLength(text) <= MAX_VALUE_BYTES) return text;
-  throw new SessionStoreError(
-    "ERR_SESSION_CORRUPT",
-    "A value in Redis is no session: it is longer than 64 MiB",
-  );
+  if (!isTooLong(text)) return text;
+  throw new SessionStoreError("ERR_SESSION_CORRUPT", `A value in Redis is no session: ${TOO_LONG}`);
 }
+
+/** Whether a value is longer than `MAX_VALUE_BYTES`. A character takes at most 3 bytes, so most need not be measured. */
+export function isTooLong(text: string): boolean {
+  return text.length * 3 > MAX_VALUE_BYTES && Buffer.byteLength(text) > MAX_VALUE_BYTES;
+}
+
+/** What is said of such a value. */
+export const TOO_LONG = "it is longer than 64 MiB";

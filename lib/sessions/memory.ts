@@ -4,9 +4,6 @@
  */
 import { isTwoByte } from "../reporting/text.ts";
 
-/** The longest chain of objects and arrays in a session. Copying and comparing one that is deeper could overflow the stack. */
-export const MAX_DEPTH: number = 1_000;
-
 /** A `StoredSession` and its entry in the cache, without the characters of its id. */
 const ENTRY_BYTES = 250;
 
@@ -17,58 +14,37 @@ export function memoryOfTexts(value: string | undefined, text: string | undefine
 }
 
 /**
- * What `value`, the result of `JSON.parse(text)`, takes besides the text; undefined if it is nested too deeply, and Infinity
- * if it should not be kept.
+ * What `value`, the result of `JSON.parse(text)`, takes besides the text; Infinity if it should not be kept. It must not be
+ * nested too deeply.
  *
  * Objects with the same keys in the same order share a hidden class. An object that is the first of its kind needs one of
  * its own, which is larger than the object, so that keys that hardly repeat (`{"a81f":1,"b9c0":1}`) cost ten times their
  * text. Of those only so many may be kept: once 1,536 hidden classes begin with the same keys, V8 gives every further object
  * one of its own, also to objects that are alike.
  */
-export function memoryOfJson(text: string, value: unknown): number | undefined {
-  try {
-    return memoryOf(value, 0, isTwoByte(text));
-  } catch (error) {
-    if (error === TOO_DEEP) return undefined;
-    throw error;
-  }
-}
-
-const TOO_DEEP = Symbol("nested too deeply");
-
-/** Whether a JSON text has so many brackets that what it says may be nested too deeply; cheaper than `memoryOfJson`. */
-export function mayBeTooDeep(text: string): boolean {
-  // Each level takes two.
-  if (text.length < 2 * MAX_DEPTH) return false;
-  let left = MAX_DEPTH;
-  for (const bracket of "{[")
-    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1))
-      if (--left < 0) return true;
-  return false;
+export function memoryOfJson(text: string, value: unknown): number {
+  return memoryOf(value, isTwoByte(text));
 }
 
 /** The part of a value that is not in the slot of its parent. */
-function memoryOf(value: unknown, depth: number, isWide: boolean): number {
+function memoryOf(value: unknown, isWide: boolean): number {
   if (typeof value === "string") return memoryOfString(value, isWide);
   if (typeof value === "number") return isSmallInteger(value) ? 0 : 16;
   if (value === null || typeof value !== "object") return 0;
-  if (depth >= MAX_DEPTH) throw TOO_DEEP;
-  return Array.isArray(value)
-    ? memoryOfArray(value, depth + 1, isWide)
-    : memoryOfObject(value, depth + 1, isWide);
+  return Array.isArray(value) ? memoryOfArray(value, isWide) : memoryOfObject(value, isWide);
 }
 
-function memoryOfArray(array: readonly unknown[], depth: number, isWide: boolean): number {
+function memoryOfArray(array: readonly unknown[], isWide: boolean): number {
   if (array.length === 0) return 32;
   let bytes = 48 + 8 * array.length;
-  for (const item of array) bytes += memoryOf(item, depth, isWide);
+  for (const item of array) bytes += memoryOf(item, isWide);
   return bytes;
 }
 
 /** From so many keys on V8 uses a hash table instead of a hidden class. */
 const MAX_FAST_KEYS = 127;
 
-function memoryOfObject(object: object, depth: number, isWide: boolean): number {
+function memoryOfObject(object: object, isWide: boolean): number {
   const source = object as Record<string, unknown>;
   let bytes = 0;
   let named = 0;
@@ -80,7 +56,7 @@ function memoryOfObject(object: object, depth: number, isWide: boolean): number 
   for (const key in source) {
     if (!hasOwn.call(source, key)) continue;
     const value = source[key];
-    if (value !== null && typeof value !== "boolean") bytes += memoryOf(value, depth, isWide);
+    if (value !== null && typeof value !== "boolean") bytes += memoryOf(value, isWide);
     if (isIndex(key)) {
       indices++;
       lastIndex = Number(key);

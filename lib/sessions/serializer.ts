@@ -1,9 +1,11 @@
 import type { SessionData } from "express-session";
 import type { Codec, Serializer } from "../options/types.ts";
+import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { describeValue, SessionStoreError, withHidden } from "../reporting/errors.ts";
 import { hintFor } from "../reporting/fixes.ts";
 import { isWellFormed, standalone } from "../reporting/text.ts";
+import { isTooDeep, TOO_DEEP } from "./depth.ts";
 
 /** How sessions are stored in Redis: a session is serialized to a text, which the codec encodes to the value of the key. */
 export interface SessionFormat {
@@ -23,16 +25,25 @@ export function stringify(format: SessionFormat, sid: string, session: SessionDa
     throw serializeError(format, sid, reasonOf(error, "serializer"), error);
   }
   requireStorable(format, sid, text, "serializer.stringify");
-  return format.serializer === JSON ? text : standalone(text);
+  if (format.serializer !== JSON) return standalone(text);
+  // Nobody could read it.
+  if (!text.startsWith("{")) throw serializeError(format, sid, "its JSON is no object");
+  if (isTooDeep(text)) throw serializeError(format, sid, TOO_DEEP);
+  return text;
 }
 
 /** The value in Redis for a text. @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
 export function encode(format: SessionFormat, sid: string, text: string): string {
-  const { codec, prefix } = format;
-  if (codec === undefined) return text;
+  const value = format.codec === undefined ? text : encodeBy(format.codec, format, sid, text);
+  // Nobody could read it.
+  if (isTooLong(value)) throw serializeError(format, sid, TOO_LONG);
+  return value;
+}
+
+function encodeBy(codec: Codec, format: SessionFormat, sid: string, text: string): string {
   let value: unknown;
   try {
-    value = codec.encode(text, { sid, key: prefix + sid });
+    value = codec.encode(text, { sid, key: format.prefix + sid });
   } catch (error) {
     throw serializeError(format, sid, reasonOf(error, "codec"), error);
   }

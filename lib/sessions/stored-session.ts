@@ -1,7 +1,8 @@
 import type { SessionData } from "express-session";
 import { cloneJson } from "./clone-json.ts";
+import { isTooDeep, TOO_DEEP } from "./depth.ts";
 import { alignExpires } from "./lifetime.ts";
-import { MAX_DEPTH, mayBeTooDeep, memoryOfJson, memoryOfTexts } from "./memory.ts";
+import { memoryOfJson, memoryOfTexts } from "./memory.ts";
 import { corruptError, decode, describeType, reasonOf, type SessionFormat } from "./serializer.ts";
 
 /**
@@ -120,7 +121,7 @@ export class StoredSession {
   /** Whether a parsed session may be kept beside its text. If so, it counts from here on. */
   #mayKeep(session: SessionData): boolean {
     const bytes = memoryOfJson(this.text, session);
-    if (bytes === undefined || bytes === Number.POSITIVE_INFINITY) return false;
+    if (bytes === Number.POSITIVE_INFINITY) return false;
     this.#bytes += bytes;
     return true;
   }
@@ -139,9 +140,8 @@ export class StoredSession {
         throw corruptError(this.#format, sid, `expected an object, got ${describeType(parsed)}`);
       }
       const session = parsed as SessionData;
-      const isTooDeep =
-        this.#format.serializer === JSON && mayBeTooDeep(text) && !memoryOfJson(text, session);
-      if (isTooDeep) throw corruptError(this.#format, sid, TOO_DEEP);
+      if (this.#format.serializer === JSON && isTooDeep(text))
+        throw corruptError(this.#format, sid, TOO_DEEP);
       alignExpires(session, this.#expiresAt);
       return session;
     };
@@ -158,8 +158,6 @@ export class StoredSession {
     });
   }
 }
-
-const TOO_DEEP = `it is nested more than ${MAX_DEPTH} levels deep`;
 
 function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
   return typeof (value as PromiseLike<T> | null)?.then === "function";

@@ -93,7 +93,7 @@ test.each(["originalMaxAge", "maxAge", "expires"])(
     const [error, session] = await load(store);
     expect(error).toBeFalsy();
     expect(session?.cookie).toMatchObject({ path: "/app", secure: true, httpOnly: false, sameSite: "none" });
-    (session as Session).touch();
+    (session as unknown as Session).touch();
     expect(session?.cookie.expires).toBeFalsy();
   },
 );
@@ -145,4 +145,44 @@ test.each([
   const { store } = await startNode(space, { store: { serializer } });
   await expect(store.set("s", sessionOf())).rejects.toMatchObject({ code: "ERR_SESSION_SERIALIZE" });
   expect(await direct.exists(`${space.prefix}s`)).toBe(0);
+});
+
+/** A chain of so many objects, in a session. */
+function nested(levels: number): unknown {
+  let value: unknown = '"\\{['.repeat(2_000);
+  for (let i = 0; i < levels; i++) value = { a: value };
+  return value;
+}
+
+const TOO_LONG = { encode: () => "x".repeat(64 * 1024 * 1024 + 1), decode: String };
+
+describe.each([
+  ["nested too deeply", () => sessionOf({ a: nested(1_000) }), {}, "it is nested more than 1000 levels deep"],
+  ["that is an array", () => [1], {}, "its JSON is no object"],
+  ["that is a Date", () => new Date(), {}, "its JSON is no object"],
+  ["with a toJSON", () => sessionOf({ toJSON: () => "secret" }), {}, "its JSON is no object"],
+  ["whose value is too long", () => sessionOf(), { codec: TOO_LONG }, "it is longer than 64 MiB"],
+])("a session %s", (_, create, options, reason) => {
+  test("could not be read, so it is not written, and what was there stays", async () => {
+    const space = newSpace();
+    const direct = await directClient();
+    const { store } = await startNode(space, { store: options });
+    const key = `${space.prefix}s`;
+    const text = JSON.stringify(sessionOf({ v: 1 }));
+    await direct.set(key, text, { expiration: { type: "EX", value: 60 } });
+    await expect(store.set("s", create() as SessionData)).rejects.toMatchObject({
+      code: "ERR_SESSION_SERIALIZE",
+      message: expect.stringMatching(`^The session [0-9a-f]{16} cannot be serialized: ${reason}$`),
+      key,
+    });
+    expect(await direct.get(key)).toBe(text);
+  });
+});
+
+test("a session that is nested as deeply as may be is written, and read as it was", async () => {
+  const { store } = await startNode(newSpace());
+  const session = sessionOf({ a: nested(999) });
+  await store.set("s", session);
+  store.evictFromCache("s");
+  expect(JSON.stringify(valuesOf(await store.get("s")))).toBe(JSON.stringify(valuesOf(session)));
 });
