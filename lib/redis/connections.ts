@@ -4,6 +4,12 @@ import type { Doubt, Doubts } from "./doubts.ts";
 import { Silence } from "./silence.ts";
 import type { Batch } from "./topology.ts";
 
+/** A client that hides its connections until they are used. */
+interface Owner {
+  /** Whether a connection that nobody watched has failed: any of those not watched yet may be the one. */
+  hasUnknownFailure: boolean;
+}
+
 /**
  * Watches connections for what no reply shows.
  *
@@ -24,8 +30,9 @@ export class Connections {
   readonly silence: Silence = new Silence((connection) =>
     this.#replace(connection, "the data connection is half-open"),
   );
-  /** Whether a connection that nobody watched has failed: any of those not watched yet may be the one. */
-  #hasUnknownFailure = false;
+  /** Pools, Cluster and Sentinel clients. Shared by all stores, for the same reason. */
+  static readonly #owners = new WeakMap<object, Owner>();
+  #owner: Owner | undefined;
 
   constructor(doubts: Doubts) {
     this.#doubts = doubts;
@@ -40,7 +47,7 @@ export class Connections {
     }
     const doubts = new Set([this.#doubts]);
     Connections.#watched.set(connection, doubts);
-    if (this.#hasUnknownFailure) this.#replace(connection, "replies are out of step");
+    if (this.#owner?.hasUnknownFailure) this.#replace(connection, "replies are out of step");
     // Not a listener for "error": the application may want a client without one to end the process.
     connection.on?.(errorMonitor, (error) => {
       if (connection.isReady && !isFailedCommand(error))
@@ -49,11 +56,16 @@ export class Connections {
     connection.on?.("ready", () => raise(doubts, "the client has reconnected"));
   }
 
-  /** Watches for failures of connections that are not watched. @param event what `owner` emits about its connections */
-  watchOwner(owner: RedisStoreClient, event: "error" | "client-error" | "node-error"): void {
-    (owner as Connection).on?.(event === "error" ? errorMonitor : event, (given) => {
+  /** Watches for failures of connections that are not watched. @param event what `client` emits about its connections */
+  watchOwner(client: RedisStoreClient, event: "error" | "client-error" | "node-error"): void {
+    const known = Connections.#owners.get(client);
+    this.#owner = known ?? { hasUnknownFailure: false };
+    if (known !== undefined) return;
+    const owner = this.#owner;
+    Connections.#owners.set(client, owner);
+    (client as Connection).on?.(event === "error" ? errorMonitor : event, (given) => {
       const error = (given as { error?: unknown } | undefined)?.error ?? given;
-      if (isDecoderFailure(error)) this.#hasUnknownFailure = true;
+      if (isDecoderFailure(error)) owner.hasUnknownFailure = true;
     });
   }
 
