@@ -12,7 +12,7 @@ import { Backoff } from "./backoff.ts";
 import { Lease } from "./lease.ts";
 import type { MessageReceiver } from "./message-receiver.ts";
 import { SessionSubscriptions } from "./session-subscriptions.ts";
-import { Subscription } from "./subscription.ts";
+import { Subscription, subscriptionError } from "./subscription.ts";
 import type { ClusterCoordinatorOptions } from "./types.ts";
 
 export interface PrimaryListenerOptions extends ClusterCoordinatorOptions {
@@ -172,7 +172,8 @@ export class PrimaryListener {
         return;
       }
       if (lacksResp3(error)) this.#protocol = "the client's";
-      this.#onLost(error as SessionStoreError);
+      // There may not even be a client to subscribe with.
+      this.#onLost(error instanceof SessionStoreError ? error : subscriptionError("Cannot subscribe", error));
       return;
     }
     if (this.#hasEnded) return opened.end();

@@ -113,7 +113,7 @@ export class Subscription {
   }
 }
 
-function subscriptionError(what: string, cause?: unknown, hint = ""): SessionStoreError {
+export function subscriptionError(what: string, cause?: unknown, hint = ""): SessionStoreError {
   const reason = cause === undefined ? "" : `: ${errorMessage(cause)}`;
   return new SessionStoreError("ERR_SUBSCRIPTION", what + reason + hint, cause);
 }

@@ -64,7 +64,16 @@ export function subscriberFor(
       given,
     );
   }
-  if (typeof given === "function") return given;
+  if (typeof given === "function") {
+    const create = () => requireNewClient(given(), client, name);
+    // Once now, so that a mistake shows here; the first subscription gets it.
+    let first: RedisStoreClient | undefined = create();
+    return () => {
+      const created = first ?? create();
+      first = undefined;
+      return created;
+    };
+  }
   const source = given ?? client;
   const kind = kindOf(source);
   // After a failover, the subscription must be where the client writes.
@@ -80,4 +89,21 @@ export function subscriberFor(
   throw new TypeError(
     `${where}: ${what} cannot be duplicated for the subscription: ${instead}, or disable the cache as well as the messages (localCache: false, cluster: false)`,
   );
+}
+
+/**
+ * What the function `cluster.subscriber` has returned. The store connects it, changes it and closes it.
+ * @throws TypeError if the application uses it, or if it is not of the kind that subscribes beside `client`
+ */
+function requireNewClient(given: unknown, client: RedisStoreClient, name: string): RedisStoreClient {
+  const kind = kindOf(client) === "sentinel" ? "sentinel" : "single";
+  const actual = kindOf(given);
+  const isRight = actual === kind && given !== client && !(given as RedisStoreClient).isOpen;
+  if (isRight) return given as RedisStoreClient;
+  const example = kind === "sentinel" ? "createSentinel(…)" : "createClient(…)";
+  let got = actual === undefined ? describeValue(given) : `a ${actual} client`;
+  if (given === client) got = "client itself";
+  else if (actual === kind) got = "one that is open: the store connects it";
+  else if (given instanceof Promise) got = "a Promise: return the client, and the store connects it";
+  throw optionError(name, `a function that returns a new client on each call: () => ${example}`, given, got);
 }

@@ -234,3 +234,28 @@ for (const [version, createWith] of Object.entries(versions)) {
     await eventually(() => bus.connections === 0);
   });
 }
+
+test("a function for the subscription that throws later is an event, until it works again", async () => {
+  const space = newSpace();
+  const client = await directClient();
+  let isBroken = false;
+  const made: { destroy(): unknown }[] = [];
+  const subscriber = () => {
+    if (isBroken) throw new Error("no secret");
+    const created = createClient({ url: inject("redisUrl") });
+    made.push(created);
+    return created;
+  };
+  const cluster = { channel: space.channel, subscriber, ...LONG_LEASE };
+  const store = new ClusteredRedisStore({ client, prefix: space.prefix, cluster });
+  onTestFinished(() => store.close());
+  await whenLive(store);
+  const failures: Error[] = [];
+  store.on("clusterError", (error) => failures.push(error));
+  isBroken = true;
+  made[0]?.destroy();
+  await eventually(() => failures.some(({ message }) => message === "Cannot subscribe: no secret"));
+  expect(failures.map(({ name }) => name)).toEqual(failures.map(() => "SessionStoreError"));
+  isBroken = false;
+  await whenLive(store);
+});

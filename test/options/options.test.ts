@@ -291,6 +291,38 @@ describe("clients", () => {
     expect([resolved.client, resolved.cluster?.subscriber]).toEqual([pool, client]);
   });
 
+  test("a function for the subscription is called by the constructor, and its client is the first that is used", () => {
+    const made = [createClient(), createClient()];
+    let calls = 0;
+    const subscriber = () => made[calls++] as typeof client;
+    const source = resolveOptions({ client: pool, cluster: { subscriber } }).cluster?.subscriber;
+    expect(calls).toBe(1);
+    const create = source as () => unknown;
+    expect([create(), create()]).toEqual(made);
+    expect([create.length, calls]).toEqual([0, 2]);
+  });
+
+  const open = Object.create(createClient(), { isOpen: { value: true } });
+  const sentinel = createSentinel({ name: "mymaster", sentinelRootNodes: [] });
+  const wrong: [string, unknown, unknown, string][] = [
+    ["a promise", client, Promise.resolve(client), "a Promise: return the client, and the store connects it"],
+    ["client itself", client, client, "client itself"],
+    ["a pool that is client", pool, pool, "client itself"],
+    ["a client that is open", client, open, "one that is open: the store connects it"],
+    ["nothing", client, undefined, "undefined"],
+    ["a pool", client, pool, "a pool client"],
+    ["a single client beside a Sentinel client", sentinel, createClient(), "a single client"],
+    ["a Sentinel client beside a single one", client, sentinel, "a sentinel client"],
+  ];
+  test.each(wrong)("a function for the subscription that returns %s is rejected", (_, given, made, got) => {
+    const example = given === sentinel ? "createSentinel(…)" : "createClient(…)";
+    expect(() => resolve({ client: given, cluster: { subscriber: () => made } })).toThrow(
+      new TypeError(
+        `cluster.subscriber: expected a function that returns a new client on each call: () => ${example}, got ${got}`,
+      ),
+    );
+  });
+
   test("a pool needs none with cluster: false", () => {
     expect(resolveOptions({ client: pool, cluster: false }).client).toBe(pool);
     expect(resolveOptions({ client: pool, cluster: { enabled: false } }).client).toBe(pool);
