@@ -28,7 +28,7 @@ export const DEFAULT_LIMITS = { ttlMs: 30_000, maxSize: 10_000, maxBytes: 67_108
 /** Deadlines are 32-bit offsets from the last clear: one half for the time since then, the other for the longest ttl. */
 const MAX_MS = 2 ** 31 - 1;
 /** A Map holds no more. */
-const MAX_ENTRIES = 2 ** 24;
+export const MAX_ENTRIES: number = 2 ** 24;
 /** Sizes are 32-bit numbers. */
 const MAX_ENTRY_BYTES = 2 ** 32 - 1;
 

@@ -59,9 +59,12 @@ export function flag(rule: { readonly default: boolean }): Option<boolean> {
   return option({ ...rule, expected: "a boolean", accepts: (given) => typeof given === "boolean" });
 }
 
-export function count(rule: { readonly default: number }): Option<number> {
-  const accepts = (given: unknown) => Number.isSafeInteger(given) && (given as number) >= 1;
-  return option({ ...rule, expected: "a whole number from 1", accepts });
+export function count(rule: { readonly default: number; readonly max?: number }): Option<number> {
+  const { max = Number.MAX_SAFE_INTEGER } = rule;
+  const accepts = (given: unknown) =>
+    Number.isInteger(given) && (given as number) >= 1 && (given as number) <= max;
+  const expected = rule.max === undefined ? "a whole number from 1" : `a whole number from 1 to ${max}`;
+  return option({ ...rule, expected, accepts });
 }
 
 export function milliseconds(rule: { readonly default: number }): Option<number> {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { DEFAULT_LIMITS } from "../cache/local-cache.ts";
+import { DEFAULT_LIMITS, MAX_ENTRIES } from "../cache/local-cache.ts";
 import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "../redis/client.ts";
 import { INDEX_PREFIX } from "../redis/index-commands.ts";
 import { describeValue, optionError } from "../reporting/errors.ts";
@@ -33,8 +33,8 @@ export const LOCAL_CACHE_OPTIONS = {
   enabled: flag({ default: true }) as Option<boolean>,
   /** How long an entry may be served, in milliseconds. It never outlives its key. @default 30_000 */
   ttlMs: milliseconds({ default: DEFAULT_LIMITS.ttlMs }) as Option<number>,
-  /** Maximum number of cached sessions. @default 10_000 */
-  maxSize: count({ default: DEFAULT_LIMITS.maxSize }) as Option<number>,
+  /** Maximum number of cached sessions, at most 16,777,216. @default 10_000 */
+  maxSize: count({ default: DEFAULT_LIMITS.maxSize, max: MAX_ENTRIES }) as Option<number>,
   /**
    * Maximum memory of the cached sessions, in bytes, as estimated. A session that takes more than a sixteenth of it is not
    * cached. @default 67_108_864 (64 MiB)
