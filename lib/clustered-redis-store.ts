@@ -200,9 +200,13 @@ export class ClusteredRedisStore extends ManagedStore {
     deletion = tracker.deletionOf(sessionID);
   }
 
-  /** Drops a session from the cache of this process only. @returns whether it was cached */
+  /**
+   * Drops a session from the cache of this process only.
+   * @returns whether it was cached
+   * @throws TypeError for what is no session id, such as the `req.sessionID` of a request without the middleware
+   */
   evictFromCache(sid: string): boolean {
-    return this.parts.operations.cache.invalidate(sid);
+    return this.parts.tracker.evict(sid);
   }
 
   /**

@@ -4,6 +4,7 @@ import { sha1Of } from "../redis/script.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
 import type { Counters } from "../reporting/counters.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
+import { optionError } from "../reporting/errors.ts";
 import type { EmitEvent, IdentifiedSession, ListedSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { lastActiveAt } from "./lifetime.ts";
@@ -104,11 +105,13 @@ export class SessionScan {
   /**
    * Deletes the sessions for which `predicate` holds, each only while it is what the predicate has seen.
    * @returns how many
-   * @throws SessionStoreError `ERR_SESSION_CONFLICT`; what the predicate throws
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT`; TypeError if the predicate is no function; what it throws
    */
   async deleteWhere(
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
   ): Promise<number> {
+    if (typeof predicate !== "function")
+      throw optionError("predicate", "a function of the session and its id", predicate);
     const examine = async (sid: string, stored: StoredSession) => {
       const session = await this.copyOf(sid, stored);
       return session !== undefined && (await predicate(session, sid));

@@ -192,6 +192,12 @@ export class SessionTracker {
     }
   }
 
+  /** Drops a session from the cache. @returns whether it was cached */
+  evict(sid: string): boolean {
+    checkSid(sid);
+    return this.#operations.cache.invalidate(sid);
+  }
+
   /** Deletes a session. */
   async destroy(sid: string): Promise<void> {
     checkSid(sid);

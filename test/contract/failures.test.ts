@@ -217,6 +217,15 @@ test("wrong arguments get an error that names what, got and expected", async () 
   const { store } = await startNode(newSpace());
   const sid = 5 as unknown as string;
   await expect(store.get(sid)).rejects.toThrow("sid: expected a string of 1 to 1024 characters, got 5");
+  for (const none of [5, null, undefined]) {
+    expect(() => store.evictFromCache(none as unknown as string)).toThrow(
+      `sid: expected a string of 1 to 1024 characters, got ${none}`,
+    );
+  }
+  // Also if there is no session that it would be called with.
+  await expect(store.destroyWhere({ user: "ann" } as never)).rejects.toThrow(
+    "predicate: expected a function of the session and its id, got an object (Object)",
+  );
   await expect(store.destroy("")).rejects.toThrow('sid: expected a string of 1 to 1024 characters, got ""');
   const session = null as unknown as ReturnType<typeof sessionOf>;
   await expect(store.set("s", session)).rejects.toThrow("session: expected an object, got null");
