@@ -20,7 +20,21 @@ const NODE_FAULTS = {
   stopNode: 2,
   killNode: 1,
   stepClock: 3,
+  lateReplies: 6,
+  lateAnswers: 6,
+  lateMessages: 6,
+  lateRequests: 5,
+  lostReplies: 6,
 } as const;
+
+/** Some end before a lease lapses: what is read meanwhile, and after it, may come from memory. From and to, in milliseconds. */
+const BRIEF: Partial<Record<string, readonly [number, number]>> = {
+  lateReplies: [80, 140],
+  lateAnswers: [100, 140],
+  lateMessages: [160, 420],
+  lateRequests: [180, 340],
+  lostReplies: [30, 60],
+};
 
 /** Faults of Redis, or of its contents. One at a time. */
 const REDIS_FAULTS = {
@@ -96,18 +110,13 @@ export function planFaults(
     node: number | undefined,
     mean: number,
     kinds: Partial<Record<Kind, number>>,
-    lasts: (random: Random) => number = durationOf,
+    lasts: (random: Random, kind: Kind) => number = durationOf,
   ) => {
     const faults: PlannedFault[] = [];
     let at = from + random.gap(mean);
     while (at < to) {
-      const fault = {
-        at,
-        kind: random.pick(kinds as Record<Kind, number>),
-        node,
-        ms: lasts(random),
-        chance: random.next(),
-      };
+      const kind = random.pick(kinds as Record<Kind, number>);
+      const fault = { at, kind, node, ms: lasts(random, kind), chance: random.next() };
       faults.push(fault);
       const recovery = recoveryMs[fault.kind as keyof typeof recoveryMs] ?? 0;
       at += fault.ms + recovery + random.gap(mean);
@@ -120,6 +129,8 @@ export function planFaults(
 }
 
 /** Mostly within a lease or a little more, now and then far beyond it. */
-function durationOf(random: Random): number {
+function durationOf(random: Random, kind: Kind): number {
+  const brief = BRIEF[kind];
+  if (brief !== undefined) return random.between(...brief);
   return random.next() < 0.2 ? random.between(1_000, 2_500) : random.between(50, 900);
 }

@@ -48,6 +48,13 @@ async function cutAndHeal(rig: SingleRig, ...proxies: readonly FaultProxy[]): Pr
   }
 }
 
+/** Keeps back what is on its way to the client. */
+async function holdBack(rig: SingleRig, ms: number, ...proxies: readonly FaultProxy[]): Promise<void> {
+  for (const proxy of proxies) proxy.hold("toClient");
+  await pause(ms);
+  for (const proxy of proxies) await rig.heal(proxy);
+}
+
 async function delay(rig: SingleRig, proxy: FaultProxy, ms: number, by: number): Promise<void> {
   proxy.delay("toClient", by);
   await pause(ms);
@@ -91,16 +98,8 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
     await pause(ms);
     await rig.heal(data);
   },
-  holdReplies: async (rig, { data }, { ms }) => {
-    data.hold("toClient");
-    await pause(ms);
-    await rig.heal(data);
-  },
-  holdMessages: async (rig, { bus }, { ms }) => {
-    bus.hold("toClient");
-    await pause(ms);
-    await rig.heal(bus);
-  },
+  holdReplies: (rig, { data }, { ms }) => holdBack(rig, ms, data),
+  holdMessages: (rig, { bus }, { ms }) => holdBack(rig, ms, bus),
   // Within a reply, or within what is sent together.
   cutData: async (rig, { data }, { ms, chance }) => {
     const bytes = Math.floor(chance * 3_000);
@@ -130,6 +129,28 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
   },
   killNode: (rig, { node }) => rig.replace(node),
   stepClock: (_rig, { node }, fault) => stepClock(node, fault),
+  lateReplies: (rig, { data }, { ms }) => holdBack(rig, ms, data),
+  lateAnswers: (rig, { data, bus }, { ms, chance }) =>
+    chance < 0.5 ? holdBack(rig, ms, bus, data) : holdBack(rig, ms, data, bus),
+  lateMessages: (rig, { bus }, { ms }) => holdBack(rig, ms, bus),
+  // Sometimes they are executed, and their replies are lost.
+  lateRequests: async (rig, { data }, { ms, chance }) => {
+    data.hold("toServer");
+    await pause(ms);
+    if (chance < 0.5) {
+      data.hold("toClient");
+      data.release("toServer");
+      await pause(20);
+      data.cut();
+    }
+    await rig.heal(data);
+  },
+  // What was sent has been executed.
+  lostReplies: async (rig, { data }, { ms }) => {
+    data.hold("toClient");
+    await pause(ms);
+    await cutAndHeal(rig, data);
+  },
 };
 
 const HOUR_MS = 3_600_000;

@@ -108,6 +108,33 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: "with tracking, what the client reads is cached",
+    flags: ["--tracking"],
+    edits: [
+      {
+        file: "sessions/subscribed-fill.ts",
+        from: "!this.#sessions.isTracked(sid) && (await this.#sessions.subscribe(sid))",
+        to: "await this.#sessions.subscribe(sid)",
+      },
+    ],
+  },
+  {
+    name: "a report of Redis revokes no reply in flight",
+    flags: ["--tracking"],
+    edits: [
+      {
+        file: "invalidation/message-receiver.ts",
+        from: "key.startsWith(prefix) && cache.invalidate(sid)",
+        to: "key.startsWith(prefix) && (cache as never as { drop(sid: string): boolean }).drop(sid)",
+      },
+      {
+        file: "cache/near-cache.ts",
+        from: "  #drop(sid: string): boolean {",
+        to: "  drop(sid: string): boolean {\n    return this.#cache.delete(sid);\n  }\n\n  #drop(sid: string): boolean {",
+      },
+    ],
+  },
+  {
     name: "a connection is not asked to report changes, and is not examined",
     flags: ["--tracking"],
     edits: [
@@ -272,6 +299,10 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: "a group of writes is a pipeline instead of a transaction",
+    edits: [{ file: "redis/write-groups.ts", from: 'mode: "transaction"', to: 'mode: "pipeline"' }],
+  },
+  {
     name: "own messages are recognized by the label",
     edits: [
       {
@@ -318,6 +349,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "clears and flushes do not void tokens",
+    flags: ["--tracking"],
     edits: [{ file: "cache/near-cache.ts", from: "    this.#fence.revokeAll();\n", to: "" }],
   },
   {
@@ -468,7 +500,6 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the arrival of an own message does not mark its write's position",
-    flags: ["--pool", "--no-faults"],
     edits: [
       {
         file: "invalidation/message-receiver.ts",
@@ -479,7 +510,6 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a write is cached although another's message arrived after its own",
-    flags: ["--pool", "--no-faults"],
     edits: [
       {
         file: "cache/near-cache.ts",
@@ -490,7 +520,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a write is cached although a read was answered meanwhile",
-    flags: ["--pool", "--no-faults", "--rate", "600"],
+    flags: ["--pool"],
     edits: [
       {
         file: "cache/near-cache.ts",
@@ -501,7 +531,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a reply that is not cached leaves what is cached",
-    flags: ["--pool", "--no-faults", "--rate", "600"],
+    flags: ["--pool"],
     edits: [
       {
         file: "cache/near-cache.ts",

@@ -41,12 +41,13 @@ const FIRST_VERSION_STEP = 1_000_000;
 export async function runRound(rig: Rig, options: Options, seed: number, ms: number): Promise<RoundResult> {
   const { leaseMs } = LEASE[options.topology];
   const violations: (Violation & { history?: string })[] = [];
+  const lanes = rig.planFaults(options, seed, ms);
   const {
     operations: plans,
     sids,
     oneOff,
     owners,
-  } = planRound(options, seed, ms, (seed % 1_000) * FIRST_VERSION_STEP);
+  } = planRound(options, seed, ms, (seed % 1_000) * FIRST_VERSION_STEP, lanes.flat());
   const hasIndex = isIndexed(options, seed);
   await rig.setIndexed(hasIndex);
   const all = [...sids, ...oneOff];
@@ -60,7 +61,6 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   let isAtRest = false;
   const audit = hasIndex ? auditIndex(rig, all, () => isAtRest) : undefined;
   const spans: FaultSpan[] = [];
-  const lanes = rig.planFaults(options, seed, ms);
   await Promise.all(
     lanes.map((lane) =>
       makeFaults(rig, startedAt, lane, sids, (span) => span.kind !== "writeKeys" && spans.push(span)),

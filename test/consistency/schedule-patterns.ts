@@ -7,6 +7,8 @@ export interface PatternPlan {
   readonly ms: number;
   /** Operations a second of each node: patterns are as frequent as these. */
   readonly rate: number;
+  /** With `onConflict: "merge"`. */
+  readonly merge: boolean;
   readonly random: Random;
   /** Of each node; the patterns are added. */
   readonly operations: readonly PlannedOperation[][];

@@ -1,7 +1,9 @@
+import type { PlannedFault } from "./fault-schedule.ts";
 import { isIndexed, type Options } from "./options.ts";
 import { type Again, type OperationKind, type PlannedOperation, UNKNOWN_OWNER } from "./protocol.ts";
 import { Random } from "./random.ts";
 import { Patterns } from "./schedule-patterns.ts";
+import { Scenes } from "./schedule-scenes.ts";
 
 /** What is done in one round, known before it begins: for each node, in the order of time. */
 export interface Schedule {
@@ -15,8 +17,8 @@ export interface Schedule {
 }
 
 /** How many sessions of each kind there are. Those that are short live for about a second; owned ones have an owner. */
-const SESSIONS = { hot: 6, warm: 40, cold: 60, short: 12, copy: 8, owned: 24 } as const;
-const TRAFFIC = { hot: 35, warm: 35, cold: 20, short: 14, copy: 6, owned: 0 } as const;
+const SESSIONS = { hot: 6, warm: 40, cold: 60, short: 12, copy: 8, long: 3, owned: 24 } as const;
+const TRAFFIC = { hot: 35, warm: 35, cold: 20, short: 14, copy: 6, long: 3, owned: 0 } as const;
 const INDEXED_TRAFFIC = { ...TRAFFIC, owned: 50 } as const;
 const OWNERS = 6;
 
@@ -33,6 +35,8 @@ const MIX: Record<Temperature, Mix> = {
   short: { get: 78, set: 13, touch: 9 },
   // Often not there when another session is saved under its id.
   copy: { get: 45, copy: 30, destroy: 25 },
+  // Too long for the subscriber's connection: the client reads them.
+  long: { get: 84, set: 8, save: 6, destroy: 2 },
   owned: { get: 42, set: 14, touch: 10, destroy: 3, save: 16, twice: 4, invalid: 3, list: 10, ban: 1 },
 };
 /** With several servers only the last write tells when a session ends: touches are not recorded. */
@@ -55,8 +59,17 @@ const MINUTE_MS = 60_000;
 
 export const isShort = (sid: string): boolean => sid.includes("short");
 
-/** @param firstVersion versions of the run's rounds must not repeat */
-export function planRound(options: Options, seed: number, ms: number, firstVersion: number): Schedule {
+/**
+ * @param firstVersion versions of the run's rounds must not repeat
+ * @param faults some operations are aimed at them
+ */
+export function planRound(
+  options: Options,
+  seed: number,
+  ms: number,
+  firstVersion: number,
+  faults: readonly PlannedFault[],
+): Schedule {
   const random = new Random(seed);
   const hasOwners = isIndexed(options, seed);
   let version = firstVersion;
@@ -121,18 +134,21 @@ export function planRound(options: Options, seed: number, ms: number, firstVersi
       }
     }
   }
-  const patterns = new Patterns({
+  const patternPlan = {
     ...{ seed, ms, random, operations, plan, sidOf },
-    rate: options.rate,
+    ...{ rate: options.rate, merge: options.merge },
     owners: hasOwners ? owners : undefined,
     areTouchesKnown: options.topology === "single",
-  });
+  };
+  const patterns = new Patterns(patternPlan);
   patterns.add();
+  const scenes = new Scenes(patternPlan, faults);
+  if (options.topology === "single") scenes.add();
   for (const mine of operations) mine.sort((a, b) => a.at - b.at);
   return {
     operations,
     sids: [...sids, ...patterns.idle, ...patterns.crossed],
-    oneOff: patterns.oneOff,
+    oneOff: [...patterns.oneOff, ...scenes.sids],
     owners,
   };
 }

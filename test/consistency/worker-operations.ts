@@ -14,6 +14,8 @@ interface Request {
   readonly newSid: string;
 }
 type Done<T> = (error: unknown, result?: T) => void;
+/** It makes a session too long to be read on the subscriber's connection. */
+const PADDING = "x".repeat(17_000);
 type Open = { -readonly [K in keyof OperationRecord]: OperationRecord[K] };
 
 /** Carries out planned operations on the node's store, as express-session would, and notes how each went. */
@@ -159,8 +161,12 @@ export class Operations {
     });
   }
 
-  #valuesFor({ version, owner }: PlannedOperation): Values {
-    return { ...valuesFor(version, this.#settings.index), ...(owner !== undefined && { u: owner }) };
+  #valuesFor({ sid, version, owner }: PlannedOperation): Values {
+    return {
+      ...valuesFor(version, this.#settings.index),
+      ...(owner !== undefined && { u: owner }),
+      ...(sid.includes("long") && { padding: PADDING }),
+    };
   }
 
   #changed(planned: PlannedOperation, session: Loaded): Values {

@@ -1,0 +1,179 @@
+import type { NodeFault, PlannedFault, RedisFault, ServerFault } from "./fault-schedule.ts";
+import { LEASE, type PlannedOperation } from "./protocol.ts";
+import type { PatternPlan } from "./schedule-patterns.ts";
+
+/** So many sessions each fault has, at 200 operations a second. */
+const SCENES = 6;
+const LONG_MS = 1_200_000;
+/** A fault `becomeReplica` takes at most so much longer than the lease and its own time. */
+const REPLICATION_MS = 1_500;
+
+type Scene = (sid: string, fault: PlannedFault, node: number) => void;
+
+/**
+ * Operations that are aimed at a fault: on sessions of their own, which the node has in memory when its fault begins, and which
+ * nobody writes afterwards, so that whoever holds something old goes on to show it.
+ */
+export class Scenes {
+  readonly #plan: PatternPlan;
+  readonly #faults: readonly PlannedFault[];
+  readonly sids: string[] = [];
+
+  constructor(plan: PatternPlan, faults: readonly PlannedFault[]) {
+    this.#plan = plan;
+    this.#faults = faults;
+  }
+
+  add(): void {
+    const { rate, random, operations } = this.#plan;
+    const count = Math.ceil((SCENES * rate) / 200);
+    for (const fault of this.#faults) {
+      if (fault.kind === "becomeReplica") this.#onlyRead(fault);
+      const scenes = this.#scenes[fault.kind] ?? [];
+      for (let i = 0; i < count; i++) {
+        for (const scene of scenes) {
+          const isShort = scene === this.#end || scene === this.#endByTouch;
+          const sid = `${this.#plan.seed}-scene${isShort ? "-short" : ""}-${this.sids.length}`;
+          this.sids.push(sid);
+          scene(sid, fault, fault.node ?? random.between(0, operations.length));
+        }
+      }
+    }
+  }
+
+  /** The end of a key comes while the reply to a read is late, or while the wall clock is set back. */
+  readonly #end: Scene = (sid, { at, ms, kind, chance }, node) => {
+    // The clock goes back at the end of its step ahead, or at the beginning of its step behind.
+    const when = kind === "stepClock" && chance < 0.5 ? at + ms : at;
+    const isClock = kind === "stepClock";
+    const endsAt = when + this.#between(50, 80);
+    const setAt = when - (isClock ? 200 : 30);
+    this.#add(this.#other(node), setAt, "set", sid, { lifeMs: Math.round(endsAt - setAt) });
+    this.#add(node, when + (isClock ? -120 : this.#between(3, 20)), "get", sid);
+    for (let i = 1; i < 6; i++) this.#add(node, endsAt + 12 * i, "get", sid);
+    if (isClock) for (let i = 1; i < 4; i++) this.#add(node, endsAt + 100 * i, "get", sid);
+  };
+
+  /** A touch ends a session while its reply is late; the session is in memory, or has been read just before. */
+  readonly #endByTouch: Scene = (sid, { at }, node) => {
+    const isCached = this.#isLikely(0.5);
+    this.#add(this.#other(node), at - 120, "set", sid, { lifeMs: LONG_MS });
+    this.#add(node, isCached ? at - 60 : at + this.#between(2, 8), "get", sid);
+    const touchedAt = at + this.#between(8, 16);
+    this.#add(node, touchedAt, "touch", sid, { lifeMs: 40 });
+    for (let i = 0; i < 6; i++) this.#add(node, touchedAt + 60 + 12 * i, "get", sid);
+  };
+
+  /** Two nodes write, and this one reads, in any order, so that replies and messages overtake one another. */
+  readonly #overtake: Scene = (sid, { at, ms, kind }, node) => {
+    this.#add(node, at - 150, "set", sid);
+    // Then reads do not wait for the subscriber's connection any more.
+    const from = kind === "lateMessages" ? at + Math.max(5, ms - 100) : at + 5;
+    const other = this.#other(node);
+    if (this.#isLikely(0.5)) this.#add(other, from - 20, "set", sid);
+    this.#add(node, from + this.#between(0, 30), "set", sid);
+    for (let i = 0; i < 2; i++) this.#add(other, from + this.#between(0, 60), "set", sid);
+    // A write that a read has overtaken is not cached.
+    if (this.#isLikely(0.5)) {
+      for (let i = 0; i < 2; i++) this.#add(node, from + this.#between(0, 60), "get", sid);
+      for (let i = 0; i < 8; i++) this.#add(node, from + 40 + 10 * i, "get", sid);
+    }
+    this.#readLater(node, at + ms, sid);
+  };
+
+  /** A write is executed after its caller has got a timeout, and has read what there was before. */
+  readonly #executeLate: Scene = (sid, { at, ms }, node) => {
+    this.#add(this.#other(node), at - 150, "set", sid);
+    this.#add(node, at - 80, "get", sid);
+    this.#add(node, at + this.#between(3, 30), this.#isLikely(0.5) ? "set" : "destroy", sid);
+    this.#readLater(node, at + ms, sid);
+  };
+
+  /** A save is executed, its reply is lost, and the request restores what it had loaded. */
+  readonly #restore: Scene = (sid, { at }, node) => {
+    const { merge } = this.#plan;
+    const again = { isRevert: true, isAwaited: true };
+    this.#add(this.#other(node), at - 150, "set", sid);
+    this.#add(node, at - 80, "get", sid);
+    const twice = this.#add(node, at + this.#between(0, 10), "twice", sid, { thinkMs: 8 });
+    twice.again = { ...again, version: merge ? this.#plan.plan(at, "set", sid).version : undefined };
+    this.#readLater(node, at, sid);
+  };
+
+  /** A touch follows a write with another life while the cache is not used. */
+  readonly #cross: Scene = (sid, { at, ms, kind }, node) => {
+    const from = kind === "killSubscriber" ? at : at + Math.min(ms, LEASE.single.leaseMs);
+    const when = from + this.#between(2, 80);
+    const lifeMs = LONG_MS;
+    this.#add(node, at - 100, "set", sid, { lifeMs });
+    this.#add(node, when, "cross", sid, { lifeMs, otherLifeMs: 2 * LONG_MS, thinkMs: 5 });
+  };
+
+  /** Several writes are sent together, and the connection ends within them; others have these sessions in memory. */
+  readonly #burst: Scene = (sid, { at, ms }, node) => {
+    const reader = this.#other(node);
+    this.#add(node, at - 150, "set", sid);
+    this.#add(reader, at - 80, "get", sid);
+    this.#add(node, at + 2, "set", sid);
+    this.#readLater(reader, at + ms, sid);
+  };
+
+  /** Sessions are read while all are deleted. */
+  readonly #empty: Scene = (sid, { at }, node) => {
+    this.#add(this.#other(node), at - 150, "set", sid);
+    this.#add(node, at + this.#between(-15, 5), "get", sid);
+    this.#readLater(node, at, sid);
+  };
+
+  /** One node writes nothing while Redis is a replica: only a heartbeat can tell it. */
+  #onlyRead({ at, ms, chance }: PlannedFault): void {
+    const { operations } = this.#plan;
+    const mine = operations[Math.floor(chance * operations.length)] ?? [];
+    const to = at + ms + LEASE.single.leaseMs + REPLICATION_MS;
+    const isKept = ({ at: time, kind }: PlannedOperation) => kind === "get" || time < at - 20 || time > to;
+    mine.splice(0, mine.length, ...mine.filter(isKept));
+  }
+
+  readonly #scenes: Partial<Record<NodeFault | RedisFault | ServerFault, readonly Scene[]>> = {
+    lateReplies: [this.#overtake, this.#end, this.#endByTouch],
+    lateAnswers: [this.#end, this.#endByTouch, this.#overtake],
+    lateMessages: [this.#overtake],
+    lateRequests: [this.#executeLate],
+    lostReplies: [this.#restore],
+    killSubscriber: [this.#cross, this.#cross],
+    muteMessages: [this.#cross, this.#cross],
+    stepClock: [this.#end],
+    cutData: [this.#burst, this.#burst],
+    flushDb: [this.#empty, this.#empty],
+  };
+
+  /** When whoever holds something old has held it for longer than a lease. */
+  #readLater(node: number, from: number, sid: string): void {
+    for (const later of [5, 20, 60, 850, 1_300]) this.#add(node, from + later, "get", sid);
+  }
+
+  #add(
+    node: number,
+    at: number,
+    kind: PlannedOperation["kind"],
+    sid: string,
+    more: Partial<PlannedOperation> = {},
+  ): { -readonly [K in keyof PlannedOperation]: PlannedOperation[K] } {
+    const operation = { ...this.#plan.plan(at, kind, sid), ...more };
+    this.#plan.operations[node]?.push(operation);
+    return operation;
+  }
+
+  #other(node: number): number {
+    const { length } = this.#plan.operations;
+    return (node + this.#plan.random.between(1, length)) % length;
+  }
+
+  #between(from: number, to: number): number {
+    return from + this.#plan.random.next() * (to - from);
+  }
+
+  #isLikely(chance: number): boolean {
+    return this.#plan.random.next() < chance;
+  }
+}
