@@ -14,17 +14,17 @@ const NODE_FAULTS = {
   holdRequests: 3,
   holdReplies: 3,
   holdMessages: 3,
-  cutData: 4,
+  cutData: 8,
   cutMessage: 2,
   partition: 4,
   stopNode: 2,
   killNode: 1,
   stepClock: 3,
-  lateReplies: 6,
-  lateAnswers: 6,
-  lateMessages: 6,
-  lateRequests: 5,
-  lostReplies: 6,
+  lateReplies: 8,
+  lateAnswers: 8,
+  lateMessages: 8,
+  lateRequests: 8,
+  lostReplies: 8,
 } as const;
 
 /** Some end before a lease lapses: what is read meanwhile, and after it, may come from memory. From and to, in milliseconds. */
@@ -123,7 +123,7 @@ export function planFaults(
     }
     return faults;
   };
-  const lanes = Array.from({ length: options.nodes }, (_, node) => lane(node, 2_000, ofNodes));
+  const lanes = Array.from({ length: options.nodes }, (_, node) => lane(node, 1_300, ofNodes));
   const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, () => 0)] : [];
   return [...lanes, lane(undefined, 1_000, ofRedis), ...outside];
 }

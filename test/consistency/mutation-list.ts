@@ -503,7 +503,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: "for (const sid of sids) cache.onOwnMessage(sid, message.sequence);",
+        from: "      cache.onOwnMessage(sid, message.sequence);\n",
         to: "",
       },
     ],
@@ -566,7 +566,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: "for (const sid of sids) cache.onOwnMessage(sid, message.sequence);",
+        from: "      cache.onOwnMessage(sid, message.sequence);\n",
         to: "",
       },
       {

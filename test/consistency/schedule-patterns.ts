@@ -9,6 +9,8 @@ export interface PatternPlan {
   readonly rate: number;
   /** With `onConflict: "merge"`. */
   readonly merge: boolean;
+  /** Whether each connection has a delay of its own. */
+  readonly pool: boolean;
   readonly random: Random;
   /** Of each node; the patterns are added. */
   readonly operations: readonly PlannedOperation[][];
@@ -28,6 +30,7 @@ const IDLE_READS = 0.06;
 const CROSSINGS = 0.015;
 const EARLY_ENDS = 0.006;
 const SWEEPS = 0.002;
+const CONTESTS = 0.01;
 
 /** Sessions that are only touched, to live shorter and longer. */
 const IDLE_SESSIONS = 12;
@@ -63,6 +66,7 @@ export class Patterns {
     for (const mine of operations) {
       this.#each(REGENERATIONS, (at) => this.#regeneration(mine, at));
       this.#each(FLOODS, (at) => this.#flood(mine, at));
+      if (this.#plan.pool) this.#each(CONTESTS, (at) => this.#contest(mine, at));
       if (!areTouchesKnown) continue;
       this.#each(IDLE_READS, (at) => mine.push(plan(at, "get", this.#idleSid())));
       this.#each(IDLE_TOUCHES, (at) => mine.push(plan(at, "touch", this.#idleSid())));
@@ -133,6 +137,21 @@ export class Patterns {
     for (let i = 0; i < 6; i++) reader.push(plan(at + 20 + 40 * i, "get", sid));
   }
 
+  /**
+   * A session that the client reads is read and written by one process, and written by another, within one round trip; then
+   * that process reads it on and on. Replies and messages may arrive in any order.
+   */
+  #contest(mine: PlannedOperation[], at: number): void {
+    const { plan, random } = this.#plan;
+    const sid = this.#newSid("long");
+    const others = this.#plan.operations.filter((each) => each !== mine);
+    const other = others[random.between(0, others.length)] as PlannedOperation[];
+    mine.push(plan(at - 200, "set", sid));
+    other.push(plan(at - 80, "set", sid), plan(at + random.between(10, 90), "set", sid));
+    mine.push(plan(at, "get", sid), plan(at + random.between(1, 50), "set", sid));
+    for (let i = 0; i < 14; i++) mine.push(plan(at + 30 + 6 * i, "get", sid));
+  }
+
   #anyNode(): PlannedOperation[] {
     const { operations, random } = this.#plan;
     return operations[random.between(0, operations.length)] as PlannedOperation[];
@@ -142,7 +161,7 @@ export class Patterns {
     return this.idle[this.#plan.random.between(0, IDLE_SESSIONS)] as string;
   }
 
-  #newSid(kind: "once" | "new" | "new-owned"): string {
+  #newSid(kind: "once" | "long" | "new" | "new-owned"): string {
     const sid = `${this.#plan.seed}-${kind}-${this.oneOff.length}`;
     this.oneOff.push(sid);
     return sid;

@@ -3,7 +3,7 @@ import { LEASE, type PlannedOperation } from "./protocol.ts";
 import type { PatternPlan } from "./schedule-patterns.ts";
 
 /** So many sessions each fault has, at 200 operations a second. */
-const SCENES = 6;
+const SCENES = 8;
 const LONG_MS = 1_200_000;
 /** A fault `becomeReplica` takes at most so much longer than the lease and its own time. */
 const REPLICATION_MS = 1_500;
@@ -28,7 +28,6 @@ export class Scenes {
     const { rate, random, operations } = this.#plan;
     const count = Math.ceil((SCENES * rate) / 200);
     for (const fault of this.#faults) {
-      if (fault.kind === "becomeReplica") this.#onlyRead(fault);
       const scenes = this.#scenes[fault.kind] ?? [];
       for (let i = 0; i < count; i++) {
         for (const scene of scenes) {
@@ -39,6 +38,7 @@ export class Scenes {
         }
       }
     }
+    for (const fault of this.#faults) if (fault.kind === "becomeReplica") this.#onlyRead(fault);
   }
 
   /** The end of a key comes while the reply to a read is late, or while the wall clock is set back. */
@@ -114,7 +114,7 @@ export class Scenes {
     const reader = this.#other(node);
     this.#add(node, at - 150, "set", sid);
     this.#add(reader, at - 80, "get", sid);
-    this.#add(node, at + 2, "set", sid);
+    this.#add(node, at + 5 + 10 * Math.floor(this.#between(0, 3)), "set", sid);
     this.#readLater(reader, at + ms, sid);
   };
 
