@@ -138,17 +138,17 @@ export class Patterns {
   }
 
   /**
-   * A session that the client reads is read and written by one process, and written by another, within one round trip; then
+   * A session that the client reads is read and written by one process, and written by others, within one round trip; then
    * that process reads it on and on. Replies and messages may arrive in any order.
    */
   #contest(mine: PlannedOperation[], at: number): void {
     const { plan, random } = this.#plan;
     const sid = this.#newSid("long");
-    const others = this.#plan.operations.filter((each) => each !== mine);
-    const other = others[random.between(0, others.length)] as PlannedOperation[];
-    mine.push(plan(at - 200, "set", sid));
-    other.push(plan(at - 80, "set", sid), plan(at + random.between(10, 90), "set", sid));
-    mine.push(plan(at, "get", sid), plan(at + random.between(1, 50), "set", sid));
+    const [first, ...others] = this.#plan.operations.filter((each) => each !== mine);
+    const writtenAt = at + random.between(5, 50);
+    mine.push(plan(at - 200, "set", sid), plan(at, "get", sid), plan(writtenAt, "set", sid));
+    first?.push(plan(at - 80, "set", sid));
+    for (const other of others) other.push(plan(writtenAt + random.between(-10, 25), "set", sid));
     for (let i = 0; i < 14; i++) mine.push(plan(at + 30 + 6 * i, "get", sid));
   }
 
