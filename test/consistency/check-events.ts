@@ -87,7 +87,7 @@ export function checkReports(
     reports.set(key, [...(reports.get(key) ?? []), at]);
   }
   const changes = Array.from({ length: nodes }, (_, node) => ({
-    states: changesOf(node, events),
+    states: events.filter((event) => event.node === node && STATES.includes(event.name)),
     hits: operations
       .filter((read) => read.node === node && read.isHit && !read.isStale && read.error === undefined)
       .map(({ invokedAt }) => invokedAt)
@@ -113,26 +113,6 @@ export function checkReports(
 
 /** Events that begin or end what a node receives, or its process. */
 const STATES: readonly string[] = ["live", "suspect", "killed", "started anew"];
-
-/**
- * What a subscription that goes on has delivered when a node is live again follows all that was published before. So it is no
- * change that the data connection was replaced, unless something else fails meanwhile.
- */
-function changesOf(node: number, events: readonly EventRecord[]): EventRecord[] {
-  const changes: EventRecord[] = [];
-  let isDoubted = false;
-  for (const event of events) {
-    if (event.node !== node) continue;
-    const { name, detail } = event;
-    const isChange = STATES.includes(name) || (isDoubted && name === "clusterError");
-    if (name === "suspect" && detail === "the client has reconnected") isDoubted = true;
-    else if (isChange) {
-      if (!isDoubted || name !== "live") changes.push(event);
-      isDoubted = false;
-    }
-  }
-  return changes;
-}
 
 /** Nodes are live when a round begins. */
 function wasLive(changes: readonly EventRecord[], at: number, until: number): boolean {

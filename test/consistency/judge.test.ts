@@ -169,24 +169,12 @@ test.each<[string, RedisEvent[], EventRecord[], Guarantee[]]>([
   expect(regenerated({ isIndexed: true, keepsOwner: true }, carriedOut, events)).toEqual(expected);
 });
 
-const reconnected: EventRecord = { ...event("suspect", 60, 1), detail: "the client has reconnected" };
-
 test.each<[string, EventRecord[], number]>([
   ["reported by both", [event("destroyed", 53, 0, SID), event("destroyed", 52, 1, SID)], 0],
   ["not reported by one", [event("destroyed", 53, 0, SID)], 1],
   ["missed by one that was not live", [event("destroyed", 53, 0, SID), event("suspect", 40, 1)], 0],
   ["missed by one whose connection ended", [event("destroyed", 53, 0, SID), event("suspect", 60, 1)], 0],
   ["missed by one whose lease ended", [event("destroyed", 53, 0, SID), event("suspect", 1_000, 1)], 0],
-  [
-    "missed by one whose data connection was replaced",
-    [event("destroyed", 53, 0, SID), reconnected, event("live", 80, 1)],
-    1,
-  ],
-  [
-    "missed by one of whose connections both may have ended",
-    [event("destroyed", 53, 0, SID), reconnected, event("clusterError", 70, 1), event("live", 80, 1)],
-    0,
-  ],
 ])("a deletion is %s", (_, events, expected) => {
   const operations = [call("set", [10, 12], { version: 1, stamp: "a" }), call("destroy", [50, 52], {})];
   const histories = buildHistories([SID], operations, [set(11, 1, "a"), removal(51)]);
