@@ -30,7 +30,7 @@ const IDLE_READS = 0.06;
 const CROSSINGS = 0.015;
 const EARLY_ENDS = 0.006;
 const SWEEPS = 0.002;
-const CONTESTS = 0.01;
+const CONTESTS = 0.002;
 
 /** Sessions that are only touched, to live shorter and longer. */
 const IDLE_SESSIONS = 12;
@@ -149,7 +149,7 @@ export class Patterns {
     mine.push(plan(at - 200, "set", sid), plan(at, "get", sid), plan(writtenAt, "set", sid));
     first?.push(plan(at - 80, "set", sid));
     for (const other of others) other.push(plan(writtenAt + random.between(-10, 25), "set", sid));
-    for (let i = 0; i < 14; i++) mine.push(plan(at + 30 + 6 * i, "get", sid));
+    for (let i = 0; i < 8; i++) mine.push(plan(at + 40 + 8 * i, "get", sid));
   }
 
   #anyNode(): PlannedOperation[] {
