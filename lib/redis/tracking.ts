@@ -44,7 +44,8 @@ export async function proveTracking(
   const key = topology.fullPrefix + sid;
   let isReported = false;
   connection.on("invalidate", (reported) => {
-    if (String(reported) === key) isReported = true;
+    // FLUSHALL is reported instead of the keys that it concerns.
+    if (reported === null || String(reported) === key) isReported = true;
   });
   const read = () => connection.sendCommand(["GETRANGE", key, "0", "0"]);
   try {

@@ -5,6 +5,7 @@ import * as v5 from "redis-v5";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore, type ClusterOptions, type SessionStoreError } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
+import type { FaultProxy } from "../support/fault-proxy.ts";
 import {
   type Client,
   cacheIn,
@@ -263,6 +264,22 @@ test("the proof leaves no key, and is repeated on each connection", async () => 
   node.bus.cut();
   await live;
   await eventually(() => seen.length === 10);
+  expect(node.store.coordinator?.tracking).toBe(true);
+});
+
+test("FLUSHALL while a connection is examined: it is reported instead of the key, and the connection is tracked", async () => {
+  const { url } = await ownRedis();
+  const direct = await directClient({ url });
+  let examined: Promise<void> | undefined;
+  const first = (data: FaultProxy) => {
+    examined = data.seen("toServer", ":tracking:");
+    data.hold("toServer");
+  };
+  const node = await startNode(newSpace(), { url, cluster, live: false, first });
+  await examined;
+  await direct.flushAll();
+  node.data.release("toServer");
+  await whenLive(node.store);
   expect(node.store.coordinator?.tracking).toBe(true);
 });
 
