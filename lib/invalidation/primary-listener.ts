@@ -1,11 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { Deadlines } from "../redis/deadlines.ts";
-import type {
-  Primary,
-  SessionConnection,
-  SubscriberConnection,
-  SubscriberOptions,
-} from "../redis/topology.ts";
+import type { Primary, SubscriberConnection, SubscriberOptions } from "../redis/topology.ts";
 import { proveTracking, trackingError, trackingRefusal } from "../redis/tracking.ts";
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { Backoff } from "./backoff.ts";
@@ -134,11 +129,10 @@ export class PrimaryListener {
   async #open(): Promise<void> {
     const { primary, channel, expiredChannel, heartbeatChannel, receiver, handlers } = this.#options;
     let opened: Subscription | undefined;
-    let connection: SubscriberConnection;
-    let sessionConnection: SessionConnection | undefined;
+    let sessions: SessionSubscriptions | undefined;
     const isTracked = this.#options.tracking && this.#protocol === "RESP 3" && !this.#isTrackingRefused;
     try {
-      connection = await primary.createSubscriber({ protocol: this.#protocol, isTracked });
+      const connection = await primary.createSubscriber({ protocol: this.#protocol, isTracked });
       if (isTracked)
         connection.on("invalidate", (key) =>
           receiver.onChange(key === null ? null : String(key), primary.id),
@@ -150,7 +144,7 @@ export class PrimaryListener {
         accepts: (connection) => primary.isConnectedTo(connection),
         prove: async (connection) => {
           if (isTracked) await this.#proveTracking(connection);
-          sessionConnection = await this.#sessionConnection(connection);
+          sessions = await this.#sessionsOn(connection, isTracked);
         },
         onMessage: (text, from) => {
           if (from === heartbeatChannel) this.#onEcho(text);
@@ -181,8 +175,8 @@ export class PrimaryListener {
     this.#isTrackingRefused = false;
     this.#subscription = opened;
     this.#restart();
-    this.sessions = this.#sessionsOn(connection, sessionConnection as SessionConnection, isTracked);
-    void this.sessions.examine();
+    this.sessions = sessions;
+    void sessions?.examine();
     this.sendHeartbeat(performance.now());
   }
 
@@ -200,19 +194,12 @@ export class PrimaryListener {
     );
   }
 
-  #sessionConnection(connection: SubscriberConnection): Promise<SessionConnection> {
-    const { primary, channel } = this.#options;
-    return primary.sessionConnection(connection, channel).catch((error: unknown) => {
+  /** @throws SessionStoreError if Redis refuses */
+  async #sessionsOn(subscriber: SubscriberConnection, isTracked: boolean): Promise<SessionSubscriptions> {
+    const { primary, channel, maxSessions, commandTimeoutMs, receiver } = this.#options;
+    const connection = await primary.sessionConnection(subscriber, channel).catch((error: unknown) => {
       throw this.#refusal(error);
     });
-  }
-
-  #sessionsOn(
-    subscriber: SubscriberConnection,
-    connection: SessionConnection,
-    isTracked: boolean,
-  ): SessionSubscriptions {
-    const { primary, maxSessions, commandTimeoutMs, receiver } = this.#options;
     return new SessionSubscriptions({
       connection,
       isTracked,
