@@ -1,3 +1,4 @@
+import { runInBackground } from "../redis/background.ts";
 import {
   kindOf,
   type RedisStoreClient,
@@ -67,7 +68,7 @@ export function subscriberFor(
   if (typeof given === "function") {
     const create = () => requireNewClient(given(), client, name);
     // Once now, so that a mistake shows here; the first subscription gets it.
-    let first: RedisStoreClient | undefined = create();
+    let first: RedisStoreClient | undefined = runInBackground(create);
     return () => {
       const created = first ?? create();
       first = undefined;

@@ -88,7 +88,8 @@ export const CLUSTER_OPTIONS = {
   leaseMs: milliseconds({ default: 3_000 }) as Option<number>,
   /**
    * The client to duplicate for the subscription, which need not be connected, or a function that returns a new client on
-   * each call, not connected; the constructor calls it once. Required when `client` cannot be duplicated: a pool, or a Sentinel client of node-redis 5. @default client
+   * each call, not connected; the constructor calls it once. Required when `client` cannot be duplicated: a pool, or a Sentinel
+   * client of node-redis 5. @default client
    */
   subscriber: ((given, name) => {
     if (given == null) return undefined;
