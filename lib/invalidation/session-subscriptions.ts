@@ -154,17 +154,7 @@ export class SessionSubscriptions {
       const [channel, entry] = value;
       if (typeof entry === "string" && !this.#options.receiver.isInUse(entry)) channels.push(channel);
     }
-    this.#forget(channels);
-    const { connection } = this.#options;
-    const listeners = connection.listeners();
-    for (let i = 0; i < channels.length; i += MAX_UNSUBSCRIBED) {
-      const batch = channels.slice(i, i + MAX_UNSUBSCRIBED);
-      // A listener would be removed from what the channels share.
-      const ended = connection.unsubscribe(batch, listeners ? undefined : this.#onMessage);
-      ended.catch((error) => {
-        if (!isRedirection(error)) this.#fail(error);
-      });
-    }
+    this.#unsubscribe(channels);
   }
 
   /** The id of the session with this channel, if there is one. */
@@ -208,10 +198,10 @@ export class SessionSubscriptions {
     const settle = (replies: readonly unknown[] | undefined) => {
       let at = 0;
       for (const [i, { channel, build, settle }] of requests.entries()) {
-        const isKnown = replies !== undefined && isSubscribing[i] && this.#isActive(channel);
         const from = at;
         if (build !== undefined) at += REPLIES;
-        settle(isKnown ? replies.slice(from, at) : undefined, sentAt);
+        const own = build === undefined ? [] : replies?.slice(from, at);
+        settle(isSubscribing[i] && this.#isActive(channel) ? own : undefined, sentAt);
       }
     };
     const group: Group = { sentAt, settle };
@@ -247,13 +237,11 @@ export class SessionSubscriptions {
     if (this.#groups.size > 0) this.#watch();
   }
 
-  async #read(reads: readonly Request[]): Promise<readonly unknown[]> {
-    const { connection } = this.#options;
-    if (reads.length === 0 && !connection.isSharded) return [];
+  async #read(reads: readonly Request[]): Promise<readonly unknown[] | undefined> {
     const build: BatchBuilder = (batch) =>
       reads.reduce((commands, { build }) => build?.(commands) ?? commands, batch);
     try {
-      return await connection.read(build);
+      return await this.#options.connection.read(build);
     } catch (error) {
       if (error instanceof OutOfStepError) this.#fail(error);
       throw error;
@@ -285,17 +273,14 @@ export class SessionSubscriptions {
     } catch (error) {
       // The owner ends a connection that fails.
       if (!isRedirection(error)) return this.#fail(error);
-      return this.#forget(channels);
+      return this.#unsubscribe(channels);
     }
-    // An error may be that of a subscription, or of any other of the group.
-    const isGranted =
-      !this.#options.connection.isSharded ||
-      (await reading.then(
-        () => true,
-        () => false,
-      ));
-    if (isGranted) this.#activate(channels);
-    else this.#forget(channels);
+    const isInStep = reading.then(
+      () => true,
+      () => false,
+    );
+    if (await isInStep) this.#activate(channels);
+    else this.#unsubscribe(channels);
   }
 
   /** Pending sessions are not swept, so all are still wanted, unless the connection has ended. */
@@ -308,6 +293,18 @@ export class SessionSubscriptions {
       const entry = this.#entries.get(channel);
       if (typeof entry === "object") this.#entries.set(channel, entry.sid);
       if (this.#listeners !== undefined) listeners?.set(channel, this.#listeners);
+    }
+  }
+
+  #unsubscribe(channels: readonly string[]): void {
+    this.#forget(channels);
+    const { connection } = this.#options;
+    // A listener would be removed from what the channels share.
+    const listener = connection.listeners() ? undefined : this.#onMessage;
+    for (let i = 0; i < channels.length; i += MAX_UNSUBSCRIBED) {
+      connection.unsubscribe(channels.slice(i, i + MAX_UNSUBSCRIBED), listener).catch((error) => {
+        if (!isRedirection(error)) this.#fail(error);
+      });
     }
   }
 

@@ -1,4 +1,4 @@
-import { asText } from "./replies.ts";
+import { asText, isErrorReply } from "./replies.ts";
 import type { SessionConnection, SubscriberConnection } from "./topology.ts";
 
 /** Replies have been assigned to other commands. */
@@ -11,12 +11,11 @@ export class OutOfStepError extends Error {
 /** Classic channels: one command for all, and every server of a Cluster gets each message. */
 export function classicConnection(subscriber: SubscriberConnection): SessionConnection {
   return {
-    isSharded: false,
     subscribe: (channels, listener) => subscriber.subscribe([...channels], listener),
     unsubscribe: (channels, listener) => subscriber.unsubscribe([...channels], listener),
     listeners: () => subscriber.getPubSubListeners?.("CHANNELS"),
     onMoved: () => {},
-    read: (build) => build(subscriber.multi()).execAsPipeline(),
+    read: (build) => build(subscriber.multi()).execAsPipeline().catch(noReplies),
   };
 }
 
@@ -30,10 +29,7 @@ export function classicConnection(subscriber: SubscriberConnection): SessionConn
  */
 export function shardedConnection(subscriber: SubscriberConnection): SessionConnection {
   let pings = 0;
-  const forEach = (channels: readonly string[], send: (channel: string) => Promise<unknown>) =>
-    Promise.all(channels.map(send));
   return {
-    isSharded: true,
     subscribe: (channels, listener) => forEach(channels, (each) => subscriber.sSubscribe(each, listener)),
     unsubscribe: (channels, listener) => forEach(channels, (each) => subscriber.sUnsubscribe(each, listener)),
     listeners: () => subscriber.getPubSubListeners?.("SHARDED"),
@@ -42,16 +38,24 @@ export function shardedConnection(subscriber: SubscriberConnection): SessionConn
     },
     read: async (build) => {
       const token = String(++pings);
-      const isInStep = (replies: readonly unknown[]) => asText(replies.at(-1)) === token;
-      try {
-        const replies = await build(subscriber.multi()).ping(token).execAsPipeline();
-        if (isInStep(replies)) return replies;
-      } catch (error) {
-        // Without replies the connection is lost.
-        const { replies } = error as { replies?: readonly unknown[] };
-        if (replies === undefined || isInStep(replies)) throw error;
-      }
+      // A pipeline of its own: another rejects with its first error, before the replies behind that.
+      const [replies, [pong]] = await Promise.all([
+        build(subscriber.multi()).execAsPipeline().catch(noReplies),
+        subscriber.multi().ping(token).execAsPipeline(),
+      ]);
+      if (asText(pong) === token) return replies;
       throw new OutOfStepError();
     },
   };
+}
+
+/** Settles when all have: node-redis keeps a listener for each that succeeds, also after another has failed. */
+async function forEach(channels: readonly string[], send: (channel: string) => Promise<unknown>) {
+  for (const outcome of await Promise.allSettled(channels.map(send)))
+    if (outcome.status === "rejected") throw outcome.reason;
+}
+
+/** Of a pipeline in which Redis refuses a command. Other errors are those of the connection. */
+function noReplies(error: unknown): undefined {
+  if (!isErrorReply(error)) throw error;
 }

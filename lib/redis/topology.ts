@@ -156,8 +156,6 @@ export interface SubscriberConnection extends BatchingClient {
 
 /** A subscriber's connection, as it is used for the channels of sessions. */
 export interface SessionConnection {
-  /** Whether the channels are those of a shard. Redis then ends subscriptions by itself, when their slot moves. */
-  readonly isSharded: boolean;
   subscribe(channels: readonly string[], listener: MessageListener): Promise<unknown>;
   /** Sends nothing for channels whose listeners have been removed from `listeners`, but UNSUBSCRIBE. */
   unsubscribe(channels: readonly string[], listener: MessageListener | undefined): Promise<unknown>;
@@ -165,8 +163,12 @@ export interface SessionConnection {
   listeners(): Map<string, object> | undefined;
   /** Calls back when Redis has ended a subscription. */
   onMoved(listener: (channel: string) => void): void;
-  /** Sends a pipeline. Rejects with `OutOfStepError` if replies may be those to other commands. */
-  read(build: BatchBuilder): Promise<readonly unknown[]>;
+  /**
+   * Sends a pipeline. Rejects with `OutOfStepError` if replies may be those to other commands; then the commands before it have not
+   * been settled for certain, either.
+   * @returns the replies; undefined if Redis has refused a command
+   */
+  read(build: BatchBuilder): Promise<readonly unknown[] | undefined>;
 }
 
 /** What every topology is created from. */

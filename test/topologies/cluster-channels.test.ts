@@ -3,7 +3,7 @@ import * as v5 from "redis-v5";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
-import { cacheIn, newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
+import { cacheIn, newSpace, recordEvents, type Space, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "../support/redis/cluster.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
@@ -147,6 +147,50 @@ describe.each(Object.entries(versions))("%s", (_, create) => {
     expect(errors).toEqual([]);
     await redis.moveSlot(slot, to, from);
   });
+});
+
+/** A session id in a slot of this primary. */
+async function sidAt(space: Space, primary: ClusterNode): Promise<string> {
+  for (let i = 0; ; i++)
+    if ((await redis.ownersOf(`${space.prefix}here${i}`)).primary === primary) return `here${i}`;
+}
+
+test("a session that is refused costs those that are read with it nothing", async () => {
+  const space = newSpace();
+  const { primary } = await redis.ownersOf(`${space.prefix}list`);
+  const other = await sidAt(space, primary);
+  const { store } = await openStore(versions["node-redis 6"], space, { cluster: WITHOUT_HEARTBEATS });
+  await primary.run("RPUSH", `${space.prefix}list`, "no session");
+  await primary.run("SET", space.prefix + other, JSON.stringify(sessionOf({ v: 1 })));
+  await eventually(() => store.coordinator?.sessions.listeners.every(({ sessions }) => sessions?.canRead));
+  const sessions = store.coordinator?.sessions;
+  const read = (sid: string) =>
+    sessions?.read(sid, {
+      build: (batch) => batch.getRange(space.prefix + sid, 0, 0).pTTL(space.prefix + sid),
+      parse: (replies) => replies.length,
+    });
+  expect(await Promise.all([read("list"), read(other)])).toEqual([undefined, undefined]);
+  // Not a promise: it need not be subscribed again.
+  expect(sessions?.subscribe(other)).toBe(true);
+  expect(await read(other)).toEqual({ value: 2 });
+});
+
+test("when one of several subscriptions is redirected, no other stays behind at the server", async () => {
+  const space = newSpace();
+  const sid = "{moving}s";
+  const { slot, from, to, third } = await placesOf(space.prefix + sid);
+  const other = await sidAt(space, from);
+  await redis.makeNewest(to);
+  const options = { cluster: WITHOUT_HEARTBEATS };
+  const { store } = await openStore(versions["node-redis 6"], space, options);
+  await migrate(slot, from, to);
+  for (const node of [to, from, third]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+  const sessions = store.coordinator?.sessions;
+  expect(await Promise.all([sessions?.subscribe(sid), sessions?.subscribe(other)])).toEqual([false, false]);
+  await eventually(async () => (await subscribersAt([from], channelOf(store, other)))[0] === 0);
+  expect(await sessions?.subscribe(other)).toBe(true);
+  expect(await subscribersAt([from], channelOf(store, other))).toEqual([1]);
+  await redis.moveSlot(slot, to, from);
 });
 
 /** Keeps a server busy for so long that what is sent to it meanwhile is read together. */
