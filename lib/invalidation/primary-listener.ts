@@ -102,13 +102,14 @@ export class PrimaryListener {
     const { primary, heartbeatChannel, handlers } = this.#options;
     primary.sendHeartbeat(heartbeatChannel, payload).then(
       (result) => {
-        if (result === "proof") this.#lease.acknowledge(number, performance.now());
+        const isProof = result === "proof" || result === "moved";
+        if (isProof) this.#lease.acknowledge(number, performance.now());
         else drop();
         if (this.#hasEnded) return;
         if (result === "changed") handlers.onOtherPrimaries();
         if (result === "moved") handlers.onSlotsMoved();
         if (result === "elsewhere" && this.#subscription === sentFor) this.#onLost(elsewhere());
-        if (result !== "proof") return;
+        if (!isProof) return;
         this.#confirmed = number;
         this.#prove();
       },

@@ -49,9 +49,7 @@ export class SessionChannels {
 
   /** Drops the sessions whose slots have moved to other primaries. */
   dropMoved(): void {
-    const { topology } = this.#options;
-    for (const { primary, sessions } of this.listeners)
-      sessions?.dropMoved((sid) => topology.primaryIdOf(sid) === primary.id);
+    for (const { primary, sessions } of this.listeners) sessions?.dropMoved((sid) => primary.holds(sid));
   }
 
   /** Subscribes to a session. @returns whether every message about it arrives from now on; false if that is not known in time */

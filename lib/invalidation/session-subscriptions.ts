@@ -165,8 +165,10 @@ export class SessionSubscriptions {
 
   /** Drops the sessions whose slots have moved. @param isHere whether a session's slot is still here */
   dropMoved(isHere: (sid: string) => boolean): void {
-    for (const channel of this.#entries.keys())
-      if (!isHere(this.sidOf(channel) as string)) this.#lose(channel);
+    const moved = [...this.#entries.keys()].filter((channel) => !isHere(this.sidOf(channel) as string));
+    for (const channel of moved) this.#lose(channel);
+    // The Cluster may have named an outdated primary, and the server may not have ended anything.
+    this.#unsubscribe(moved);
   }
 
   /** The connection has ended. */

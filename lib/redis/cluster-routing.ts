@@ -4,7 +4,7 @@ import { closedError } from "./connection-state.ts";
 import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Doubts } from "./doubts.ts";
-import { SLOTS, slotOf } from "./key-slot.ts";
+import { slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
 import type { Batch } from "./topology.ts";
 import { droppedAt } from "./unsent.ts";
@@ -68,11 +68,6 @@ export class ClusterRoutes {
     return this.#cluster.masters;
   }
 
-  /** The id of the primary of each slot, as the client knows it; undefined for a slot that nobody serves. */
-  get owners(): readonly (string | undefined)[] {
-    return Array.from({ length: SLOTS }, (_, slot) => this.#cluster.slots[slot]?.master.id);
-  }
-
   /** The primary with this id. @throws Error if the client knows none */
   primaryOf(id: string): ClusterNode {
     // Searched each time: a node that the client has lost for a moment is another object when it is back.
@@ -81,9 +76,9 @@ export class ClusterRoutes {
     return node;
   }
 
-  /** The id of the primary of a key; undefined if the client knows none, or is closed. */
-  primaryIdOfKey(key: string): string | undefined {
-    return this.#cluster.isOpen ? this.#cluster.slots[slotOf(key)]?.master.id : undefined;
+  /** The id of the primary of a slot; undefined if the client knows none, or is closed. */
+  primaryIdOfSlot(slot: number): string | undefined {
+    return this.#cluster.isOpen ? this.#cluster.slots[slot]?.master.id : undefined;
   }
 
   /** Sends a batch to its target. @returns the replies */

@@ -7,7 +7,7 @@ import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
 import { SLOTS, slotOf, tagOf } from "./key-slot.ts";
 import { Outage } from "./outage.ts";
-import { asInteger, asText, isErrorReply, receiversIn } from "./replies.ts";
+import { asInteger, asText, isErrorReply, isRedirection, receiversIn } from "./replies.ts";
 import { SHARDED_CHANNELS } from "./script.ts";
 import { HEARTBEAT } from "./scripts.ts";
 import { classicConnection, shardedConnection } from "./session-connection.ts";
@@ -73,6 +73,10 @@ export class Cluster implements Topology {
   readonly #deadlines: Deadlines;
   readonly #executor = new CommandExecutor(this);
   #discovered: ClusterView = { epoch: -1, owners: [], primaries: "" };
+  /** Those of the newest view. While slots move, the client may know others. */
+  #owners: Owners = [];
+  /** The same, but of slots that have been used since: those that the client knew. The next view is compared with them. */
+  readonly #used: (string | undefined)[] = [];
   #heartbeats = 0;
 
   /** @param routes a test's own */
@@ -113,16 +117,18 @@ export class Cluster implements Topology {
       const { replies } = await this.#executor.send(deadline, command);
       return viewIn(replies);
     });
-    if (view.primaries !== this.#known || !isSame(view.owners, this.#routes.owners)) {
+    if (view.primaries !== this.#known) {
       await this.#routes.refresh();
       const message = "The primaries are not known for certain: the Cluster names others than its client";
       throw new SessionStoreError("ERR_SUBSCRIPTION", message);
     }
     this.#discovered = view;
+    this.#setOwners(view);
     return this.#routes.primaries.map(({ id }) => ({
       id,
       createSubscriber: (options) => this.#createSubscriber(id, options),
       isConnectedTo: () => true,
+      holds: (sid) => this.#owners[slotOf(this.prefix + sid)] === id,
       sessionConnection: (subscriber, channel) => this.#sessionConnection(id, subscriber, channel),
       canReadOn: (subscriber) => this.#canReadOn(subscriber),
       sendHeartbeat: (channel, payload) => this.#sendHeartbeat(id, channel, payload),
@@ -130,7 +136,11 @@ export class Cluster implements Topology {
   }
 
   primaryIdOf(sid: string): string | undefined {
-    return this.#routes.primaryIdOfKey(this.prefix + sid);
+    const slot = slotOf(this.prefix + sid);
+    const id = this.#routes.primaryIdOfSlot(slot);
+    // Sessions may be subscribed there: a view that names another is to count as a move, also if the last one did.
+    this.#used[slot] = id;
+    return id;
   }
 
   channelTagOf(sid: string): string {
@@ -154,11 +164,14 @@ export class Cluster implements Topology {
       const { replies } = await this.#executor.send(deadline, { ...command, build });
       if (this.#executor.read("EVAL", replies[0], asInteger) === 0) return classicConnection(subscriber);
       const connection = shardedConnection(subscriber);
-      // Denied now rather than with the first session.
-      const channels = [`${channel}:{${tagOf(this.#routes.owners.indexOf(id))}}none`];
+      // Denied now rather than with the first session. A slot that has moved meanwhile is redirected, which no permission needs.
+      const channels = [`${channel}:{${tagOf(Math.max(0, this.#owners.indexOf(id)))}}none`];
       const ignore = () => {};
-      await connection.subscribe(channels, ignore);
-      await connection.unsubscribe(channels, ignore);
+      const isGranted = (error: unknown) => {
+        if (!isRedirection(error)) throw error;
+      };
+      await connection.subscribe(channels, ignore).catch(isGranted);
+      await connection.unsubscribe(channels, ignore).catch(isGranted);
       await connection.read((batch) => batch);
       return connection;
     });
@@ -198,18 +211,18 @@ export class Cluster implements Topology {
     if (epoch !== now.epoch || !this.isUpToDate) return "changed";
     const view = isTurnToAskForView ? viewIn(replies) : now;
     if (view.primaries !== now.primaries) return "changed";
-    if (view !== now && !isSame(view.owners, now.owners)) return this.#onMoved(view);
     if (receiversIn(replies.at(-1), payload) === 0) return "elsewhere";
-    return before === now ? "proof" : "none";
+    if (before !== now) return "none";
+    if (!isTurnToAskForView || isSame(view.owners, this.#used)) return "proof";
+    this.#setOwners(view);
+    // Otherwise the client learns of it only when a command is redirected.
+    void this.#routes.refresh();
+    return "moved";
   }
 
-  /** Slots have moved between the same primaries, in the same epoch. */
-  async #onMoved(view: ClusterView): Promise<HeartbeatResult> {
-    // Otherwise the client learns of it only when a command is redirected.
-    if (!isSame(view.owners, this.#routes.owners)) await this.#routes.refresh();
-    if (!isSame(view.owners, this.#routes.owners)) return "changed";
-    this.#discovered = view;
-    return "moved";
+  #setOwners({ owners }: ClusterView): void {
+    this.#owners = owners;
+    Object.assign(this.#used, owners);
   }
 
   get #known(): string {

@@ -118,6 +118,7 @@ export class Sentinel extends SinglePrimary {
         return sentinelSubscriberFrom(this.subscriber);
       },
       isConnectedTo: (subscriber) => addressOf(subscriber) === id,
+      holds: () => true,
       sessionConnection: (subscriber) => this.sessionConnection(subscriber),
       // A Sentinel client hides the connection on which it subscribes.
       canReadOn: async () => false,

@@ -68,6 +68,10 @@ export class Standalone extends SinglePrimary implements Primary {
     return true;
   }
 
+  holds(): boolean {
+    return true;
+  }
+
   async canReadOn(subscriber: SubscriberConnection): Promise<boolean | undefined> {
     const ask = (deadline: Deadline) => this.#readsLikeClient(subscriber, deadline);
     return this.deadlines.run("CLIENT INFO", ask).catch(() => undefined);

@@ -96,6 +96,8 @@ export interface Primary {
   createSubscriber(options: SubscriberOptions): Promise<SubscriberConnection>;
   /** Whether a subscriber, once connected, is connected to this very primary. */
   isConnectedTo(subscriber: SubscriberConnection): boolean;
+  /** Whether it holds a session, as the last `discover` or heartbeat showed. */
+  holds(sid: string): boolean;
   /**
    * How sessions' channels are subscribed to on a subscriber that is connected.
    * @param channel what the names of all channels begin with. Rejects if Redis refuses.
@@ -115,7 +117,7 @@ export interface Primary {
  * - `proof`: the primaries are those of the last `discover`, so its return proves that messages arrive;
  * - `none`: nothing, since this primary lags behind the others;
  * - `changed`: there are other primaries;
- * - `moved`: the primaries are the same, but slots have moved from one to another;
+ * - `moved`: as `proof`, but slots have moved from one of the primaries to another;
  * - `elsewhere`: nobody is subscribed on this primary, so the subscription is at another server, or lost.
  */
 export type HeartbeatResult = "proof" | "none" | "changed" | "moved" | "elsewhere";

@@ -2,6 +2,8 @@ import { createClient, createCluster } from "redis";
 import * as v5 from "redis-v5";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
+import { Cluster } from "../../lib/redis/cluster.ts";
+import type { Primary } from "../../lib/redis/topology.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { cacheIn, newSpace, recordEvents, type Space, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "../support/redis/cluster.ts";
@@ -192,6 +194,35 @@ test("when one of several subscriptions is redirected, no other stays behind at 
   expect(await subscribersAt([from], channelOf(store, other))).toEqual([1]);
   await redis.moveSlot(slot, to, from);
 });
+
+test("a subscription can be opened at a primary whose first slot has just moved", async () => {
+  const space = newSpace();
+  const [from, to] = (await redis.primaries()) as [ClusterNode, ClusterNode];
+  await redis.makeNewest(to);
+  const client = createCluster({ rootNodes: redis.rootNodes }) as AnyClient;
+  await client.connect();
+  onTestFinished(async () => void (await client.destroy()));
+  const topology = new Cluster(client, {
+    prefix: space.prefix,
+    leaseMs: 60_000,
+    subscriber: client as never,
+  });
+  const primaries = await topology.discover();
+  const primary = primaries.find(({ id }) => id === from.id) as Primary;
+  const subscriber = createClient({ url: from.url });
+  await subscriber.connect();
+  onTestFinished(() => subscriber.destroy());
+  const first = String(firstSlotOf(await from.run("CLUSTER", "SLOTS"), from));
+  for (const node of redis.nodes) await node.run("CLUSTER", "SETSLOT", first, "NODE", to.id).catch(() => {});
+  await primary.sessionConnection(subscriber as never, space.channel);
+  await redis.moveSlot(Number(first), to, from);
+});
+
+/** The least slot of a server. */
+function firstSlotOf(slots: unknown, { id }: ClusterNode): number {
+  const ranges = slots as [number, number, [string, number, string]][];
+  return Math.min(...ranges.filter(([, , [, , owner]]) => owner === id).map(([first]) => first));
+}
 
 /** Keeps a server busy for so long that what is sent to it meanwhile is read together. */
 const BUSY = "for i = 1, 3e7 do end";
