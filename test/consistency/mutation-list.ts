@@ -866,15 +866,15 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
       },
       {
         file: "redis/cluster.ts",
-        from: "    if (view !== now && !isSame(view.owners, now.owners)) return this.#onMoved(view);\n",
-        to: "",
+        from: "|| isSame(view.owners, this.#used)",
+        to: "|| view !== undefined",
       },
     ],
     flags: ["--topology", "cluster"],
   },
   {
     name: "a session's channel is in another slot than its key",
-    edits: [{ file: "redis/cluster.ts", from: "slotOf(this.prefix + sid)", to: "slotOf(sid)" }],
+    edits: [{ file: "redis/cluster.ts", from: "tagOf(slotOf(this.prefix + sid))", to: "tagOf(slotOf(sid))" }],
     flags: ["--topology", "cluster"],
   },
 ];
