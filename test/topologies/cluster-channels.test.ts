@@ -21,6 +21,9 @@ const versions = {
   "node-redis 5": () => v5.createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
 };
 
+/** Copies that no test outlasts: only what the test is about drops them. */
+const LASTING = { localCache: { ttlMs: 600_000 } };
+const HOUR_MS = 3_600_000;
 /** A lease that does not lapse, and heartbeats that show nothing in time: what happens happens without them. */
 const WITHOUT_HEARTBEATS = { heartbeatMs: 600_000, leaseMs: 1_200_000 };
 
@@ -78,14 +81,14 @@ describe.each(Object.entries(versions))("%s", (_, create) => {
 
   test("while a slot moves, what is written at its new primary reaches every process, once, and names no session", async () => {
     const space = newSpace();
-    const options = { cluster: WITHOUT_HEARTBEATS };
+    const options = { ...LASTING, cluster: WITHOUT_HEARTBEATS };
     const [{ store: a }, { store: b }] = [
       await openStore(create, space, options),
       await openStore(create, space, options),
     ];
     const sid = "{moving}s";
     const events = { a: recordEvents(a, ["invalidate"]), b: recordEvents(b, ["invalidate"]) };
-    await a.set(sid, sessionOf({ v: 0 }));
+    await a.set(sid, sessionOf({ v: 0 }, HOUR_MS));
     await cacheIn(b, sid);
     const { slot, from, to } = await placesOf(space.prefix + sid);
     const texts: string[] = [];
@@ -115,13 +118,13 @@ describe.each(Object.entries(versions))("%s", (_, create) => {
     const sid = "{moving}s";
     const { slot, from, to, third } = await placesOf(space.prefix + sid);
     await redis.makeNewest(to);
-    const options = { cluster: WITHOUT_HEARTBEATS };
+    const options = { ...LASTING, cluster: WITHOUT_HEARTBEATS };
     const [{ store: a }, { store: b }] = [
       await openStore(create, space, options),
       await openStore(create, space, options),
     ];
     const errors = recordEvents(b, ["clusterError", "suspect"]);
-    await a.set(sid, sessionOf({ v: 0 }));
+    await a.set(sid, sessionOf({ v: 0 }, HOUR_MS));
     await cacheIn(b, sid);
     const others = Array.from({ length: 20 }, (_, i) => `other${i}`);
     for (const other of others) {
@@ -183,7 +186,7 @@ test("when one of several subscriptions is redirected, no other stays behind at 
   const { slot, from, to, third } = await placesOf(space.prefix + sid);
   const other = await sidAt(space, from);
   await redis.makeNewest(to);
-  const options = { cluster: WITHOUT_HEARTBEATS };
+  const options = { ...LASTING, cluster: WITHOUT_HEARTBEATS };
   const { store } = await openStore(versions["node-redis 6"], space, options);
   await migrate(slot, from, to);
   for (const node of [to, from, third]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
@@ -233,12 +236,15 @@ test("a notice that a slot has moved may be lost among replies: a heartbeat show
   const { slot, from, to, third } = await placesOf(space.prefix + sid);
   await redis.makeNewest(to);
   const create = versions["node-redis 6"];
-  const [{ store: a }, { store: b }] = [await openStore(create, space), await openStore(create, space)];
+  const [{ store: a }, { store: b }] = [
+    await openStore(create, space, LASTING),
+    await openStore(create, space, LASTING),
+  ];
   // Of the same primary, and in another slot.
   const candidates = Array.from({ length: 30 }, (_, i) => `other${i}`);
   const owners = await Promise.all(candidates.map((other) => redis.ownersOf(space.prefix + other)));
   const others = candidates.filter((_, i) => owners[i]?.primary === from);
-  await a.set(sid, sessionOf({ v: 0 }));
+  await a.set(sid, sessionOf({ v: 0 }, HOUR_MS));
   await cacheIn(b, sid);
   const admins = [createClient({ url: from.url }), createClient({ url: from.url })] as const;
   for (const admin of admins) await admin.connect();
