@@ -197,7 +197,7 @@ export class ClusterCoordinator {
     );
   }
 
-  /** Subscribes anew, also to a primary that was known before: slots may have moved away from it and back. */
+  /** Subscribes again, also to a primary that was known before: slots may have moved away from it and back. */
   #listenTo(primaries: readonly Primary[]): void {
     for (const listener of this.#listeners) listener.end();
     this.#listeners = primaries.map((primary) => this.#listenerOf(primary));
