@@ -159,7 +159,7 @@ export interface SubscriberConnection extends BatchingClient {
 /** A subscriber's connection, as it is used for the channels of sessions. */
 export interface SessionConnection {
   subscribe(channels: readonly string[], listener: MessageListener): Promise<unknown>;
-  /** Sends nothing for channels whose listeners have been removed from `listeners`, but UNSUBSCRIBE. */
+  /** @param listener undefined if what `listeners` holds for the channels has been removed */
   unsubscribe(channels: readonly string[], listener: MessageListener | undefined): Promise<unknown>;
   /** What node-redis keeps for each channel; see `SubscriberConnection`. */
   listeners(): Map<string, object> | undefined;
