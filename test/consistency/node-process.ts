@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
+import { compiled } from "../support/compiled.ts";
 import type { EventRecord, FromNode, NodeSettings, OperationRecord, Rest, ToNode } from "./protocol.ts";
 
 export interface NodeListener {
@@ -7,7 +8,7 @@ export interface NodeListener {
   complained(text: string): void;
 }
 
-const WORKER = fileURLToPath(new URL("./worker.ts", import.meta.url));
+const WORKER = compiled(fileURLToPath(new URL("./worker.ts", import.meta.url)));
 const ANSWER_MS = 120_000;
 
 /** Ends with the checker, however that ends; one that was stopped could not even hear of it. */
@@ -28,7 +29,7 @@ export class NodeProcess {
     this.#listener = listener;
     this.#child = spawn(
       process.execPath,
-      ["--expose-gc", "--import", import.meta.resolve("tsx"), WORKER],
+      ["--expose-gc", WORKER],
       // Of their own group: a Ctrl-C in the terminal is for the checker, which ends them.
       { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true },
     );

@@ -1,4 +1,6 @@
 import { randomUUID } from "node:crypto";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { compiled } from "../support/compiled.ts";
 import type { Held } from "./check-rest.ts";
 import { Clock } from "./clock.ts";
 import type { PlannedFault } from "./fault-schedule.ts";
@@ -41,7 +43,9 @@ export interface Complaint {
 }
 
 const SMALL_CACHE = 16;
-const LIBRARY = new URL("../../lib/index.ts", import.meta.url).href;
+/** The store under test, or a copy of it that is broken on purpose. */
+const SOURCE = process.env["CONSISTENCY_LIBRARY"] ?? new URL("../../lib/index.ts", import.meta.url).href;
+const LIBRARY = pathToFileURL(compiled(fileURLToPath(SOURCE))).href;
 
 /** Everything that is checked: one Redis or several, the nodes, and what is needed to hurt them and to see what they do. */
 export abstract class Rig {
@@ -93,7 +97,7 @@ export abstract class Rig {
       lease: LEASE[access.kind],
       prefix: this.prefix,
       channel: this.channel,
-      library: process.env["CONSISTENCY_LIBRARY"] ?? LIBRARY,
+      library: LIBRARY,
       label: labelOf(index),
       name: `node-${index}`,
       merge: options.merge,
