@@ -1,4 +1,4 @@
-import { isIndexed, type Options } from "./options.ts";
+import { isImpatient, isIndexed, type Options, usesPool } from "./options.ts";
 import { Random } from "./random.ts";
 
 /** Faults of one node's connections or process. They follow one another on each node, and overlap with those of others. */
@@ -25,7 +25,19 @@ const NODE_FAULTS = {
   lateMessages: 8,
   lateRequests: 8,
   lostReplies: 8,
+  cutWrites: 6,
 } as const;
+
+/** Of a pool: its connections overtake one another. */
+const POOL_FAULTS = { crossedReplies: 10 } as const;
+/** Of a single client: it recovers only when its connection is replaced. */
+const CLIENT_FAULTS = { shiftReplies: 10 } as const;
+/** Of a node that waits for Redis for longer than a lease. */
+const PATIENT_FAULTS = { lateTouches: 12 } as const;
+/** With `--stale`, of one that does not: Redis counts as away while its stale sessions last. */
+const STALE_FAULTS = { longPartition: 8 } as const;
+/** With tracking, of one that does not wait for the subscriber's connection either. */
+const SLOW_FAULTS = { slowMessages: 6 } as const;
 
 /** Some end before a lease lapses: what is read meanwhile, and after it, may come from memory. From and to, in milliseconds. */
 const BRIEF: Partial<Record<string, readonly [number, number]>> = {
@@ -34,7 +46,17 @@ const BRIEF: Partial<Record<string, readonly [number, number]>> = {
   lateMessages: [160, 420],
   lateRequests: [180, 340],
   lostReplies: [30, 60],
+  cutWrites: [30, 60],
+  slowMessages: [300, 400],
+  longPartition: [2_200, 2_400],
 };
+
+/** When what a fault consists of happens, in milliseconds since it began. Operations are aimed at these. */
+export const STEPS = {
+  /** It is made twice, each time for so long: without late replies to writes, and with them. */
+  crossedReplies: { holdMessages: 30, releaseReads: 75, releaseWrites: 90, end: 150 },
+  lateTouches: { execute: 130, end: 300 },
+} as const;
 
 /** Faults of Redis, or of its contents. One at a time. */
 const REDIS_FAULTS = {
@@ -52,13 +74,18 @@ const REDIS_FAULTS = {
 const INDEXED_FAULTS = { ...REDIS_FAULTS, refuseWrites: 6, loseOwners: 6 } as const;
 
 /** With tracking, what happens behind the stores' backs is not excused. */
-const TRACKED_FAULTS = { ...REDIS_FAULTS, flushDb: 4, evictKeys: 12 } as const;
+const TRACKED_FAULTS = { ...REDIS_FAULTS, flushDb: 4, evictKeys: 12, smallTable: 6 } as const;
 
 /** Writes of other programs, between all faults. */
 const OUTSIDE = { writeKeys: 1 } as const;
 
-export type NodeFault = keyof typeof NODE_FAULTS;
-export type RedisFault = keyof typeof INDEXED_FAULTS | keyof typeof OUTSIDE;
+const SOME_NODES_FAULTS = {
+  ...{ ...POOL_FAULTS, ...CLIENT_FAULTS, ...PATIENT_FAULTS },
+  ...{ ...STALE_FAULTS, ...SLOW_FAULTS },
+} as const;
+
+export type NodeFault = keyof typeof NODE_FAULTS | keyof typeof SOME_NODES_FAULTS;
+export type RedisFault = keyof typeof INDEXED_FAULTS | keyof typeof TRACKED_FAULTS | keyof typeof OUTSIDE;
 
 /** Faults of a primary and its replica, or of a Cluster. One at a time, with the recovery. */
 export type ServerFault = "pauseClients" | "pauseWrites" | "killPrimary" | "failover" | "moveSlots";
@@ -80,7 +107,21 @@ function kindsFor(options: Options, seed: number): FaultKinds {
   return isIndexed(options, seed) ? INDEXED : SINGLE;
 }
 
+/** Those of one node with one Redis: they depend on how it waits, and on its client. */
+function faultsOf(options: Options, node: number): FaultKinds["node"] {
+  const isPatient = !isImpatient(options, node);
+  return {
+    ...NODE_FAULTS,
+    ...(usesPool(options, node) ? POOL_FAULTS : CLIENT_FAULTS),
+    ...(isPatient && PATIENT_FAULTS),
+    ...(options.stale && !isPatient && STALE_FAULTS),
+    ...(options.tracking && !isPatient && SLOW_FAULTS),
+  };
+}
+
 const OUTSIDE_MS = 60;
+/** From the end of a node's fault to the next, on average. */
+const NODE_MS = 1_100;
 
 type Kind = NodeFault | RedisFault | ServerFault;
 
@@ -123,7 +164,9 @@ export function planFaults(
     }
     return faults;
   };
-  const lanes = Array.from({ length: options.nodes }, (_, node) => lane(node, 1_300, ofNodes));
+  const lanes = Array.from({ length: options.nodes }, (_, node) =>
+    lane(node, NODE_MS, ofNodes === NODE_FAULTS ? faultsOf(options, node) : ofNodes),
+  );
   const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, () => 0)] : [];
   return [...lanes, lane(undefined, 1_000, ofRedis), ...outside];
 }

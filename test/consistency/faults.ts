@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { FaultProxy } from "../support/fault-proxy.ts";
-import type { NodeFault, PlannedFault, RedisFault } from "./fault-schedule.ts";
+import { type NodeFault, type PlannedFault, type RedisFault, STEPS } from "./fault-schedule.ts";
 import { LEASE, UNKNOWN_OWNER } from "./protocol.ts";
 import type { Node, Rig } from "./rig.ts";
 import { isShort } from "./schedule.ts";
@@ -112,16 +112,8 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
     await pause(ms);
     await rig.heal(bus);
   },
-  partition: async (rig, { data, bus }, { ms, chance }) => {
-    for (const proxy of [data, bus]) {
-      proxy.hold("toServer");
-      proxy.hold("toClient");
-    }
-    await pause(ms + 400);
-    // Sometimes all that was under way still arrives, sometimes nothing of it.
-    if (chance < 0.5) await cutAndHeal(rig, data, bus);
-    else await Promise.all([rig.heal(data), rig.heal(bus)]);
-  },
+  partition,
+  longPartition: partition,
   stopNode: async (_rig, { node }, { ms }) => {
     node.process.stop();
     await pause(ms);
@@ -151,7 +143,73 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
     await pause(ms);
     await cutAndHeal(rig, data);
   },
+  // Between a write and its message, if they are not one unit.
+  cutWrites: async (rig, { data }, { ms, chance }) => {
+    data.cutBefore("toServer", "PUBLISH", 2 + Math.floor(chance * 4));
+    await pause(ms);
+    await rig.heal(data);
+  },
+  // On their connections, reads are late, and replies to writes are, while no message arrives.
+  crossedReplies: async (rig, { data, bus }) => {
+    const { holdMessages, releaseReads, releaseWrites, end } = STEPS.crossedReplies;
+    for (const areWritesLate of [false, true]) {
+      data.hold("toServer", "GETRANGE");
+      if (areWritesLate) data.hold("toClient", "EXEC");
+      await pause(holdMessages);
+      bus.hold("toClient");
+      await pause(releaseReads - holdMessages);
+      data.release("toServer");
+      await pause(releaseWrites - releaseReads);
+      data.release("toClient");
+      await pause(end - releaseWrites);
+      await Promise.all([rig.heal(data), rig.heal(bus)]);
+    }
+  },
+  // Touches are executed late, and for a while nothing else tells of it.
+  lateTouches: async (rig, { data, bus }) => {
+    const { execute, end } = STEPS.lateTouches;
+    data.hold("toServer");
+    await pause(execute);
+    for (const proxy of [bus, data]) proxy.hold("toClient");
+    data.release("toServer");
+    await pause(end - execute);
+    await Promise.all([rig.heal(data), rig.heal(bus)]);
+  },
+  shiftReplies: (rig, target) => shiftReplies(rig, target),
+  // Slower than some wait for them, though fast enough for the lease.
+  slowMessages: (rig, { bus }, { ms, chance }) => delay(rig, bus, ms, 60 + chance * 60),
 };
+
+/** The reply to a heartbeat: how many have received it, and its random payload. */
+const HEARTBEAT_REPLY = /\*2\r\n:\d+\r\n\$22\r\n[\w-]{22}\r\n/;
+/** Until there is one, unless Redis is stopped. */
+const HEARTBEAT_MS = 3_000;
+/** In which a connection is replaced whose heartbeats get other replies. */
+const REPLACEMENT_MS = 6_000;
+
+/** The reply to a heartbeat is lost. Each command on that connection would get the reply to the next one from then on. */
+async function shiftReplies(rig: SingleRig, { data, node }: Target): Promise<void> {
+  const { accepted } = data;
+  const removed = data.remove("toClient", HEARTBEAT_REPLY).then(() => true);
+  const isRemoved = await Promise.race([removed, pause(HEARTBEAT_MS, false)]);
+  await rig.heal(data);
+  const end = rig.clock.now() + REPLACEMENT_MS;
+  while (isRemoved && data.accepted === accepted && rig.clock.now() < end) await pause(10);
+  if (!isRemoved || data.accepted > accepted) return;
+  const text = `node-${node.index} went on to use a connection whose replies were out of step`;
+  rig.complain(node.index, text);
+}
+
+async function partition(rig: SingleRig, { data, bus }: Ways, { ms, chance }: PlannedFault): Promise<void> {
+  for (const proxy of [data, bus]) {
+    proxy.hold("toServer");
+    proxy.hold("toClient");
+  }
+  await pause(ms + 400);
+  // Sometimes all that was under way still arrives, sometimes nothing of it.
+  if (chance < 0.5) await cutAndHeal(rig, data, bus);
+  else await Promise.all([rig.heal(data), rig.heal(bus)]);
+}
 
 const HOUR_MS = 3_600_000;
 
@@ -192,6 +250,13 @@ const REDIS: Record<
   },
   flushDb: async (rig) => {
     await rig.direct.sendCommand(["FLUSHDB"]);
+  },
+  // What no longer fits into it is reported as if it had changed.
+  smallTable: async (rig, { ms, chance }) => {
+    const size = 1 + Math.floor(chance * 40);
+    await rig.direct.sendCommand(["CONFIG", "SET", "tracking-table-max-keys", String(size)]);
+    await pause(ms);
+    await rig.direct.sendCommand(["CONFIG", "SET", "tracking-table-max-keys", "1000000"]);
   },
   evictKeys: async (rig, { chance }, sids) => {
     const from = Math.floor(chance * sids.length);

@@ -135,6 +135,19 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    name: "a connection does not report what its own commands cause (NOLOOP)",
+    flags: ["--tracking"],
+    edits: [
+      {
+        file: "redis/tracking.ts",
+        from: "    const { version } =",
+        to: `    await connection.sendCommand(["CLIENT", "TRACKING", "OFF"]);
+    await connection.sendCommand(["CLIENT", "TRACKING", "ON", "NOLOOP"]);
+    const { version } =`,
+      },
+    ],
+  },
+  {
     name: "a connection is not asked to report changes, and is not examined",
     flags: ["--tracking"],
     edits: [
@@ -520,7 +533,6 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a write is cached although a read was answered meanwhile",
-    flags: ["--pool"],
     edits: [
       {
         file: "cache/near-cache.ts",
@@ -531,7 +543,6 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a reply that is not cached leaves what is cached",
-    flags: ["--pool"],
     edits: [
       {
         file: "cache/near-cache.ts",

@@ -60,6 +60,16 @@ export function stalenessBoundMs({ faults, allowanceMs }: Options, leaseMs: numb
   return (faults ? leaseMs : MESSAGE_MS) + allowanceMs;
 }
 
+/** Whether a node waits for Redis for less than the lease. Such a one has a pool, so that hits are served while writes time out. */
+export function isImpatient({ nodes }: Options, node: number): boolean {
+  return node >= nodes / 2;
+}
+
+/** Whether a node has a pool, with one Redis. */
+export function usesPool(options: Options, node: number): boolean {
+  return options.pool || isImpatient(options, node);
+}
+
 /** Whether the round of that seed has an index. */
 export function isIndexed({ index }: Options, seed: number): boolean {
   return index === "half" ? seed % 2 === 0 : index === "all";

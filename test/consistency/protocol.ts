@@ -4,7 +4,8 @@
  * `twice` saves a loaded session, and saves it again, changed back or changed further; `copy` saves a loaded session under
  * another id; `invalid` saves a loaded session for which `indexBy` throws; `regenerate` gives a loaded session a new id, and
  * saves it with the old owner or another; `cross` touches a loaded session while the same process writes it with another life;
- * `list` is `sessionsOf`, `ban` is `destroyAllOf`, and `sweep` is `destroyWhere`, for one session. The records name the calls: `get`, `save`, `set`, `touch`.
+ * `list` is `sessionsOf`, `ban` is `destroyAllOf`, and `sweep` is `destroyWhere`, for one session; `outside` writes past all
+ * stores. The records name the calls: `get`, `save`, `set`, `touch`.
  */
 export type OperationKind =
   | "get"
@@ -20,6 +21,7 @@ export type OperationKind =
   | "list"
   | "ban"
   | "sweep"
+  | "outside"
   | "clear";
 
 /** For a session of this owner, `indexBy` throws. */

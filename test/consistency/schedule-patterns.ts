@@ -11,6 +11,8 @@ export interface PatternPlan {
   readonly merge: boolean;
   /** Whether each connection has a delay of its own. */
   readonly pool: boolean;
+  /** With `cluster.tracking`. */
+  readonly isTracked: boolean;
   readonly random: Random;
   /** Of each node; the patterns are added. */
   readonly operations: readonly PlannedOperation[][];

@@ -1,4 +1,10 @@
-import type { NodeFault, PlannedFault, RedisFault, ServerFault } from "./fault-schedule.ts";
+import {
+  type NodeFault,
+  type PlannedFault,
+  type RedisFault,
+  type ServerFault,
+  STEPS,
+} from "./fault-schedule.ts";
 import { LEASE, type PlannedOperation } from "./protocol.ts";
 import type { PatternPlan } from "./schedule-patterns.ts";
 
@@ -31,8 +37,7 @@ export class Scenes {
       const scenes = this.#scenes[fault.kind] ?? [];
       for (let i = 0; i < count; i++) {
         for (const scene of scenes) {
-          const isShort = scene === this.#end || scene === this.#endByTouch;
-          const sid = `${this.#plan.seed}-scene${isShort ? "-short" : ""}-${this.sids.length}`;
+          const sid = `${this.#plan.seed}-scene${this.#lengthOf(scene)}-${this.sids.length}`;
           this.sids.push(sid);
           scene(sid, fault, fault.node ?? random.between(0, operations.length));
         }
@@ -125,6 +130,69 @@ export class Scenes {
     this.#readLater(node, at, sid);
   };
 
+  /**
+   * A read that this node has sent is executed after its own later write, and after another's still later one; the reply to its write
+   * comes early or late. The client reads the session, on another connection than it writes.
+   */
+  readonly #crossReplies: Scene = (sid, { at: begin }, node) => {
+    const { holdMessages, releaseWrites, end } = STEPS.crossedReplies;
+    // Half of them in the second part.
+    const at = this.#isLikely(0.5) ? begin : begin + end + 5;
+    this.#add(this.#other(node), begin - 150, "set", sid);
+    this.#add(node, at + 2, "get", sid);
+    this.#add(node, at + holdMessages + this.#between(6, 12), "set", sid);
+    this.#add(this.#other(node), at + holdMessages + this.#between(20, 28), "set", sid);
+    for (let i = 0; i < 5; i++) this.#add(node, at + releaseWrites + 4 + 8 * i, "get", sid);
+  };
+
+  /** A touch that ends a session is executed late, and nothing tells of it; the session has been read meanwhile. */
+  readonly #touchLate: Scene = (sid, { at }, node) => {
+    const { execute, end } = STEPS.lateTouches;
+    this.#add(this.#other(node), at - 120, "set", sid, { lifeMs: LONG_MS });
+    this.#add(node, at + this.#between(4, 14), "touch", sid, { lifeMs: 40 });
+    this.#add(node, at + this.#between(20, 35), "get", sid);
+    for (let when = at + execute + 75; when < at + end; when += 10) this.#add(node, when, "get", sid);
+  };
+
+  /** A stale session's key ends while Redis does not answer. */
+  readonly #endStale: Scene = (sid, { at }, node) => {
+    const lifeMs = Math.round(this.#between(900, 1_200));
+    this.#add(node, at - 60, "set", sid, { lifeMs });
+    for (let when = at + lifeMs; when < at + lifeMs + 300; when += 40) this.#add(node, when, "get", sid);
+  };
+
+  /** Another node writes a stale session at the beginning. */
+  readonly #outlast: Scene = (sid, { at, ms }, node) => {
+    const other = this.#other(node);
+    this.#add(other, at - 150, "set", sid);
+    this.#add(node, at - 80, "get", sid);
+    this.#add(other, at + 20, "set", sid);
+    for (let when = at + 1_000; when < at + ms + 400; when += 100) this.#add(node, when, "get", sid);
+  };
+
+  /** Another program writes a session while the reply to a read of it is under way. */
+  readonly #report: Scene = (sid, { at, ms }, node) => {
+    if (!this.#plan.isTracked) return;
+    const other = this.#other(node);
+    this.#add(other, at - 150, "set", sid);
+    const readAt = at + Math.max(3, ms - this.#between(40, 100));
+    this.#add(node, readAt, "get", sid);
+    this.#add(other, readAt + this.#between(2, 14), "outside", sid);
+    this.#readLater(node, at + ms, sid);
+  };
+
+  /** Another program writes a session twice; between the two, the node reads it while it does not wait for its subscriber. */
+  readonly #reportNothing: Scene = (sid, { at, ms }, node) => {
+    if (!this.#plan.isTracked) return;
+    const other = this.#other(node);
+    this.#add(other, at - 150, "set", sid);
+    this.#add(node, at - 80, "get", sid);
+    this.#add(other, at + this.#between(5, 60), "outside", sid);
+    for (let when = at + 70; when < at + ms - 40; when += 9) this.#add(node, when, "get", sid);
+    this.#add(other, at + ms + 30, "outside", sid);
+    this.#readLater(node, at + ms + 30, sid);
+  };
+
   /** In half of the cases nobody writes while Redis is a replica: then only a heartbeat can tell. */
   #onlyRead({ at, ms, chance }: PlannedFault): void {
     if (chance >= 0.5) return;
@@ -135,8 +203,8 @@ export class Scenes {
 
   readonly #scenes: Partial<Record<NodeFault | RedisFault | ServerFault, readonly Scene[]>> = {
     lateReplies: [this.#overtake, this.#end, this.#endByTouch],
-    lateAnswers: [this.#end, this.#endByTouch, this.#overtake],
-    lateMessages: [this.#overtake],
+    lateAnswers: [this.#end, this.#endByTouch, this.#overtake, this.#report],
+    lateMessages: [this.#overtake, this.#report],
     lateRequests: [this.#executeLate],
     lostReplies: [this.#restore],
     killSubscriber: [this.#cross, this.#cross],
@@ -144,7 +212,19 @@ export class Scenes {
     stepClock: [this.#end],
     cutData: [this.#burst, this.#burst],
     flushDb: [this.#empty, this.#empty],
+    cutWrites: [this.#burst, this.#burst],
+    crossedReplies: [this.#crossReplies, this.#crossReplies],
+    lateTouches: [this.#touchLate],
+    longPartition: [this.#endStale, this.#outlast],
+    slowMessages: [this.#reportNothing, this.#reportNothing],
   };
+
+  /** What a session's name says of its life, or of its size. */
+  #lengthOf(scene: Scene): string {
+    const short = [this.#end, this.#endByTouch, this.#touchLate, this.#endStale];
+    if (short.includes(scene)) return "-short";
+    return scene === this.#crossReplies ? "-long" : "";
+  }
 
   /** When whoever holds something old has held it for longer than a lease. */
   #readLater(node: number, from: number, sid: string): void {

@@ -136,7 +136,7 @@ export function planRound(
   }
   const patternPlan = {
     ...{ seed, ms, random, operations, plan, sidOf },
-    ...{ rate: options.rate, merge: options.merge, pool: options.pool },
+    ...{ rate: options.rate, merge: options.merge, pool: options.pool, isTracked: options.tracking },
     owners: hasOwners ? owners : undefined,
     areTouchesKnown: options.topology === "single",
   };

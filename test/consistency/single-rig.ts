@@ -5,7 +5,7 @@ import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import type { Held } from "./check-rest.ts";
 import { type PlannedFault, planFaults } from "./fault-schedule.ts";
 import { makeFault } from "./faults.ts";
-import type { Options } from "./options.ts";
+import { isImpatient, type Options, usesPool } from "./options.ts";
 import { UNKNOWN_OWNER } from "./protocol.ts";
 import { Random } from "./random.ts";
 import { type RedisEvent, RedisRecord } from "./redis-record.ts";
@@ -84,11 +84,9 @@ export class SingleRig extends Rig {
     const proxy = () => startProxy(this.redis.url, connectionDelayMs);
     const [data, bus] = await Promise.all([proxy(), proxy()]);
     this.#ways.set(index, { data, bus });
-    const isImpatient = index >= options.nodes / 2;
-    const pool = options.pool || isImpatient;
+    const pool = usesPool(options, index);
     const access = { kind: "single", dataUrl: data.url, busUrl: bus.url, pool } as const;
-    // Shorter than the lease where there is a pool, so that writes time out there while hits are still served.
-    await this.startNode(index, options, access, isImpatient ? 150 : 1_000);
+    await this.startNode(index, options, access, isImpatient(options, index) ? 150 : 1_000);
   }
 
   waysOf(node: number): Ways {

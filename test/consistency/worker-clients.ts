@@ -29,6 +29,16 @@ export function connectionsFor({ access, name }: NodeSettings): Connections {
   return { client: begun(client), subscriber: createClient({ url: access.busUrl, name }) as never };
 }
 
+/** Writes as another program does. Without a name, so that the record takes it for nobody's of the nodes. */
+export function outsideWriter({ access, isTracked, prefix }: NodeSettings) {
+  if (access.kind !== "single" || !isTracked) return () => {};
+  const client = createClient({ url: access.dataUrl, disableOfflineQueue: true });
+  begun(client as never);
+  return (sid: string, text: string, lifeMs: number): void => {
+    client.set(prefix + sid, text, { expiration: { type: "PX", value: lifeMs } }).catch(() => {});
+  };
+}
+
 interface Connectable {
   on(event: "error", listener: () => void): unknown;
   connect(): Promise<unknown>;

@@ -25,6 +25,7 @@ export class Operations {
   readonly #clock: Clock;
   readonly #ended: (record: OperationRecord) => void;
   readonly #complain: (text: string) => void;
+  readonly #writeOutside: (sid: string, text: string, lifeMs: number) => void;
   #pending = 0;
   /** Reads that have not been answered, by session. */
   readonly #reads = new Map<string, Set<Open>>();
@@ -37,12 +38,14 @@ export class Operations {
     clock: Clock,
     ended: (record: OperationRecord) => void,
     complain: (text: string) => void,
+    writeOutside: (sid: string, text: string, lifeMs: number) => void,
   ) {
     this.#store = store;
     this.#settings = settings;
     this.#clock = clock;
     this.#ended = ended;
     this.#complain = complain;
+    this.#writeOutside = writeOutside;
     const generate = (request: Request) => {
       request.sessionID = request.newSid;
       request.session = new NewSession(request, {});
@@ -78,7 +81,11 @@ export class Operations {
     else if (kind === "destroy") this.#run(this.#record(kind, sid), (done) => this.#store.destroy(sid, done));
     else if (kind === "clear") this.#run(this.#record(kind, sid), (done) => this.#store.clear(done));
     else if (kind === "sweep") this.#sweep(sid);
-    else if (kind === "list") this.list(owner as string);
+    else if (kind === "outside") {
+      const { lifeMs, version } = planned;
+      const text = JSON.stringify({ ...cookieFor(lifeMs), ...valuesFor(version, -1) });
+      this.#writeOutside(sid, text, lifeMs);
+    } else if (kind === "list") this.list(owner as string);
     else if (kind === "ban") {
       const ban = (done: Done<number>) => settle(this.#store.destroyAllOf(owner as string), done);
       this.#run(this.#record(kind, "", { owner: owner as string }), ban);

@@ -13,7 +13,7 @@ import {
   UNKNOWN_OWNER,
   UNKNOWN_OWNER_ERROR,
 } from "./protocol.ts";
-import { connectionsFor } from "./worker-clients.ts";
+import { connectionsFor, outsideWriter } from "./worker-clients.ts";
 import { Operations } from "./worker-operations.ts";
 
 const REPORT_MS = 100;
@@ -49,7 +49,8 @@ async function run(settings: NodeSettings): Promise<void> {
   const clock = new Clock(settings.clockOrigin);
   const store = await makeStore(settings);
   watch(store, settings.index, clock);
-  const operations = new Operations(store, settings, clock, (record) => records.push(record), complain);
+  const ended = (record: OperationRecord) => records.push(record);
+  const operations = new Operations(store, settings, clock, ended, complain, outsideWriter(settings));
   let upcoming: readonly PlannedOperation[] = [];
 
   process.on("message", (message: ToNode) => {

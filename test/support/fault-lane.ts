@@ -10,10 +10,23 @@ export interface Rules {
   delayMs: number;
   /** Bytes that may still pass before the connection is cut. */
   budget: number;
+  /** Holds the bytes of those connections over which this text goes to the server. */
+  holdIfSent: string | undefined;
+  /** Cuts the connection before this text, the `count`th time that it is to pass. */
+  cutBefore: { readonly text: string; count: number } | undefined;
+  /** Bytes that disappear, once. */
+  removal: { readonly pattern: RegExp; readonly onRemoved: () => void } | undefined;
 }
 
 export function noFaults(): Rules {
-  return { mode: "pass", delayMs: 0, budget: Number.POSITIVE_INFINITY };
+  return {
+    mode: "pass",
+    delayMs: 0,
+    budget: Number.POSITIVE_INFINITY,
+    holdIfSent: undefined,
+    cutBefore: undefined,
+    removal: undefined,
+  };
 }
 
 /** The end of the stream is held, delayed and swallowed like the bytes before it, or a half-open connection would not be one. */
@@ -35,6 +48,7 @@ export class Lane {
   #lastDelayed: Promise<void> | undefined;
   #isEndLost = false;
   #isMute = false;
+  #isHeld = false;
 
   /** @param ownDelayMs delays this connection's bytes, besides what the rules say */
   constructor(rules: Rules, ends: Ends, ownDelayMs: number) {
@@ -48,8 +62,14 @@ export class Lane {
     ends.from.on("end", () => this.#arrived("end"));
   }
 
+  /** Holds what arrives from now on, until `release`. */
+  hold(): void {
+    this.#isHeld = true;
+  }
+
   /** What is held flows on. */
   release(): void {
+    this.#isHeld = false;
     for (const piece of this.#held.splice(0)) this.#forward(piece);
   }
 
@@ -67,7 +87,7 @@ export class Lane {
 
   #arrived(piece: Piece): void {
     if (this.#isMute) return;
-    if (this.#rules.mode === "hold") this.#held.push(piece);
+    if (this.#rules.mode === "hold" || this.#isHeld) this.#held.push(piece);
     else if (this.#rules.mode === "pass") this.#forward(piece);
     else if (piece === "end") this.#isEndLost = true;
   }
@@ -94,14 +114,34 @@ export class Lane {
       to.end();
       return;
     }
-    const allowed = piece.subarray(0, this.#rules.budget);
+    const bytes = this.#withoutRemoved(piece);
+    const allowed = bytes.subarray(0, Math.min(this.#rules.budget, this.#placeOfCut(bytes)));
     this.#rules.budget -= allowed.length;
-    if (this.#rules.budget > 0) {
+    if (allowed.length === bytes.length && this.#rules.budget > 0) {
       to.write(allowed);
       return;
     }
     // Once: the next connection is to live.
     this.#rules.budget = Number.POSITIVE_INFINITY;
+    this.#rules.cutBefore = undefined;
     to.end(allowed, cut);
+  }
+
+  #withoutRemoved(piece: Buffer): Buffer {
+    const { removal } = this.#rules;
+    const found = removal?.pattern.exec(piece.toString("latin1"));
+    if (removal === undefined || found == null) return piece;
+    this.#rules.removal = undefined;
+    removal.onRemoved();
+    return Buffer.concat([piece.subarray(0, found.index), piece.subarray(found.index + found[0].length)]);
+  }
+
+  /** How many of these bytes may pass. */
+  #placeOfCut(bytes: Buffer): number {
+    const { cutBefore } = this.#rules;
+    if (cutBefore === undefined) return bytes.length;
+    let at = bytes.indexOf(cutBefore.text);
+    while (at >= 0 && --cutBefore.count > 0) at = bytes.indexOf(cutBefore.text, at + 1);
+    return at < 0 ? bytes.length : at;
   }
 }

@@ -133,6 +133,55 @@ describe("the proxy, byte by byte", () => {
     expect(server.text).toBe("");
   });
 
+  test("only the connections that send a text are held, from then on, until they are released", async () => {
+    const { proxy, connect } = await rawServer();
+    const [one, two] = [await connect(), await connect()];
+    proxy.hold("toServer", "WAIT");
+    proxy.hold("toClient", "LATE");
+    for (const text of ["LATE WAIT", " more"]) await say(proxy, one.client, "toServer", text);
+    await say(proxy, one.server, "toClient", "answer");
+    two.client.socket.write("two");
+    await two.server.has("two");
+    two.server.socket.write("answer");
+    await two.client.has("answer");
+    expect(one.client.text + one.server.text).toBe("");
+    proxy.release("toServer");
+    await one.server.has("LATE WAIT more");
+    expect(one.client.text).toBe("");
+    proxy.release("toClient");
+    await one.client.has("answer");
+    one.client.socket.write(" WAIT");
+    await one.server.has("LATE WAIT more WAIT");
+  });
+
+  test("cutBefore cuts at the text, when it has passed so often, and spares the next connection", async () => {
+    const { proxy, connect } = await rawServer();
+    const { client, server } = await connect();
+    proxy.cutBefore("toServer", "<>", 3);
+    client.socket.write("a<>b");
+    await server.has("a<>b");
+    client.socket.write("c<>d<>e");
+    await eventually(() => server.hasEnded);
+    expect(server.text).toBe("a<>bc<>d");
+    await eventually(() => proxy.connections === 0);
+    const next = await connect();
+    next.client.socket.write("<><><><>");
+    await next.server.has("<><><><>");
+  });
+
+  test("remove lets what matches disappear, once", async () => {
+    const { proxy, connect } = await rawServer();
+    const { client, server } = await connect();
+    const removed = proxy.remove("toServer", /b\d/);
+    client.socket.write("a");
+    await server.has("a");
+    client.socket.write("b1b2c");
+    await removed;
+    await server.has("ab2c");
+    client.socket.write("b3");
+    await server.has("ab2cb3");
+  });
+
   test("cutAfter lets exactly so many bytes through, and spares the next connection", async () => {
     const { proxy, connect } = await rawServer();
     const victim = await connect();

@@ -13,8 +13,8 @@ export interface FaultProxy {
   readonly connections: number;
   /** Connections accepted since the start. */
   readonly accepted: number;
-  /** Keeps bytes back, in order, until `release`. */
-  hold(direction: Direction): void;
+  /** Keeps bytes back, in order, until `release`. @param ifSent only on connections that send this text from now on, and from then */
+  hold(direction: Direction, ifSent?: string): void;
   release(direction: Direction): void;
   /** Lets bytes disappear: a half-open connection, until `pass`. */
   swallow(direction: Direction): void;
@@ -33,6 +33,10 @@ export interface FaultProxy {
   accept(): void;
   /** Lets so many more bytes through, then cuts the connection that the last of them went over. */
   cutAfter(direction: Direction, bytes: number): void;
+  /** Cuts the connection that carries `text` directly before it, the `count`th time that it is to pass on any of them. */
+  cutBefore(direction: Direction, text: string, count: number): void;
+  /** Lets the next bytes that match disappear, and the others pass. Resolves when they have; never, if `pass` comes first. */
+  remove(direction: Direction, pattern: RegExp): Promise<void>;
   /** Resolves when bytes that contain `text` arrive here from now on, whatever becomes of them. */
   seen(direction: Direction, text: string): Promise<void>;
   close(): Promise<void>;
@@ -100,12 +104,14 @@ class TcpFaultProxy implements FaultProxy {
     return this.#accepted;
   }
 
-  hold(direction: Direction): void {
-    this.#rules[direction].mode = "hold";
+  hold(direction: Direction, ifSent?: string): void {
+    if (ifSent === undefined) this.#rules[direction].mode = "hold";
+    else this.#rules[direction].holdIfSent = ifSent;
   }
 
   release(direction: Direction): void {
     const rules = this.#rules[direction];
+    rules.holdIfSent = undefined;
     if (rules.mode === "hold") rules.mode = "pass";
     for (const link of this.#links) link[direction].release();
   }
@@ -152,6 +158,16 @@ class TcpFaultProxy implements FaultProxy {
     this.#rules[direction].budget = bytes;
   }
 
+  cutBefore(direction: Direction, text: string, count: number): void {
+    this.#rules[direction].cutBefore = { text, count };
+  }
+
+  remove(direction: Direction, pattern: RegExp): Promise<void> {
+    return new Promise((onRemoved) => {
+      this.#rules[direction].removal = { pattern, onRemoved };
+    });
+  }
+
   seen(direction: Direction, text: string): Promise<void> {
     return this.#sightings[direction].next(text);
   }
@@ -185,7 +201,15 @@ class TcpFaultProxy implements FaultProxy {
     const lane = (direction: Direction, from: Socket, to: Socket) =>
       new Lane(
         this.#rules[direction],
-        { from, to, onBytes: (lane, text) => this.#sightings[direction].arrived(lane, text), cut },
+        {
+          from,
+          to,
+          onBytes: (lane, text) => {
+            this.#sightings[direction].arrived(lane, text);
+            if (direction === "toServer") this.#holdIfSent(link, text);
+          },
+          cut,
+        },
         this.#connectionDelayMs(),
       );
     const link: Link = {
@@ -196,6 +220,13 @@ class TcpFaultProxy implements FaultProxy {
     client.on("close", cut);
     server.on("close", cut);
     this.#links.add(link);
+  }
+
+  #holdIfSent(link: Link, text: string): void {
+    for (const direction of DIRECTIONS) {
+      const { holdIfSent } = this.#rules[direction];
+      if (holdIfSent !== undefined && text.includes(holdIfSent)) link[direction].hold();
+    }
   }
 }
 
