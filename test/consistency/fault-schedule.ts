@@ -19,7 +19,7 @@ const NODE_FAULTS = {
   partition: 4,
   stopNode: 2,
   killNode: 1,
-  stepClock: 3,
+  stepClock: 5,
   lateReplies: 8,
   lateAnswers: 8,
   lateMessages: 8,
@@ -45,7 +45,7 @@ const BRIEF: Partial<Record<string, readonly [number, number]>> = {
   lateAnswers: [100, 140],
   lateMessages: [160, 420],
   lateRequests: [180, 340],
-  lostReplies: [30, 60],
+  lostReplies: [50, 100],
   cutWrites: [30, 60],
   slowMessages: [300, 400],
   longPartition: [2_200, 2_400],
@@ -67,7 +67,7 @@ const REDIS_FAULTS = {
   flushDb: 1,
   evictKeys: 2,
   garbage: 3,
-  becomeReplica: 2,
+  becomeReplica: 3,
 } as const;
 
 /** With an index, saves and deletions also fail because Redis refuses them; and others write sessions whose owner nobody knows. */

@@ -1,7 +1,7 @@
 /**
  * Breaks a copy of the store on purpose, in every way of the list, and runs the checker against each: one that has never
  * caught anything proves nothing. Prints a table of what caught what; the exit status is 1 if something went through, or if
- * something was found in the copy that was left as it is.
+ * something was found in the copy that was left as it is, or in one whose mistake is safe.
  */
 import { execFile } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
@@ -87,7 +87,7 @@ function run(folder: string, { flags = [], seed = 100 }: Mutation): Promise<Summ
   });
 }
 
-const CONTROL: Mutation = { name: "nothing", edits: [] };
+const CONTROL: Mutation = { name: "nothing", edits: [], isSafe: true };
 const chosen = [CONTROL, ...MUTATIONS].filter(({ name }) => only === undefined || name.includes(only));
 // All are made before the first runs: a list that no longer fits the store is found out at once.
 const folders = chosen.map(broken);
@@ -96,7 +96,7 @@ console.log("| broken on purpose | run with | caught by | in round |\n| --- | --
 for (const [i, mutation] of chosen.entries()) {
   const summary = await run(folders[i] as string, mutation);
   const caught = Object.entries(summary.violations).filter(([, count]) => count > 0);
-  if ((caught.length === 0) !== (mutation === CONTROL)) failures++;
+  if ((caught.length === 0) !== (mutation.isSafe === true)) failures++;
   const by = caught.map(([guarantee, count]) => `${guarantee} (${count})`).join(", ") || "nothing";
   const flags = (mutation.flags ?? []).join(" ");
   console.log(`| ${mutation.name} | ${flags} | ${by} | ${summary.rounds} |`);
