@@ -58,7 +58,7 @@ export function checkRest(
   });
 }
 
-/** The judge is judged: what it believes that Redis went through must have led to what Redis holds. */
+/** The judge is judged: what it believes that Redis went through must have led to what Redis holds. @param held as far as it is known */
 export function checkRecord(
   held: ReadonlyMap<string, Held>,
   histories: Histories,
@@ -66,7 +66,8 @@ export function checkRecord(
   report: Report,
 ): void {
   for (const [sid, history] of histories.sessions) {
-    const text = held.get(sid)?.text ?? null;
+    const text = held.get(sid)?.text;
+    if (text === undefined) continue;
     if (!isShort(sid) && text !== (history.last.text ?? null)) {
       const believed = history.last.text ?? null;
       report({ guarantee: "record", text: `Redis holds ${text}, and is believed to hold ${believed}`, sid });

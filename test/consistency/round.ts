@@ -7,7 +7,7 @@ import { checkRecord, checkRest, readAll } from "./check-rest.ts";
 import { checkStale } from "./check-stale.ts";
 import { checkWrites } from "./check-writes.ts";
 import { type FaultSpan, makeFaults } from "./faults.ts";
-import { buildHistories, type Histories } from "./histories.ts";
+import { buildHistories, CLOCK_SLACK_MS, type Histories } from "./histories.ts";
 import { isIndexed, type Options, STALE_MS, stalenessBoundMs } from "./options.ts";
 import { printHistory } from "./print-history.ts";
 import { type EventRecord, LEASE, type OperationRecord, type Rest } from "./protocol.ts";
@@ -79,6 +79,7 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   await rig.quiet(300);
   // The last messages have been heard when another heartbeat has come back; a lease is time enough for several.
   await pause(leaseMs);
+  const readAt = rig.clock.now();
   const held = await readAll(rig, all);
   const rests = await Promise.all(rig.nodes.map(({ process }) => process.rest(sids, owners)));
   isAtRest = true;
@@ -89,6 +90,9 @@ export async function runRound(rig: Rig, options: Options, seed: number, ms: num
   const operations = rig.operations;
   const events: readonly EventRecord[] = rig.events;
   const histories = buildHistories(all, operations, carriedOut, options.tracking);
+  // A write whose caller got a timeout may be executed even now, before or after its session was read.
+  for (const { sid, last } of histories.sessions.values())
+    if (last.at > readAt - CLOCK_SLACK_MS) held.delete(sid);
   const staleness: Staleness = new Map();
   const report = (violation: Violation) => {
     const history = violation.sid === undefined ? undefined : histories.sessions.get(violation.sid);
