@@ -30,8 +30,6 @@ const NODE_FAULTS = {
 
 /** Of a pool: its connections overtake one another. */
 const POOL_FAULTS = { crossedReplies: 10 } as const;
-/** Of a single client: it recovers only when its connection is replaced. */
-const CLIENT_FAULTS = { shiftReplies: 10 } as const;
 /** Of a node that waits for Redis for longer than a lease. */
 const PATIENT_FAULTS = { lateTouches: 12 } as const;
 /** With `--stale`, of one that does not: Redis counts as away while its stale sessions last. */
@@ -80,7 +78,7 @@ const TRACKED_FAULTS = { ...REDIS_FAULTS, flushDb: 4, evictKeys: 12, smallTable:
 const OUTSIDE = { writeKeys: 1 } as const;
 
 const SOME_NODES_FAULTS = {
-  ...{ ...POOL_FAULTS, ...CLIENT_FAULTS, ...PATIENT_FAULTS },
+  ...{ ...POOL_FAULTS, ...PATIENT_FAULTS },
   ...{ ...STALE_FAULTS, ...SLOW_FAULTS },
 } as const;
 
@@ -112,7 +110,7 @@ function faultsOf(options: Options, node: number): FaultKinds["node"] {
   const isPatient = !isImpatient(options, node);
   return {
     ...NODE_FAULTS,
-    ...(usesPool(options, node) ? POOL_FAULTS : CLIENT_FAULTS),
+    ...(usesPool(options, node) && POOL_FAULTS),
     ...(isPatient && PATIENT_FAULTS),
     ...(options.stale && !isPatient && STALE_FAULTS),
     ...(options.tracking && !isPatient && SLOW_FAULTS),

@@ -175,30 +175,9 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
     await pause(end - execute);
     await Promise.all([rig.heal(data), rig.heal(bus)]);
   },
-  shiftReplies: (rig, target) => shiftReplies(rig, target),
   // Slower than some wait for them, though fast enough for the lease.
   slowMessages: (rig, { bus }, { ms, chance }) => delay(rig, bus, ms, 60 + chance * 60),
 };
-
-/** The reply to a heartbeat: how many have received it, and its random payload. */
-const HEARTBEAT_REPLY = /\*2\r\n:\d+\r\n\$22\r\n[\w-]{22}\r\n/;
-/** Until there is one, unless Redis is stopped. */
-const HEARTBEAT_MS = 3_000;
-/** In which a connection is replaced whose heartbeats get other replies. */
-const REPLACEMENT_MS = 6_000;
-
-/** The reply to a heartbeat is lost. Each command on that connection would get the reply to the next one from then on. */
-async function shiftReplies(rig: SingleRig, { data, node }: Target): Promise<void> {
-  const { accepted } = data;
-  const removed = data.remove("toClient", HEARTBEAT_REPLY).then(() => true);
-  const isRemoved = await Promise.race([removed, pause(HEARTBEAT_MS, false)]);
-  await rig.heal(data);
-  const end = rig.clock.now() + REPLACEMENT_MS;
-  while (isRemoved && data.accepted === accepted && rig.clock.now() < end) await pause(10);
-  if (!isRemoved || data.accepted > accepted) return;
-  const text = `node-${node.index} went on to use a connection whose replies were out of step`;
-  rig.complain(node.index, text);
-}
 
 async function partition(rig: SingleRig, { data, bus }: Ways, { ms, chance }: PlannedFault): Promise<void> {
   for (const proxy of [data, bus]) {

@@ -14,8 +14,6 @@ export interface Rules {
   holdIfSent: string | undefined;
   /** Cuts the connection before this text, the `count`th time that it is to pass. */
   cutBefore: { readonly text: string; count: number } | undefined;
-  /** Bytes that disappear, once. */
-  removal: { readonly pattern: RegExp; readonly onRemoved: () => void } | undefined;
 }
 
 export function noFaults(): Rules {
@@ -25,7 +23,6 @@ export function noFaults(): Rules {
     budget: Number.POSITIVE_INFINITY,
     holdIfSent: undefined,
     cutBefore: undefined,
-    removal: undefined,
   };
 }
 
@@ -114,10 +111,9 @@ export class Lane {
       to.end();
       return;
     }
-    const bytes = this.#withoutRemoved(piece);
-    const allowed = bytes.subarray(0, Math.min(this.#rules.budget, this.#placeOfCut(bytes)));
+    const allowed = piece.subarray(0, Math.min(this.#rules.budget, this.#placeOfCut(piece)));
     this.#rules.budget -= allowed.length;
-    if (allowed.length === bytes.length && this.#rules.budget > 0) {
+    if (allowed.length === piece.length && this.#rules.budget > 0) {
       to.write(allowed);
       return;
     }
@@ -125,15 +121,6 @@ export class Lane {
     this.#rules.budget = Number.POSITIVE_INFINITY;
     this.#rules.cutBefore = undefined;
     to.end(allowed, cut);
-  }
-
-  #withoutRemoved(piece: Buffer): Buffer {
-    const { removal } = this.#rules;
-    const found = removal?.pattern.exec(piece.toString("latin1"));
-    if (removal === undefined || found == null) return piece;
-    this.#rules.removal = undefined;
-    removal.onRemoved();
-    return Buffer.concat([piece.subarray(0, found.index), piece.subarray(found.index + found[0].length)]);
   }
 
   /** How many of these bytes may pass. */

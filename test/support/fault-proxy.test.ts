@@ -169,19 +169,6 @@ describe("the proxy, byte by byte", () => {
     await next.server.has("<><><><>");
   });
 
-  test("remove lets what matches disappear, once", async () => {
-    const { proxy, connect } = await rawServer();
-    const { client, server } = await connect();
-    const removed = proxy.remove("toServer", /b\d/);
-    client.socket.write("a");
-    await server.has("a");
-    client.socket.write("b1b2c");
-    await removed;
-    await server.has("ab2c");
-    client.socket.write("b3");
-    await server.has("ab2cb3");
-  });
-
   test("cutAfter lets exactly so many bytes through, and spares the next connection", async () => {
     const { proxy, connect } = await rawServer();
     const victim = await connect();

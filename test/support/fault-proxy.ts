@@ -35,8 +35,6 @@ export interface FaultProxy {
   cutAfter(direction: Direction, bytes: number): void;
   /** Cuts the connection that carries `text` directly before it, the `count`th time that it is to pass on any of them. */
   cutBefore(direction: Direction, text: string, count: number): void;
-  /** Lets the next bytes that match disappear, and the others pass. Resolves when they have; never, if `pass` comes first. */
-  remove(direction: Direction, pattern: RegExp): Promise<void>;
   /** Resolves when bytes that contain `text` arrive here from now on, whatever becomes of them. */
   seen(direction: Direction, text: string): Promise<void>;
   close(): Promise<void>;
@@ -160,12 +158,6 @@ class TcpFaultProxy implements FaultProxy {
 
   cutBefore(direction: Direction, text: string, count: number): void {
     this.#rules[direction].cutBefore = { text, count };
-  }
-
-  remove(direction: Direction, pattern: RegExp): Promise<void> {
-    return new Promise((onRemoved) => {
-      this.#rules[direction].removal = { pattern, onRemoved };
-    });
   }
 
   seen(direction: Direction, text: string): Promise<void> {
