@@ -7,7 +7,7 @@ import type { Doubts } from "./doubts.ts";
 import { slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
 import type { Batch } from "./topology.ts";
-import { droppedAt } from "./unsent.ts";
+import { buildUntil } from "./unsent.ts";
 
 /** A client of one node, as a Cluster client creates them. */
 export interface NodeClient extends RedisSubscriberClient {
@@ -114,7 +114,7 @@ export class ClusterRoutes {
   #exec(exec: typeof execOn, client: NodeClient, deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const replies = exec(client, {
       ...batch,
-      build: (commands, isMoving) => batch.build(droppedAt(deadline, commands), isMoving),
+      build: (commands, isMoving) => buildUntil(deadline, commands, () => batch.build(commands, isMoving)),
     });
     this.connections.silence.track(client as Connection, replies);
     return replies;

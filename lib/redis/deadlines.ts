@@ -3,9 +3,34 @@ import { SessionStoreError, type SessionStoreErrorCode, withHidden } from "../re
 import type { Admission } from "./admission.ts";
 
 /** The deadline of an operation, for the work that it limits. */
-export interface Deadline {
+export class Deadline {
+  #passed = false;
+  #listeners: (() => void)[] | undefined;
+
   /** The caller has received its error, so what has not been sent yet must not be sent any more. */
-  readonly passed: boolean;
+  get passed(): boolean {
+    return this.#passed;
+  }
+
+  pass(): void {
+    this.#passed = true;
+    for (const listener of this.#listeners?.splice(0) ?? []) listener();
+  }
+
+  /** Calls `listener` when the deadline passes; at once if it has. */
+  onPassed(listener: () => void): void {
+    if (this.#passed) listener();
+    else if (this.#listeners === undefined) this.#listeners = [listener];
+    else this.#listeners.push(listener);
+  }
+
+  /**
+   * The operation has settled. The listeners hold what it has sent, and V8 may keep this object for longer: a Map or Set that has
+   * been rehashed keeps its former entries until the next major garbage collection.
+   */
+  end(): void {
+    this.#listeners = undefined;
+  }
 }
 
 export interface DeadlinesOptions {
@@ -46,7 +71,7 @@ export class Deadlines {
     if (refusal !== undefined) return Promise.reject(refusal);
     const load = this.#admission?.enter(sid, bytes);
     const operation = new Promise<T>((resolve, reject) => {
-      const deadline = { passed: false };
+      const deadline = new Deadline();
       let immediate: NodeJS.Immediate | undefined;
       const end = () => {
         clearTimeout(timer);
@@ -54,7 +79,7 @@ export class Deadlines {
         this.#operations.delete(operation);
       };
       const expire = () => {
-        deadline.passed = true;
+        deadline.pass();
         end();
         const reason = this.#options.explain?.();
         const suffix = reason === undefined ? "" : `: ${reason}`;
@@ -68,6 +93,7 @@ export class Deadlines {
       const timer = setTimeout(onTimer, this.#limitMs).unref();
       const onSettled = () => {
         end();
+        deadline.end();
         if (load !== undefined) this.#admission?.leave(load, bytes);
       };
       attempt(work, deadline).then(

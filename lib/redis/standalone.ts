@@ -4,7 +4,7 @@ import { isErrorReply } from "./replies.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type { Batch, Primary, SubscriberConnection, SubscriberOptions, TopologyOptions } from "./topology.ts";
-import { droppedAt } from "./unsent.ts";
+import { buildUntil } from "./unsent.ts";
 
 /** A client of one server, or a pool of them. */
 interface StandaloneClient extends BatchingClient {
@@ -43,7 +43,7 @@ export class Standalone extends SinglePrimary implements Primary {
           return run();
         })
       : this.#client;
-    const commands = batch.build(droppedAt(deadline, client.multi()));
+    const commands = buildUntil(deadline, client.multi(), batch.build);
     const executing = batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
     if (!this.#isPool) this.connections.silence.track(used, executing);
     return this.connections.requireInStep(batch, await executing, used);

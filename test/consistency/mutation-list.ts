@@ -306,9 +306,9 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/unsent.ts",
-        from: "    part.commands = 1 + others.length;\n",
-        to: `    part.commands = 1 + others.length;
-    for (const args of others as unknown[][]) args.splice(0, 3, "TYPE", args[1]);
+        from: "    part.commands = own.length;\n",
+        to: `    part.commands = own.length;
+    for (const args of own.slice(1)) args.splice(0, 3, "TYPE", args[1]);
 `,
       },
     ],

@@ -2,6 +2,7 @@ import { createClientPool, createSentinel, type RedisClientOptions } from "redis
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import type { RedisStoreClient } from "../../lib/redis/client.ts";
+import { Deadline } from "../../lib/redis/deadlines.ts";
 import type { Replies } from "../../lib/redis/topology.ts";
 import { topologyOf } from "../../lib/redis/topology-of.ts";
 import { WriteGroups } from "../../lib/redis/write-groups.ts";
@@ -246,7 +247,7 @@ test("a Sentinel client sends groups, too", async () => {
 
 describe("a member whose deadline passes", () => {
   /** Writes all of `SIDS` in one turn. @param onBuild called when the commands of a member are added */
-  async function writeAll(onBuild: (sid: string, deadline: { passed: boolean }) => void) {
+  async function writeAll(onBuild: (sid: string, deadline: Deadline) => void) {
     const space = newSpace();
     const direct = await directClient();
     const received: string[] = [];
@@ -262,7 +263,7 @@ describe("a member whose deadline passes", () => {
     });
     const outcomes = await Promise.allSettled(
       SIDS.map((sid) => {
-        const deadline = { passed: false };
+        const deadline = new Deadline();
         const options = { expiration: { type: "PX", value: 60_000 } } as const;
         return groups.send(
           deadline,
@@ -284,7 +285,7 @@ describe("a member whose deadline passes", () => {
   test.each(["b", "c", "e"])("before it is sent changes nothing and publishes nothing (%s)", async (late) => {
     const { outcomes, written, received } = await writeAll((sid, deadline) => {
       // Between the end of the turn and node-redis's writing.
-      if (sid === late) queueMicrotask(() => Object.assign(deadline, { passed: true }));
+      if (sid === late) queueMicrotask(() => deadline.pass());
     });
     const others = SIDS.filter((sid) => sid !== late);
     expect(statuses(outcomes)).toEqual(SIDS.map((sid) => (sid === late ? "rejected" : "fulfilled")));
@@ -298,7 +299,7 @@ describe("a member whose deadline passes", () => {
   test("after it is sent is executed as a whole", async () => {
     const { written, received } = await writeAll((sid, deadline) => {
       // A member's commands are added when immediates run, so this runs after node-redis's writing.
-      if (sid !== "a") setImmediate(() => Object.assign(deadline, { passed: true }));
+      if (sid !== "a") setImmediate(() => deadline.pass());
     });
     expect(written).toEqual(SIDS.map(() => 1));
     expect(received).toEqual([...SIDS, "end"]);
@@ -306,7 +307,7 @@ describe("a member whose deadline passes", () => {
 
   test("together with all others, leaves nothing to be sent", async () => {
     const { outcomes, written, received } = await writeAll((sid, deadline) => {
-      if (sid !== "a") Object.assign(deadline, { passed: true });
+      if (sid !== "a") deadline.pass();
     });
     expect(statuses(outcomes)).toEqual(["fulfilled", ...SIDS.slice(1).map(() => "rejected")]);
     expect(written).toEqual([1, 0, 0, 0, 0]);

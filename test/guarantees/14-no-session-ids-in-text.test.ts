@@ -4,6 +4,7 @@ import { createClient } from "redis";
 import { expect, inject, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore, SessionStoreError } from "../../lib/index.ts";
 import type { CommandBatch } from "../../lib/redis/client.ts";
+import { Deadline } from "../../lib/redis/deadlines.ts";
 import { CommandExecutor } from "../../lib/redis/executor.ts";
 import { Outage } from "../../lib/redis/outage.ts";
 import type { Topology } from "../../lib/redis/topology.ts";
@@ -68,7 +69,7 @@ test("of a command that Redis does not know, whose arguments it repeats", async 
   const topology = { fullPrefix: "sess:", outage: new Outage(), send };
   const executor = new CommandExecutor(topology as unknown as Topology);
   const command = { name: "EVALSHA", acl: "", target: "any", build: (batch: CommandBatch) => batch } as const;
-  const { error, text } = await shownFailure(executor.send({ passed: false }, command));
+  const { error, text } = await shownFailure(executor.send(new Deadline(), command));
   expect(error.message).toBe("EVALSHA: ERR unknown command 'EVALSHA'");
   expect(text).not.toContain(SID);
 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { MessageFilter } from "../../lib/invalidation/message-filter.ts";
 import type { ClusterMessage } from "../../lib/invalidation/messages.ts";
-import type { Deadline } from "../../lib/redis/deadlines.ts";
+import { Deadline } from "../../lib/redis/deadlines.ts";
 
 const OWN = "b0c6f9a2-0000-4000-8000-000000000001";
 const OTHER = "b0c6f9a2-0000-4000-8000-000000000002";
@@ -17,7 +17,7 @@ function originOf(filter: MessageFilter, instanceId: string, sequence: number, h
 }
 
 /** Begins a write with such a message. @returns its number */
-function begin(filter: MessageFilter, deadline: Deadline = { passed: false }): number {
+function begin(filter: MessageFilter, deadline = new Deadline()): number {
   const sequence = filter.nextSequence();
   filter.begin(sequence, `${OWN} ${sequence}`, deadline);
   return sequence;
@@ -46,10 +46,10 @@ describe("own messages", () => {
 
   test("of a write whose caller has got its timeout are news, until it turns out to have succeeded", () => {
     const filter = new MessageFilter(OWN);
-    const deadline = { passed: false };
+    const deadline = new Deadline();
     const sequence = begin(filter, deadline);
     expect(originOf(filter, OWN, sequence, false)).toBe("own");
-    deadline.passed = true;
+    deadline.pass();
     expect(originOf(filter, OWN, sequence, false)).toBe("new");
     filter.end(sequence, true);
     expect(originOf(filter, OWN, sequence, false)).toBe("own");
@@ -75,7 +75,7 @@ describe("a forged message with the numbers of a real one", () => {
   test("is news while the write is under way, and the real one is still recognized", () => {
     const filter = new MessageFilter(OWN);
     const sequence = filter.nextSequence();
-    filter.begin(sequence, "the real text", { passed: false });
+    filter.begin(sequence, "the real text", new Deadline());
     expect(filter.originOf(message(OWN, sequence), "another text", false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), "the real text", false)).toBe("own");
   });
@@ -83,7 +83,7 @@ describe("a forged message with the numbers of a real one", () => {
   test("is news if the ids are not between the parts of the real one", () => {
     const filter = new MessageFilter(OWN);
     const sequence = filter.nextSequence();
-    filter.begin(sequence, { head: '{"real":[', tail: "]}" }, { passed: false });
+    filter.begin(sequence, { head: '{"real":[', tail: "]}" }, new Deadline());
     expect(filter.originOf(message(OWN, sequence), '{"forged":["s"]}', false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), '{"real":["s"]]', false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), '{"real":["s","t"]}', false)).toBe("own");
