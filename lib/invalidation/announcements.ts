@@ -1,5 +1,5 @@
 import type { Deadline } from "../redis/deadlines.ts";
-import type { MessageFilter } from "./message-filter.ts";
+import type { MessageFilter, OwnMessage } from "./message-filter.ts";
 import {
   type DestroyReason,
   encodeInvalidation,
@@ -31,20 +31,19 @@ export class Announcements {
   ofWrite(sid: string, deadline: Deadline): OutgoingMessage {
     const { instanceId, nodeId, sessions, filter, topology, channel } = this.#options;
     const sequence = filter.nextSequence();
-    const message = encodeInvalidation({ instanceId, sequence, nodeId });
+    const text = encodeInvalidation({ instanceId, sequence, nodeId });
     const name = sessions.nameOf(sid);
-    const envelope = this.#envelope(name, message, sequence, deadline);
-    if (topology.channelTagOf(sid) === undefined) return { message, ...envelope };
-    const suffix = name.slice(channel.length + 1);
-    return { message, ...envelope, whileMoving: { channel, message: forward(suffix, message) } };
+    if (topology.channelTagOf(sid) === undefined)
+      return new PendingMessage(this.#options, name, sequence, text, deadline);
+    const whileMoving = { channel, message: forward(name.slice(channel.length + 1), text) };
+    return new PendingMessage(this.#options, name, sequence, text, deadline, whileMoving);
   }
 
   /** The message for a deletion that is about to be sent. @param deadline the deletion's */
   of(content: MessageContent, deadline: Deadline): OutgoingMessage {
     const { channel, filter } = this.#options;
     const sequence = filter.nextSequence();
-    const message = this.#encode(content, sequence);
-    return { message, ...this.#envelope(channel, message, sequence, deadline) };
+    return new PendingMessage(this.#options, channel, sequence, this.#encode(content, sequence), deadline);
   }
 
   /** The message for a deletion that determines which sessions it names. */
@@ -52,7 +51,7 @@ export class Announcements {
     const { channel, filter } = this.#options;
     const sequence = filter.nextSequence();
     const text = splitAtSids(this.#encode({ type: "SessionDeleted", sids: [], reason }, sequence));
-    return { ...text, ...this.#envelope(channel, text, sequence, deadline) };
+    return new PendingMessage(this.#options, channel, sequence, text, deadline);
   }
 
   #encode(content: MessageContent, sequence: number): string {
@@ -60,15 +59,56 @@ export class Announcements {
     const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
     return encodeMessage({ ...content, ...base });
   }
+}
 
-  #envelope(channel: string, text: string | OpenText, sequence: number, deadline: Deadline) {
-    const { channel: baseChannel, filter, counters } = this.#options;
-    filter.begin(sequence, text, deadline);
-    const settle = (isPublished: boolean) => {
-      if (isPublished) counters.messagesPublished++;
-      filter.end(sequence, isPublished);
-    };
-    const isReported = () => filter.isNews(sequence);
-    return { channel, baseChannel, sequence, isReported, settle };
+/** A message of a write that has not ended. */
+class PendingMessage implements OutgoingMessage, OpenOutgoingMessage, OwnMessage {
+  isNews = false;
+  readonly channel: string;
+  readonly baseChannel: string;
+  readonly sequence: number;
+  readonly text: string | OpenText;
+  readonly deadline: Deadline;
+  readonly whileMoving: OutgoingMessage["whileMoving"];
+  readonly #options: AnnouncementsOptions;
+
+  constructor(
+    options: AnnouncementsOptions,
+    channel: string,
+    sequence: number,
+    text: string | OpenText,
+    deadline: Deadline,
+    whileMoving?: OutgoingMessage["whileMoving"],
+  ) {
+    this.#options = options;
+    this.channel = channel;
+    this.baseChannel = options.channel;
+    this.sequence = sequence;
+    this.text = text;
+    this.deadline = deadline;
+    this.whileMoving = whileMoving;
+    options.filter.begin(sequence, this);
+  }
+
+  get message(): string {
+    return this.head + this.tail;
+  }
+
+  get head(): string {
+    return typeof this.text === "string" ? this.text : this.text.head;
+  }
+
+  get tail(): string {
+    return typeof this.text === "string" ? "" : this.text.tail;
+  }
+
+  isReported(): boolean {
+    return this.isNews;
+  }
+
+  settle(isPublished: boolean): void {
+    const { counters, filter } = this.#options;
+    if (isPublished) counters.messagesPublished++;
+    filter.end(this.sequence, isPublished);
   }
 }

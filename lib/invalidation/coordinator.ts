@@ -200,6 +200,7 @@ export class ClusterCoordinator {
   /** Subscribes again, also to a primary that was known before: slots may have moved away from it and back. */
   #listenTo(primaries: readonly Primary[]): void {
     for (const listener of this.#listeners) listener.end();
+    this.#receiver?.dropChanges();
     this.#listeners = primaries.map((primary) => this.#listenerOf(primary));
     this.sessions.listeners = this.#listeners;
     this.#resetProofs();

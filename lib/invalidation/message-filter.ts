@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Deadline } from "../redis/deadlines.ts";
-import type { ClusterMessage, OpenText } from "./messages.ts";
+import { type ClusterMessage, invalidationStart, type OpenText } from "./messages.ts";
 
 /** Past that the oldest is dropped. A copy of it then counts as new: one event and one read too many. */
 const MAX_REMEMBERED = 1_000;
@@ -11,10 +11,12 @@ const MAX_REMEMBERED = 1_000;
  */
 export type MessageOrigin = "own" | "copy" | "new";
 
-interface OwnMessage {
+/** A message of this store that is about to be published. */
+export interface OwnMessage {
   readonly text: string | OpenText;
+  /** That of the write that publishes it. */
   readonly deadline: Deadline;
-  /** Whether it has arrived as news, since the deadline had passed. */
+  /** Whether it has arrived as `new`, since the deadline had passed. */
   isNews: boolean;
 }
 
@@ -26,6 +28,8 @@ interface OwnMessage {
  */
 export class MessageFilter {
   readonly #instanceId: string;
+  /** What all own messages on the channels of sessions begin with. */
+  readonly #ownStart: string;
   #lastSequence = 0;
   readonly #pending = new Map<number, OwnMessage>();
   /** Own writes with an unknown outcome: if Redis carries one out later, its message is news to this store, too. */
@@ -35,6 +39,7 @@ export class MessageFilter {
   /** @param instanceId the random id of this store; labels are not unique */
   constructor(instanceId: string) {
     this.#instanceId = instanceId;
+    this.#ownStart = invalidationStart(instanceId);
   }
 
   /** The sequence number of the next message. */
@@ -42,14 +47,9 @@ export class MessageFilter {
     return ++this.#lastSequence;
   }
 
-  /** A write begins, and is about to publish its message. @param deadline the write's */
-  begin(sequence: number, text: string | OpenText, deadline: Deadline): void {
-    this.#pending.set(sequence, { text, deadline, isNews: false });
-  }
-
-  /** Whether the message of a pending write has arrived, and was `new`: the caller had received its timeout. */
-  isNews(sequence: number): boolean {
-    return this.#pending.get(sequence)?.isNews ?? false;
+  /** A write begins, and is about to publish its message. */
+  begin(sequence: number, message: OwnMessage): void {
+    this.#pending.set(sequence, message);
   }
 
   /** The write has ended. @param isPublished whether Redis has confirmed that it published the message */
@@ -58,12 +58,24 @@ export class MessageFilter {
     if (!isPublished) remember(this.#failed, sequence);
   }
 
+  /** The number in a text from the channel of a session, if that is an own message. Does not decode what needs no decoding. */
+  ownSequence(text: string): number | undefined {
+    if (!text.startsWith(this.#ownStart)) return undefined;
+    const start = this.#ownStart.length;
+    const sequence = Number(text.slice(start, text.indexOf(" ", start)));
+    return this.#isOwn(sequence, text) ? sequence : undefined;
+  }
+
   /**
    * @param text the message as it arrived
    * @param hasCopies whether more than one primary delivers messages
    */
   originOf({ instanceId, sequence }: ClusterMessage, text: string, hasCopies: boolean): MessageOrigin {
-    if (instanceId === this.#instanceId && this.#isOwn(sequence, text)) return "own";
+    if (instanceId === this.#instanceId) {
+      if (this.#isOwn(sequence, text)) return "own";
+      const pending = this.#pending.get(sequence);
+      if (pending !== undefined && isText(pending.text, text)) pending.isNews = true;
+    }
     if (!hasCopies) return "new";
     const id = createHash("sha256").update(text).digest("base64");
     if (this.#seen.has(id)) return "copy";
@@ -73,11 +85,7 @@ export class MessageFilter {
 
   #isOwn(sequence: number, text: string): boolean {
     const pending = this.#pending.get(sequence);
-    if (pending !== undefined) {
-      if (!isText(pending.text, text)) return false;
-      pending.isNews ||= pending.deadline.passed;
-      return !pending.deadline.passed;
-    }
+    if (pending !== undefined) return isText(pending.text, text) && !pending.deadline.passed;
     return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
   }
 }

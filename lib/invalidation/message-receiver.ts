@@ -35,19 +35,19 @@ export class MessageReceiver {
   onSessionMessage(text: string, sid: string, hasCopies = false): void {
     const { filter, counters, cache, emit } = this.#options;
     counters.messagesReceived++;
-    this.#changed.delete(sid);
+    if (this.#changed.size > 0) this.#changed.delete(sid);
+    const own = filter.ownSequence(text);
+    if (own !== undefined) {
+      cache.onOwnMessage(sid, own);
+      return;
+    }
     const message = decodeInvalidation(text);
     if (message === undefined) {
       counters.messagesIgnored++;
       return;
     }
-    const origin = filter.originOf(message, text, hasCopies);
-    if (origin === "own") {
-      cache.onOwnMessage(sid, message.sequence);
-      return;
-    }
     cache.invalidate(sid);
-    if (origin === "copy") return;
+    if (filter.originOf(message, text, hasCopies) === "copy") return;
     counters.invalidations++;
     emit("invalidate", sid, message.nodeId);
   }
@@ -105,6 +105,11 @@ export class MessageReceiver {
       this.#options.counters.invalidations++;
       this.#options.emit("invalidate", sid, "");
     }
+  }
+
+  /** The cache is dropped, so that no change is of interest any more. */
+  dropChanges(): void {
+    this.#changed.clear();
   }
 
   /** Messages about a session arrive at another primary from now on. */

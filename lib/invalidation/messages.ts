@@ -83,7 +83,12 @@ export function encodeMessage(message: SharedMessage): string {
 
 /** The text that is published on a session's channel: with every write, so it is short. */
 export function encodeInvalidation({ instanceId, sequence, nodeId }: Sender): string {
-  return `${MESSAGE_VERSION} ${instanceId} ${sequence} ${nodeId}`;
+  return `${invalidationStart(instanceId)}${sequence} ${nodeId}`;
+}
+
+/** What all such texts of a sender begin with. The sequence number and a space follow. */
+export function invalidationStart(instanceId: string): string {
+  return `${MESSAGE_VERSION} ${instanceId} `;
 }
 
 const INVALIDATION = /^2 ([\w-]{1,64}) (\d{1,16}) (.{1,256})$/;

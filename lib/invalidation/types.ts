@@ -56,7 +56,7 @@ export interface OutgoingMessage extends OutgoingEnvelope {
   /** What to publish. */
   readonly message: string;
   /** See `Announcement`. */
-  readonly whileMoving?: Pick<OutgoingMessage, "channel" | "message">;
+  readonly whileMoving?: Pick<OutgoingMessage, "channel" | "message"> | undefined;
 }
 
 /** A message to be published with a deletion, which determines the ids in it. */
@@ -70,9 +70,9 @@ interface OutgoingEnvelope {
   /** Numbers the writes of this store from 1. */
   readonly sequence: number;
   /** Whether the message has arrived after the timeout of the write, and was reported like that of another process. */
-  readonly isReported: () => boolean;
+  isReported(): boolean;
   /** To be called when the write has ended. @param isPublished whether Redis confirmed that it published the message */
-  readonly settle: (isPublished: boolean) => void;
+  settle(isPublished: boolean): void;
 }
 
 /** Counters of the coordinator; see `ClusterStats`. */

@@ -343,8 +343,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-filter.ts",
-        from: 'if (instanceId === this.#instanceId && this.#isOwn(sequence, text)) return "own";',
-        to: 'if (instanceId === this.#instanceId) return "own";',
+        from: "    if (pending !== undefined) return isText(pending.text, text) && !pending.deadline.passed;\n",
+        to: "    if (sequence > 0) return true;\n",
       },
     ],
   },
@@ -423,9 +423,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a reply after the timeout reports a deletion that its message has reported",
-    edits: [
-      { file: "invalidation/announcements.ts", from: "() => filter.isNews(sequence)", to: "() => false" },
-    ],
+    edits: [{ file: "invalidation/announcements.ts", from: "return this.isNews;", to: "return false;" }],
   },
   {
     name: "a destroy is not published",
@@ -524,7 +522,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: "      cache.onOwnMessage(sid, message.sequence);\n",
+        from: "      cache.onOwnMessage(sid, own);\n",
         to: "",
       },
     ],
@@ -585,7 +583,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: "      cache.onOwnMessage(sid, message.sequence);\n",
+        from: "      cache.onOwnMessage(sid, own);\n",
         to: "",
       },
       {

@@ -19,7 +19,7 @@ function originOf(filter: MessageFilter, instanceId: string, sequence: number, h
 /** Begins a write with such a message. @returns its number */
 function begin(filter: MessageFilter, deadline = new Deadline()): number {
   const sequence = filter.nextSequence();
-  filter.begin(sequence, `${OWN} ${sequence}`, deadline);
+  filter.begin(sequence, { text: `${OWN} ${sequence}`, deadline, isNews: false });
   return sequence;
 }
 
@@ -75,7 +75,7 @@ describe("a forged message with the numbers of a real one", () => {
   test("is news while the write is under way, and the real one is still recognized", () => {
     const filter = new MessageFilter(OWN);
     const sequence = filter.nextSequence();
-    filter.begin(sequence, "the real text", new Deadline());
+    filter.begin(sequence, { text: "the real text", deadline: new Deadline(), isNews: false });
     expect(filter.originOf(message(OWN, sequence), "another text", false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), "the real text", false)).toBe("own");
   });
@@ -83,7 +83,8 @@ describe("a forged message with the numbers of a real one", () => {
   test("is news if the ids are not between the parts of the real one", () => {
     const filter = new MessageFilter(OWN);
     const sequence = filter.nextSequence();
-    filter.begin(sequence, { head: '{"real":[', tail: "]}" }, new Deadline());
+    const text = { head: '{"real":[', tail: "]}" };
+    filter.begin(sequence, { text, deadline: new Deadline(), isNews: false });
     expect(filter.originOf(message(OWN, sequence), '{"forged":["s"]}', false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), '{"real":["s"]]', false)).toBe("new");
     expect(filter.originOf(message(OWN, sequence), '{"real":["s","t"]}', false)).toBe("own");
