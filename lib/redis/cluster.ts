@@ -25,14 +25,18 @@ import type {
   TopologyOptions,
 } from "./topology.ts";
 
-/** What one node knows of the Cluster. */
-interface ClusterView {
+/** The primaries that one node knows. */
+interface KnownPrimaries {
   /** Grows with every election. */
   readonly epoch: number;
-  /** The id of the primary of each slot; undefined for a slot that nobody serves. */
-  readonly owners: Owners;
   /** The ids of all of them. */
   readonly primaries: string;
+}
+
+/** What one node knows of the Cluster. */
+interface ClusterView extends KnownPrimaries {
+  /** The id of the primary of each slot; undefined for a slot that nobody serves. */
+  readonly owners: Owners;
 }
 
 type Owners = readonly (string | undefined)[];
@@ -72,7 +76,7 @@ export class Cluster implements Topology {
   readonly #routes: ClusterRoutes;
   readonly #deadlines: Deadlines;
   readonly #executor = new CommandExecutor(this);
-  #discovered: ClusterView = { epoch: -1, owners: [], primaries: "" };
+  #discovered: KnownPrimaries = { epoch: -1, primaries: "" };
   /** Those of the newest view. While slots move, the client may know others. */
   #owners: Owners = [];
   /** The same, but of slots that have been used since: those that the client knew. The next view is compared with them. */
@@ -209,11 +213,11 @@ export class Cluster implements Topology {
     const now = this.#discovered;
     if (epoch < now.epoch) return "none";
     if (epoch !== now.epoch || !this.isUpToDate) return "changed";
-    const view = isTurnToAskForView ? viewIn(replies) : now;
-    if (view.primaries !== now.primaries) return "changed";
+    const view = isTurnToAskForView ? viewIn(replies) : undefined;
+    if (view !== undefined && view.primaries !== now.primaries) return "changed";
     if (receiversIn(replies.at(-1), payload) === 0) return "elsewhere";
     if (before !== now) return "none";
-    if (!isTurnToAskForView || isSame(view.owners, this.#used)) return "proof";
+    if (view === undefined || isSame(view.owners, this.#used)) return "proof";
     this.#setOwners(view);
     // Otherwise the client learns of it only when a command is redirected.
     void this.#routes.refresh();

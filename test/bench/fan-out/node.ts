@@ -1,7 +1,7 @@
-// A process of an application, as far as sessions go: node node.ts <Redis URL>. It writes, or hears others write.
-import { setTimeout as pause } from "node:timers/promises";
+// A process of an application, as far as sessions go: node node.ts <Redis URL> [cluster]. It writes, or receives what others write.
+import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
 import { ClusteredRedisStore } from "clustered-redis-store";
-import { createClient } from "redis";
+import { createClient, createCluster } from "redis";
 import { serve } from "../support/rpc.ts";
 import { sessionOf, sidOf } from "../support/sessions.ts";
 
@@ -18,7 +18,11 @@ const HOUR_MS = 3_600_000;
 /** What such a message was like: JSON of about 240 bytes. */
 const SHARED_MESSAGE = "x".repeat(240);
 
-const client = createClient({ url: process.argv[2] as string });
+const [, , url, kind] = process.argv as [string, string, string, string?];
+// What is used of it is the same.
+const client = (kind === "cluster"
+  ? createCluster({ rootNodes: [{ url }] })
+  : createClient({ url })) as unknown as ReturnType<typeof createClient>;
 await client.connect();
 const store = new ClusteredRedisStore({
   client,
@@ -27,18 +31,20 @@ const store = new ClusteredRedisStore({
   cluster: { channel: "fan", heartbeatMs: HOUR_MS, leaseMs: 2 * HOUR_MS },
 });
 await store.ready();
+const uncached = new ClusteredRedisStore({ client, prefix: "fan:", localCache: false, cluster: false });
 
-/** When which session was heard of, by this machine's monotonic clock in ns, which all processes share. */
-const heard = new Map<string, bigint>();
-let isNoting = false;
+/** When which session was invalidated, by this machine's monotonic clock in ns, which all processes share. */
+const invalidatedAt = new Map<string, bigint>();
+let isRecording = false;
 let cpu = process.cpuUsage();
 store.on("invalidate", (sid: string) => {
-  if (isNoting) heard.set(sid, process.hrtime.bigint());
+  if (isRecording) invalidatedAt.set(sid, process.hrtime.bigint());
 });
 
 const writing = sessionOf(1000, HOUR_MS);
 const text = JSON.stringify(writing);
-const sids = Array.from({ length: SESSIONS }, (_, i) => sidOf(i));
+// Braces: in a Cluster, all are in one slot.
+const sids = Array.from({ length: SESSIONS }, (_, i) => `{fan}${sidOf(i)}`);
 let turn = 0;
 
 function writeOne(sid: string, sharedChannel: string | undefined): Promise<unknown> {
@@ -47,10 +53,35 @@ function writeOne(sid: string, sharedChannel: string | undefined): Promise<unkno
   return client.multi().set(`fan:${sid}`, text, options).publish(sharedChannel, SHARED_MESSAGE).exec();
 }
 
+/** Ends the subscriptions to sessions that are not cached. */
+async function unsubscribe(): Promise<void> {
+  while (store.clusterStats.subscriptions > 0) {
+    store.coordinator?.sessions.sweep();
+    await nextTurn();
+  }
+}
+
+/** Ways to read a session that is not cached. */
+const reads = {
+  /** By commands of the client. */
+  "client's read": (sid: string): Promise<unknown> =>
+    client.multi().getRange(`fan:${sid}`, 0, -1).pTTL(`fan:${sid}`).execAsPipeline(),
+  /** By a store that caches nothing, and so subscribes to nothing. */
+  "store's read": (sid: string): Promise<unknown> => uncached.get(sid),
+  /** With a subscription for each. */
+  miss: (sid: string): Promise<unknown> => store.get(sid),
+};
+
+export interface ReadOptions {
+  readonly count: number;
+  readonly inFlight: number;
+  readonly kind: keyof typeof reads;
+}
+
 export const handlers = {
   channels: (): string[] => sids.map((sid) => String(store.coordinator?.sessions.nameOf(sid))),
 
-  /** Writes at an even pace. @returns how many writes it were */
+  /** Writes at an even pace. @returns how many */
   write: async ({ perSecond, forMs, sharedChannel }: WriteOptions): Promise<number> => {
     const start = performance.now();
     const outstanding = new Set<Promise<unknown>>();
@@ -97,42 +128,36 @@ export const handlers = {
   /** Ends all subscriptions to sessions. */
   cacheNone: async (): Promise<void> => {
     for (const sid of sids) store.evictFromCache(sid);
-    while (store.clusterStats.subscriptions > 0) store.coordinator?.sessions.sweep();
+    await unsubscribe();
     await client.ping();
   },
 
-  /**
-   * Reads sessions that do not exist, each once: with a subscription each, or by plain commands.
-   * @returns how many
-   */
-  readOnce: async ({ count, isPlain }: { count: number; isPlain: boolean }): Promise<number> => {
+  /** Reads sessions that do not exist, each once, wherever they are in a Cluster. @returns how many */
+  readOnce: async ({ count, inFlight, kind }: ReadOptions): Promise<number> => {
     const first = 1_000_000 + turn;
     turn += count;
-    for (let i = 0; i < count; i += 50) {
-      const batch = Array.from({ length: Math.min(50, count - i) }, (_, j) => sidOf(first + i + j));
-      const readPlainly = (sid: string) =>
-        client.multi().getRange(`fan:${sid}`, 0, -1).pTTL(`fan:${sid}`).execAsPipeline();
-      await Promise.all(batch.map((sid) => (isPlain ? readPlainly(sid) : store.get(sid))));
-    }
-    while (store.clusterStats.subscriptions > 0) store.coordinator?.sessions.sweep();
+    const read = reads[kind];
+    for (let i = 0; i < count; i += inFlight)
+      await Promise.all(Array.from({ length: inFlight }, (_, j) => read(sidOf(first + i + j))));
+    await unsubscribe();
     return count;
   },
 
-  noteWhatYouHear: (): void => {
-    heard.clear();
-    isNoting = true;
+  recordInvalidations: (): void => {
+    invalidatedAt.clear();
+    isRecording = true;
   },
 
-  whatYouHeard: (): [string, string][] => {
-    isNoting = false;
-    return [...heard].map(([sid, at]) => [sid, String(at)]);
+  recorded: (): [string, string][] => {
+    isRecording = false;
+    return [...invalidatedAt].map(([sid, at]) => [sid, String(at)]);
   },
 
-  /** CPU of this process since it was last asked, in µs, and the messages that have come. */
-  cpuAndMessages: (): { cpuUs: number; messages: number } => {
+  /** CPU of this process since it was last asked, in µs. */
+  cpuUs: (): number => {
     const { user, system } = process.cpuUsage(cpu);
     cpu = process.cpuUsage();
-    return { cpuUs: user + system, messages: store.clusterStats.messagesReceived };
+    return user + system;
   },
 };
 

@@ -5,18 +5,23 @@ import { serve } from "../support/rpc.ts";
 const { hostname, port } = new URL(process.argv[2] as string);
 const open: Socket[] = [];
 
-/** Resolves when Redis has acknowledged all channels. */
-function subscribe(channels: readonly string[]): Promise<Socket> {
+/** Resolves when Redis has acknowledged all channels. @param sharded those of a Cluster's slots: all of one slot */
+function subscribe(channels: readonly string[], sharded: readonly string[]): Promise<Socket> {
   return new Promise((resolve, reject) => {
-    const socket = connect(Number(port), hostname, () => socket.write(`SUBSCRIBE ${channels.join(" ")}\r\n`));
+    const commands = [
+      ["SUBSCRIBE", ...channels],
+      ["SSUBSCRIBE", ...sharded],
+    ].filter(({ length }) => length > 1);
+    const text = commands.map((command) => `${command.join(" ")}\r\n`).join("");
+    const socket = connect(Number(port), hostname, () => socket.write(text));
     socket.setEncoding("latin1");
     let received = "";
     const onData = (text: string) => {
       received += text;
-      if (received.split("$9\r\nsubscribe").length - 1 < channels.length || !received.endsWith("\r\n"))
-        return;
+      const acknowledged = received.split("subscribe\r\n").length - 1;
+      if (acknowledged < channels.length + sharded.length || !received.endsWith("\r\n")) return;
       socket.off("data", onData);
-      // What comes from now on is only taken off the line.
+      // What arrives from now on is only read from the socket.
       socket.resume();
       resolve(socket);
     };
@@ -29,7 +34,7 @@ export interface Subscribers {
   readonly count: number;
   /** To which all of them subscribe. */
   readonly shared: readonly string[];
-  /** To which the first ones subscribe besides, since they cache the sessions. */
+  /** To which the first ones also subscribe, since they cache the sessions. */
   readonly sessions: readonly string[];
   readonly caching: number;
 }
@@ -38,8 +43,10 @@ export const handlers = {
   /** Replaces all connections. */
   be: async ({ count, shared, sessions, caching }: Subscribers): Promise<void> => {
     for (const socket of open.splice(0)) socket.destroy();
+    const isSharded = sessions[0]?.includes("{") ?? false;
     for (let i = 0; i < count; i++) {
-      open.push(await subscribe(i < caching ? [...shared, ...sessions] : shared));
+      const own = i < caching ? sessions : [];
+      open.push(await (isSharded ? subscribe(shared, own) : subscribe([...shared, ...own], [])));
     }
   },
 };

@@ -17,7 +17,7 @@ export interface ClusterNode {
   run(...args: string[]): Promise<unknown>;
 }
 
-/** A Redis Cluster of child processes or containers, with as many replicas as primaries. */
+/** A Redis Cluster of child processes or containers. */
 export interface RedisCluster {
   readonly nodes: readonly ClusterNode[];
   /** As a user would list them. */
@@ -46,6 +46,8 @@ export interface RedisCluster {
 export interface ClusterStartOptions {
   /** @default 3 */
   readonly primaries?: number;
+  /** Whether each primary has one. @default true */
+  readonly replicas?: boolean;
   /** Primaries without slots, and without replicas. @default 0 */
   readonly spares?: number;
   /** Whether a proxy stands before each node's bus port, so that the links between nodes can be cut. @default false */
@@ -64,6 +66,7 @@ const ABORTED_MS = 6_000;
 /** Starts the servers, joins them, and gives each primary its slots and its replica. */
 export async function startCluster(options: ClusterStartOptions = {}): Promise<RedisCluster> {
   const size = options.primaries ?? 3;
+  const members = options.replicas === false ? size : size * 2;
   const args = [
     ...["--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf"],
     ...["--cluster-node-timeout", String(options.nodeTimeoutMs ?? 2_000)],
@@ -79,14 +82,14 @@ export async function startCluster(options: ClusterStartOptions = {}): Promise<R
     ...(options.args ?? []),
   ];
   const started = await Promise.allSettled(
-    Array.from({ length: size * 2 + (options.spares ?? 0) }, () =>
+    Array.from({ length: members + (options.spares ?? 0) }, () =>
       startRedis({ own: true, atLoopback: true, args }),
     ),
   );
   const nodes = started.flatMap((result) =>
     result.status === "fulfilled" ? [new StartedNode(result.value)] : [],
   );
-  const cluster = new StartedCluster(nodes, size * 2);
+  const cluster = new StartedCluster(nodes, members);
   try {
     for (const result of started) if (result.status === "rejected") throw result.reason;
     await cluster.form(size, options.busProxies ?? false);
@@ -169,8 +172,8 @@ class StartedCluster implements RedisCluster {
     for (const node of this.nodes) {
       await eventually(async () => (await this.#knownTo(node)) === this.nodes.length);
     }
-    for (let i = 0; i < size; i++) {
-      await this.#node(size + i).run("CLUSTER", "REPLICATE", this.#node(i).id);
+    for (let i = size; i < this.#members; i++) {
+      await this.#node(i).run("CLUSTER", "REPLICATE", this.#node(i - size).id);
     }
     await this.settled();
   }
