@@ -1,25 +1,15 @@
 import { createClient, createCluster } from "redis";
-import * as v5 from "redis-v5";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { Cluster } from "../../lib/redis/cluster.ts";
 import type { Primary } from "../../lib/redis/topology.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
-import { cacheIn, newSpace, recordEvents, type Space, sessionOf, valuesOf } from "../support/node.ts";
-import { type ClusterNode, type RedisCluster, startCluster } from "../support/redis/cluster.ts";
+import { cacheIn, newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
+import type { ClusterNode } from "../support/redis/cluster.ts";
+import { migrate, placesOf, sidAt, useCluster } from "./clusters.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
-let redis: RedisCluster;
-beforeAll(async () => {
-  redis = await startCluster();
-});
-afterAll(() => redis?.stop());
-
-const versions = {
-  "node-redis 6": () => createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
-  "node-redis 6, RESP2": () => createCluster({ rootNodes: redis.rootNodes, RESP: 2 }) as AnyClient,
-  "node-redis 5": () => v5.createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
-};
+const { redis, clients } = await useCluster();
 
 /** Copies that no test outlasts: only what the test is about drops them. */
 const LASTING = { localCache: { ttlMs: 600_000 } };
@@ -36,23 +26,7 @@ async function subscribersAt(nodes: readonly ClusterNode[], channel: string): Pr
   return replies.map((reply) => Number((reply as unknown[])[1]));
 }
 
-/** Where a session is, and where it may go. */
-async function placesOf(key: string) {
-  const slot = await redis.slotOf(key);
-  const { primary: from } = await redis.ownersOf(key);
-  const others = (await redis.primaries()).filter((node) => node !== from);
-  return { slot, from, to: others[0] as ClusterNode, third: others[1] as ClusterNode };
-}
-
-/** Has a slot migrate with its keys, up to the point where its new primary is named. */
-async function migrate(slot: number, from: ClusterNode, to: ClusterNode): Promise<void> {
-  await to.run("CLUSTER", "SETSLOT", String(slot), "IMPORTING", from.id);
-  await from.run("CLUSTER", "SETSLOT", String(slot), "MIGRATING", to.id);
-  const keys = (await from.run("CLUSTER", "GETKEYSINSLOT", String(slot), "1000")) as string[];
-  await from.run("MIGRATE", "127.0.0.1", String(to.port), "", "0", "5000", "KEYS", ...keys.map(String));
-}
-
-describe.each(Object.entries(versions))("%s", (_, create) => {
+describe.each(Object.entries(clients))("%s", (_, create) => {
   test("a session's channel is in the slot of its key, and what is published there stays with that primary", async () => {
     const space = newSpace();
     const [{ store: a }, { store: b }] = [await openStore(create, space), await openStore(create, space)];
@@ -60,7 +34,7 @@ describe.each(Object.entries(versions))("%s", (_, create) => {
     await cacheIn(b, "s");
     const name = channelOf(b, "s");
     expect(await redis.slotOf(name)).toBe(await redis.slotOf(`${space.prefix}s`));
-    const { from, to, third } = await placesOf(`${space.prefix}s`);
+    const { from, to, third } = await placesOf(redis, `${space.prefix}s`);
     expect(await subscribersAt([from, to, third], name)).toEqual([expect.any(Number), 0, 0]);
     expect((await subscribersAt([from], name))[0]).toBeGreaterThan(0);
     const elsewhere: string[] = [];
@@ -90,7 +64,7 @@ describe.each(Object.entries(versions))("%s", (_, create) => {
     const events = { a: recordEvents(a, ["invalidate"]), b: recordEvents(b, ["invalidate"]) };
     await a.set(sid, sessionOf({ v: 0 }, HOUR_MS));
     await cacheIn(b, sid);
-    const { slot, from, to } = await placesOf(space.prefix + sid);
+    const { slot, from, to } = await placesOf(redis, space.prefix + sid);
     const texts: string[] = [];
     const listener = createClient({ url: to.url });
     await listener.connect();
@@ -116,7 +90,7 @@ describe.each(Object.entries(versions))("%s", (_, create) => {
   test("when a slot has moved, its server ends the subscriptions, and their sessions are dropped, no others", async () => {
     const space = newSpace();
     const sid = "{moving}s";
-    const { slot, from, to, third } = await placesOf(space.prefix + sid);
+    const { slot, from, to, third } = await placesOf(redis, space.prefix + sid);
     await redis.makeNewest(to);
     const options = { ...LASTING, cluster: WITHOUT_HEARTBEATS };
     const [{ store: a }, { store: b }] = [
@@ -154,17 +128,11 @@ describe.each(Object.entries(versions))("%s", (_, create) => {
   });
 });
 
-/** A session id in a slot of this primary. */
-async function sidAt(space: Space, primary: ClusterNode): Promise<string> {
-  for (let i = 0; ; i++)
-    if ((await redis.ownersOf(`${space.prefix}here${i}`)).primary === primary) return `here${i}`;
-}
-
 test("a session that is refused costs those that are read with it nothing", async () => {
   const space = newSpace();
   const { primary } = await redis.ownersOf(`${space.prefix}list`);
-  const other = await sidAt(space, primary);
-  const { store } = await openStore(versions["node-redis 6"], space, { cluster: WITHOUT_HEARTBEATS });
+  const other = await sidAt(redis, space, primary);
+  const { store } = await openStore(clients["node-redis 6"], space, { cluster: WITHOUT_HEARTBEATS });
   await primary.run("RPUSH", `${space.prefix}list`, "no session");
   await primary.run("SET", space.prefix + other, JSON.stringify(sessionOf({ v: 1 })));
   await eventually(() => store.coordinator?.sessions.listeners.every(({ sessions }) => sessions?.canRead));
@@ -183,11 +151,11 @@ test("a session that is refused costs those that are read with it nothing", asyn
 test("when one of several subscriptions is redirected, no other stays behind at the server", async () => {
   const space = newSpace();
   const sid = "{moving}s";
-  const { slot, from, to, third } = await placesOf(space.prefix + sid);
-  const other = await sidAt(space, from);
+  const { slot, from, to, third } = await placesOf(redis, space.prefix + sid);
+  const other = await sidAt(redis, space, from);
   await redis.makeNewest(to);
   const options = { ...LASTING, cluster: WITHOUT_HEARTBEATS };
-  const { store } = await openStore(versions["node-redis 6"], space, options);
+  const { store } = await openStore(clients["node-redis 6"], space, options);
   await migrate(slot, from, to);
   for (const node of [to, from, third]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
   const sessions = store.coordinator?.sessions;
@@ -233,9 +201,9 @@ const BUSY = "for i = 1, 3e7 do end";
 test("a notice that a slot has moved may be lost among replies: a heartbeat shows it, without a new epoch", async () => {
   const space = newSpace();
   const sid = "{moving}s";
-  const { slot, from, to, third } = await placesOf(space.prefix + sid);
+  const { slot, from, to, third } = await placesOf(redis, space.prefix + sid);
   await redis.makeNewest(to);
-  const create = versions["node-redis 6"];
+  const create = clients["node-redis 6"];
   const [{ store: a }, { store: b }] = [
     await openStore(create, space, LASTING),
     await openStore(create, space, LASTING),

@@ -1,30 +1,22 @@
 import { createClient, createCluster } from "redis";
 import * as v5 from "redis-v5";
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { indexBy } from "../support/indexed.ts";
-import { cacheIn, newSpace, type Space, sessionOf, valuesOf } from "../support/node.ts";
-import { type ClusterNode, type RedisCluster, startCluster } from "../support/redis/cluster.ts";
+import { cacheIn, newSpace, sessionOf, valuesOf } from "../support/node.ts";
+import { type ClusterNode, startCluster } from "../support/redis/cluster.ts";
+import { sidAt, useCluster } from "./clusters.ts";
 import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { surviveFullMemory } from "./full-memory.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
-let redis: RedisCluster;
-beforeAll(async () => {
-  redis = await startCluster();
-});
-afterAll(() => redis?.stop());
-
-const versions = {
-  "node-redis 6": () => createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
-  "node-redis 5": () => v5.createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
-};
+const { redis, clients: everyClient } = await useCluster();
+const { "node-redis 6, RESP2": _, ...versions } = everyClient;
 
 const clients: Record<string, () => AnyClient> = {
-  ...versions,
-  "node-redis 6, RESP2": () => createCluster({ rootNodes: redis.rootNodes, RESP: 2 }),
+  ...everyClient,
   "node-redis 6, useReplicas": () => createCluster({ rootNodes: redis.rootNodes, useReplicas: true }),
   "node-redis 5, useReplicas": () => v5.createCluster({ rootNodes: redis.rootNodes, useReplicas: true }),
   "minimizeConnections and a keyPrefix": () =>
@@ -263,10 +255,4 @@ for (const [name, create] of Object.entries(versions)) {
     await killed.restart();
     await redis.settled();
   });
-}
-
-/** A session id whose key is served by this primary. */
-async function sidAt(cluster: RedisCluster, space: Space, primary: ClusterNode): Promise<string> {
-  for (let i = 0; ; i++)
-    if ((await cluster.ownersOf(`${space.prefix}${i}`)).primary === primary) return String(i);
 }
