@@ -3,12 +3,12 @@ import { expect, onTestFinished, test } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { cacheIn, newSpace, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, startCluster } from "../support/redis/cluster.ts";
-import { migrate, placesOf, sidAt, useCluster } from "./clusters.ts";
+import { clients, migrate, placesOf, redis, sidAt, useCluster } from "./clusters.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
 /** Nothing is elected, however busy the machine is. */
 const QUIET = { replicas: false, nodeTimeoutMs: 60_000 };
-const { redis, clients } = await useCluster(QUIET);
+useCluster(QUIET);
 
 /** Copies that no test outlasts: only what the test is about drops them. */
 const LASTING = { localCache: { ttlMs: 600_000 } };

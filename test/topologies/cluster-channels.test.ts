@@ -6,10 +6,10 @@ import type { Primary } from "../../lib/redis/topology.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { cacheIn, newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
 import type { ClusterNode } from "../support/redis/cluster.ts";
-import { migrate, placesOf, sidAt, useCluster } from "./clusters.ts";
+import { clients, migrate, placesOf, redis, sidAt, useCluster } from "./clusters.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
-const { redis, clients } = await useCluster();
+useCluster();
 
 /** Copies that no test outlasts: only what the test is about drops them. */
 const LASTING = { localCache: { ttlMs: 600_000 } };

@@ -6,17 +6,17 @@ import { eventually, nextEvent } from "../support/eventually.ts";
 import { indexBy } from "../support/indexed.ts";
 import { cacheIn, newSpace, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, startCluster } from "../support/redis/cluster.ts";
-import { sidAt, useCluster } from "./clusters.ts";
+import { clients as plainClients, redis, sidAt, useCluster } from "./clusters.ts";
 import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { surviveFullMemory } from "./full-memory.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
-const { redis, clients: everyClient } = await useCluster();
-const { "node-redis 6, RESP2": _, ...versions } = everyClient;
+useCluster();
+const { "node-redis 6, RESP2": _, ...versions } = plainClients;
 
 const clients: Record<string, () => AnyClient> = {
-  ...everyClient,
+  ...plainClients,
   "node-redis 6, useReplicas": () => createCluster({ rootNodes: redis.rootNodes, useReplicas: true }),
   "node-redis 5, useReplicas": () => v5.createCluster({ rootNodes: redis.rootNodes, useReplicas: true }),
   "minimizeConnections and a keyPrefix": () =>

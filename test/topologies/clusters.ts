@@ -1,6 +1,6 @@
 import { createCluster } from "redis";
 import * as v5 from "redis-v5";
-import { afterAll } from "vitest";
+import { afterAll, beforeAll } from "vitest";
 import type { Space } from "../support/node.ts";
 import {
   type ClusterNode,
@@ -10,30 +10,35 @@ import {
 } from "../support/redis/cluster.ts";
 import type { AnyClient } from "./stores.ts";
 
-/** A Cluster for the tests of a file, and clients of it by version. */
-export async function useCluster(options?: ClusterStartOptions) {
-  const redis = await startCluster(options);
-  afterAll(() => redis.stop());
-  const { rootNodes } = redis;
-  const clients = {
-    "node-redis 6": () => createCluster({ rootNodes }) as AnyClient,
-    "node-redis 6, RESP2": () => createCluster({ rootNodes, RESP: 2 }) as AnyClient,
-    "node-redis 5": () => v5.createCluster({ rootNodes }) as AnyClient,
-  };
-  return { redis, clients };
+/** The Cluster of `useCluster`. */
+export let redis: RedisCluster;
+
+/** Starts a Cluster before the tests of a file, and stops it after them. */
+export function useCluster(options?: ClusterStartOptions): void {
+  beforeAll(async () => {
+    redis = await startCluster(options);
+  });
+  afterAll(() => redis?.stop());
 }
 
+/** Clients of that Cluster, by version. */
+export const clients = {
+  "node-redis 6": () => createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
+  "node-redis 6, RESP2": () => createCluster({ rootNodes: redis.rootNodes, RESP: 2 }) as AnyClient,
+  "node-redis 5": () => v5.createCluster({ rootNodes: redis.rootNodes }) as AnyClient,
+};
+
 /** A session id whose key is served by this primary. */
-export async function sidAt(redis: RedisCluster, space: Space, primary: ClusterNode): Promise<string> {
+export async function sidAt(cluster: RedisCluster, space: Space, primary: ClusterNode): Promise<string> {
   for (let i = 0; ; i++)
-    if ((await redis.ownersOf(`${space.prefix}here${i}`)).primary === primary) return `here${i}`;
+    if ((await cluster.ownersOf(`${space.prefix}here${i}`)).primary === primary) return `here${i}`;
 }
 
 /** Where a session is, and where it may go. */
-export async function placesOf(redis: RedisCluster, key: string) {
-  const slot = await redis.slotOf(key);
-  const { primary: from } = await redis.ownersOf(key);
-  const others = (await redis.primaries()).filter((node) => node !== from);
+export async function placesOf(cluster: RedisCluster, key: string) {
+  const slot = await cluster.slotOf(key);
+  const { primary: from } = await cluster.ownersOf(key);
+  const others = (await cluster.primaries()).filter((node) => node !== from);
   return { slot, from, to: others[0] as ClusterNode, third: others[1] as ClusterNode };
 }
 
