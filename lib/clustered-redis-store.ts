@@ -220,7 +220,7 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /** The state of the store. Never rejects. */
   async health(): Promise<StoreHealth> {
-    const probe = this.parts.operations.call("ping", undefined, (deadline) =>
+    const probe = this.parts.operations.queue.run("ping", undefined, (deadline) =>
       this.parts.operations.commands.probe(deadline),
     );
     const redis = await probe.then(

@@ -74,6 +74,8 @@ const EVENT_CHANNELS: Readonly<Record<keyof StoreEvents, Channel>> = {
   clusterError: channel(`${NAME}:clusterError`),
 };
 
+const HAVE_RESULT: ReadonlySet<StoreOperation["operation"]> = new Set(["get", "set", "touch"]);
+
 const SESSION_EVENTS = new Set<keyof StoreEvents>([
   "invalidate",
   "destroyed",
@@ -85,14 +87,12 @@ const SESSION_EVENTS = new Set<keyof StoreEvents>([
 /**
  * Runs `work` and publishes its phases if the tracing channel has subscribers. They receive a result and an error of their
  * own: `tracePromise` alone would publish the session, and errors that contain its key.
- * @param isFound derives `StoreOperation.result` from the result of `work`
  */
 export function traceOperation<T>(
   operation: StoreOperation["operation"],
   sid: string | undefined,
   nodeId: string,
   work: () => Promise<T>,
-  isFound?: (result: T) => boolean,
 ): Promise<T> {
   // Node 20 has no `hasSubscribers` on tracing channels.
   if (!OPERATION_CHANNELS.some(({ hasSubscribers }) => hasSubscribers)) return work();
@@ -101,7 +101,7 @@ export function traceOperation<T>(
   const published = operations.tracePromise(() => {
     outcome = work();
     return outcome.then(
-      (result) => isFound && { found: isFound(result) },
+      (result) => (HAVE_RESULT.has(operation) ? { found: Boolean(result) } : undefined),
       (cause: unknown) => {
         throw redactError(cause);
       },

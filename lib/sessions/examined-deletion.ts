@@ -74,7 +74,7 @@ export class ExaminedDeletion {
     const { commands, coordinator } = this.#operations;
     const { reason, indexValue } = this.#options;
     const batches = commands.batches([...sessions.keys()]).map((sids) =>
-      this.#operations.writeInTurn("destroy", sids, async (deadline, pending) => {
+      this.#operations.queue.write("destroy", sids, async (deadline, pending) => {
         const announcement = coordinator?.announcements.ofUnchanged(reason, deadline);
         pending.sequence = announcement?.sequence;
         let isPublished = false;

@@ -66,7 +66,7 @@ async function rewriteOne(operations: SessionOperations, sid: string, value: str
     const text = encode(operations.format, sid, decode(operations.format, sid, expected));
     if (text === expected) return "unchanged";
     const rewriting = { sid, expected, text };
-    const result = await operations.call("reencode", sid, (deadline) =>
+    const result = await operations.queue.run("reencode", sid, (deadline) =>
       operations.commands.rewrite(deadline, rewriting),
     );
     if (result.written) return "rewritten";

@@ -78,13 +78,13 @@ export class SecondaryIndex {
     indexBy: IndexBy | undefined,
     emit: EmitEvent,
   ) {
-    if (indexBy === undefined || operations.index === undefined) {
+    if (indexBy === undefined) {
       throw new TypeError(
         "indexBy: expected a function of the session, which this method needs, got undefined",
       );
     }
     this.#operations = operations;
-    this.#index = operations.index;
+    this.#index = operations.commands.index;
     this.#indexBy = indexBy;
     this.#scan = scan;
     this.#emit = emit;
@@ -104,7 +104,7 @@ export class SecondaryIndex {
     for (let i = 0; i < entries.length; i += BATCH_SIZE) {
       const batch = entries.slice(i, i + BATCH_SIZE);
       const sids = batch.map(({ sid }) => sid);
-      const existing = await this.#operations.call("countOf", undefined, (deadline) =>
+      const existing = await this.#operations.queue.run("countOf", undefined, (deadline) =>
         this.#operations.commands.existing(deadline, sids),
       );
       count += existing.length;
@@ -206,7 +206,7 @@ export class SecondaryIndex {
     const { value } = examined;
     if (value === undefined) return "without value";
     const ttlMs = stored.expiresAt === undefined ? undefined : stored.expiresAt - performance.now();
-    await this.#operations.call("reindex", sid, (deadline) =>
+    await this.#operations.queue.run("reindex", sid, (deadline) =>
       this.#index.note(deadline, { sid, ttlMs, value }),
     );
     return "indexed";
@@ -229,7 +229,7 @@ export class SecondaryIndex {
   /** The entries of a value, the newest first. */
   #list(value: string, operation: IndexOperation): Promise<ListedEntry[]> {
     checkIndexValue(value);
-    return this.#operations.call(operation, undefined, (deadline) => this.#index.list(deadline, value));
+    return this.#operations.queue.run(operation, undefined, (deadline) => this.#index.list(deadline, value));
   }
 
   /** Compares the entries of a value with the sessions, in batches, the newest first. Removes stale entries. */
@@ -272,7 +272,7 @@ export class SecondaryIndex {
   async #removeStale(value: string, stale: readonly StaleEntry[], operation: IndexOperation): Promise<void> {
     if (stale.length === 0) return;
     try {
-      await this.#operations.call(operation, undefined, (deadline) =>
+      await this.#operations.queue.run(operation, undefined, (deadline) =>
         this.#index.removeStale(deadline, value, stale),
       );
     } catch (error) {

@@ -10,16 +10,22 @@ import type { IndexBy } from "../options/types.ts";
 import { Admission } from "../redis/admission.ts";
 import { connectionProblem } from "../redis/connection-state.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
-import type { IndexCommands } from "../redis/index-commands.ts";
+import type { Announcement } from "../redis/executor.ts";
 import type { Outage } from "../redis/outage.ts";
+import { sha1Of } from "../redis/script.ts";
 import { SessionCommands } from "../redis/session-commands.ts";
 import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
-import type { ExpiryChange, SessionDeletion, SessionSave, SessionTouch } from "../redis/session-values.ts";
+import type {
+  ExpiryChange,
+  SessionDeletion,
+  SessionSave,
+  SessionTouch,
+  StoredValue,
+} from "../redis/session-values.ts";
 import type { Topology } from "../redis/topology.ts";
 import type { Counters } from "../reporting/counters.ts";
-import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import type { EmitEvent } from "../reporting/types.ts";
-import { touchIndexed } from "./indexed-touch.ts";
+import { indexValueOf } from "./index-value.ts";
 import type { SessionMerge } from "./merge.ts";
 import {
   conflictError,
@@ -32,35 +38,21 @@ import {
 import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
 import { StoredSession } from "./stored-session.ts";
-import { SubscribedFill } from "./subscribed-fill.ts";
-
-/** Sessions that are to be deleted. */
-export interface Deletion extends SessionDeletion {
-  /** The method that deletes them, for messages and events. */
-  readonly reason: DestroyReason;
-}
-
-type Operation = StoreOperation["operation"];
 
 /** A cache whose entries are all as large as one may be holds so many: one huge session must not evict all others. */
 const MIN_FULL_CACHE = 16;
 
-/**
- * Each operation on sessions from top to bottom: the cache's rule, the message, Redis, and the outcome for both.
- */
+/** Each operation on sessions from top to bottom: the cache's rule, the message, Redis, and the outcome for both. */
 export class SessionOperations {
   readonly localCache: LocalCache<StoredSession>;
   readonly cache: NearCache<StoredSession>;
   readonly coordinator: ClusterCoordinator | undefined;
   readonly commands: SessionCommands;
-  /** Undefined without `indexBy`. */
-  readonly index: IndexCommands | undefined;
   readonly queue: SessionQueue;
   readonly outage: Outage;
   /** Undefined without `staleIfErrorMs`. */
   readonly stale: StaleFallback | undefined;
   readonly format: SessionFormat;
-  readonly #fill: SubscribedFill;
   readonly #ids: SessionIds;
   readonly #indexBy: IndexBy | undefined;
   readonly #deadlines: Deadlines;
@@ -83,9 +75,7 @@ export class SessionOperations {
     const admission = new Admission(topology, counters);
     this.#deadlines = new Deadlines(commandTimeoutMs, { prefix: topology.fullPrefix, explain, admission });
     this.#parsing = new Deadlines(commandTimeoutMs, { prefix: topology.fullPrefix });
-    this.queue = new SessionQueue(this.#deadlines);
     this.commands = new SessionCommands(topology);
-    this.index = options.indexBy && this.commands.index;
     this.#ids = new SessionIds(topology, scanCount);
     const limited = { maxSessions: localCache?.maxSize ?? 0, commandTimeoutMs };
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, ...limited, topology, counters });
@@ -96,14 +86,14 @@ export class SessionOperations {
     this.stale = entries && new StaleFallback(entries, this.outage, { counters, emit });
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
     this.cache = new NearCache(this.localCache, gate, counters, entries, cluster && SUBSCRIPTION_BYTES);
-    this.#fill = new SubscribedFill(this.coordinator?.sessions, this.commands, this.cache);
+    this.queue = new SessionQueue(this.#deadlines, this.cache, cluster?.nodeId ?? "");
   }
 
   /** Reads a session that is not cached, and caches it. It is known to be readable. */
   read(sid: string): Promise<StoredSession | undefined> {
     const fetch = (mayFill: boolean) =>
-      this.call("get", sid, async (deadline) => {
-        const value = await this.#fill.read(deadline, sid, mayFill);
+      this.queue.run("get", sid, async (deadline) => {
+        const value = await (mayFill ? this.#readToFill(deadline, sid) : this.commands.read(deadline, sid));
         if (value === undefined) return undefined;
         const stored = this.stored(value.text, value.expiresAt);
         await stored.parse(sid);
@@ -114,10 +104,43 @@ export class SessionOperations {
     return this.stale.read(sid, () => this.cache.read(sid, fetch));
   }
 
+  /**
+   * Reads a session that may be cached, so it must be subscribed when Redis executes the read. They are sent together, on the
+   * subscriber's connection. Where that is not possible, the client reads once Redis has acknowledged the subscription; and
+   * where nothing acknowledges it, or Redis tracks what is read there, the reply is not cached.
+   */
+  async #readToFill(deadline: Deadline, sid: string): Promise<StoredValue | undefined> {
+    const channels = this.coordinator?.sessions;
+    if (channels === undefined) return this.commands.read(deadline, sid);
+    const result = await channels.read(sid, this.commands.subscribedRead(sid));
+    if (result !== undefined && result.value !== "long") return result.value;
+    // Nor may anybody join this read: later callers may know of later writes.
+    const mayFillHere = !channels.isTracked(sid) && (await channels.subscribe(sid));
+    if (!mayFillHere) this.cache.invalidate(sid);
+    return this.commands.read(deadline, sid);
+  }
+
+  /**
+   * Subscribes to a session that is about to be written. If that fails, or Redis tracks only what is read, what is written will
+   * not be cached.
+   * @returns undefined if there is nothing to wait for
+   */
+  #subscribe(deadline: Deadline, sid: string, pending: PendingWrite): Promise<void> | undefined {
+    const channels = this.coordinator?.sessions;
+    if (pending.token === undefined || channels === undefined) return undefined;
+    const isSubscribed = !channels.isTracked(sid) && channels.subscribe(sid);
+    if (isSubscribed === false) pending.token = undefined;
+    if (!(isSubscribed instanceof Promise)) return undefined;
+    return isSubscribed.then((succeeded) => {
+      if (!succeeded) pending.token = undefined;
+      if (deadline.passed) throw new Error("It took too long to subscribe");
+    });
+  }
+
   /** Reads sessions past the cache; those that do not exist are missing. */
   async readMany(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
     if (sids.length === 0) return [];
-    const values = await this.call("get many", undefined, (deadline) =>
+    const values = await this.queue.run("get many", undefined, (deadline) =>
       this.commands.readMany(deadline, sids),
     );
     return sids.flatMap((sid, i) => {
@@ -134,7 +157,7 @@ export class SessionOperations {
   ): Promise<StoredSession | undefined> {
     const { sid, text } = save;
     const value = encode(this.format, sid, text);
-    const preparing = this.#fill.prepare(deadline, sid, pending);
+    const preparing = this.#subscribe(deadline, sid, pending);
     if (preparing !== undefined) await preparing;
     const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     pending.sequence = announcement?.sequence;
@@ -159,7 +182,7 @@ export class SessionOperations {
     pending: PendingWrite,
     { sid, expected, propose, onAttempt }: SessionMerge,
   ): Promise<StoredSession | undefined> {
-    const preparing = this.#fill.prepare(deadline, sid, pending);
+    const preparing = this.#subscribe(deadline, sid, pending);
     if (preparing !== undefined) await preparing;
     const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     pending.sequence = announcement?.sequence;
@@ -204,12 +227,10 @@ export class SessionOperations {
     const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     let change: ExpiryChange | undefined;
     try {
-      if (this.#indexBy === undefined) change = await this.commands.touch(deadline, session, announcement);
-      else {
-        const parse = (value: string) => this.parse(sid, decode(this.format, sid, value));
-        const indexed = { ...session, indexBy: this.#indexBy, known, parse, format: this.format };
-        change = await touchIndexed(this.commands, deadline, indexed, announcement);
-      }
+      change =
+        this.#indexBy === undefined
+          ? await this.commands.touch(deadline, session, announcement)
+          : await this.#touchIndexed(this.#indexBy, deadline, session, known, announcement);
       return change === "none" ? undefined : expiresAt;
     } finally {
       announcement?.settle(change === "earlier" || (change === "later" && isNews));
@@ -217,10 +238,40 @@ export class SessionOperations {
     }
   }
 
-  /** Deletes any number of sessions, in batches. @returns how many existed */
-  async delete({ sids, reason, indexValue }: Deletion): Promise<number> {
+  /**
+   * Changes when a session expires, together with the index entry of the session *in Redis*: a request that loaded it before the
+   * login touches it, too, and the key must not outlive the entry of the user it belongs to by now.
+   *
+   * If Redis does not hold the known value, the script changes nothing and returns what it holds, and the touch is tried again for
+   * that. If the index value of what Redis holds cannot be determined, the touch fails, so that key and entry end together.
+   *
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MAX_CONFLICTS, `ERR_SESSION_CORRUPT`; what `indexBy` throws
+   */
+  async #touchIndexed(
+    indexBy: IndexBy,
+    deadline: Deadline,
+    session: SessionTouch,
+    knownValue: string | undefined,
+    announcement: Announcement | undefined,
+  ): Promise<ExpiryChange> {
+    const { sid } = session;
+    let known = knownValue === undefined ? undefined : { text: knownValue, sha1: sha1Of(knownValue) };
+    let from: string | undefined;
+    for (let conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
+      const to = known && indexValueOf(indexBy, await this.parse(sid, decode(this.format, sid, known.text)));
+      const touch = { ...session, index: { to, from }, expectedSha1: known?.sha1 };
+      const result = await this.commands.touchUnchanged(deadline, touch, announcement);
+      if (typeof result === "string") return result;
+      known = result;
+      from = to;
+    }
+    throw conflictError(this.format, sid);
+  }
+
+  /** Deletes any number of sessions, in batches. @param reason the method that does, for events @returns how many existed */
+  async delete({ sids, indexValue }: SessionDeletion, reason: DestroyReason): Promise<number> {
     const counts = this.commands.batches(sids).map((batch) =>
-      this.writeInTurn("destroy", batch, async (deadline, pending) => {
+      this.queue.write("destroy", batch, async (deadline, pending) => {
         // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
         const content = { type: "SessionDeleted", sids: batch.filter(isSid), reason } as const;
         const announcement = this.coordinator?.announcements.of(content, deadline);
@@ -242,7 +293,7 @@ export class SessionOperations {
 
   /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */
   pages(from?: string): AsyncGenerator<SidsPage> {
-    return this.#ids.pages((trip) => this.call("scan", undefined, trip), from);
+    return this.#ids.pages((trip) => this.queue.run("scan", undefined, trip), from);
   }
 
   /** A session that Redis holds. */
@@ -279,50 +330,6 @@ export class SessionOperations {
   /** A session that an asynchronous serializer is parsing, within the timeout of an operation. */
   #inTime(sid: string, session: Promise<SessionData>): Promise<SessionData> {
     return this.#parsing.run("parse", () => session, sid);
-  }
-
-  /** Runs an operation within its deadline, and traces it. */
-  call<T>(
-    operation: Operation,
-    sid: string | undefined,
-    work: (deadline: Deadline) => Promise<T>,
-  ): Promise<T> {
-    return this.#trace(operation, sid, () => this.#deadlines.run(operation, work, sid));
-  }
-
-  /** Runs an operation on sessions when all earlier ones on them have settled. See `call`. @param bytes what it writes */
-  inTurn<T>(
-    operation: Operation,
-    sids: readonly string[],
-    work: (deadline: Deadline) => Promise<T>,
-    bytes?: number,
-  ): Promise<T> {
-    const sid = sids.length === 1 ? sids[0] : undefined;
-    return this.#trace(operation, sid, () => this.queue.run(sids, operation, work, bytes));
-  }
-
-  /** The same for a write: from its call on, nothing older is served from the cache. */
-  writeInTurn<T>(
-    operation: Operation,
-    sids: readonly string[],
-    work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
-    bytes = 0,
-  ): Promise<T> {
-    // A write that is not sent changes nothing, so the cached session stays. A deletion drops it even so.
-    const refusal = operation === "destroy" ? undefined : this.#deadlines.refuse(operation, sids[0], bytes);
-    if (refusal !== undefined) return Promise.reject(refusal);
-    const pending = this.cache.beginWrite(...sids);
-    const outcome = this.inTurn(operation, sids, (deadline) => work(deadline, pending), bytes);
-    // Before the caller continues; also if it was never sent, or its caller has got a timeout: then, the outcome is unknown.
-    const end = () => this.cache.endWrite(pending);
-    outcome.then(end, end);
-    return outcome;
-  }
-
-  #trace<T>(operation: Operation, sid: string | undefined, run: () => Promise<T>): Promise<T> {
-    const isFoundIn =
-      operation === "get" || operation === "set" || operation === "touch" ? Boolean : undefined;
-    return traceOperation(operation, sid, this.coordinator?.nodeId ?? "", run, isFoundIn);
   }
 
   /** Unsubscribes, and drops the cache; resolves when every pending operation has settled. */

@@ -1,18 +1,28 @@
+import type { NearCache, PendingWrite } from "../cache/near-cache.ts";
 import type { Deadline, Deadlines } from "../redis/deadlines.ts";
+import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
+import type { StoredSession } from "./stored-session.ts";
+
+type Operation = StoreOperation["operation"];
 
 /**
- * Runs the writes, touches and deletions of one session in the order of their calls, which the client does not ensure.
+ * Runs the writes, touches and deletions of one session in the order of their calls, which the client does not ensure. All
+ * operations run within their deadline, and are traced.
  *
  * An operation starts when the one before it has settled, not when its caller got a timeout: Redis may still execute that
  * one. An operation whose own deadline passes while it waits is never sent.
  */
 export class SessionQueue {
   readonly #deadlines: Deadlines;
+  readonly #cache: NearCache<StoredSession>;
+  readonly #nodeId: string;
   /** For each session, when its newest operation has settled; it never rejects. */
   readonly #turns = new Map<string, Promise<unknown>>();
 
-  constructor(deadlines: Deadlines) {
+  constructor(deadlines: Deadlines, cache: NearCache<StoredSession>, nodeId: string) {
     this.#deadlines = deadlines;
+    this.#cache = cache;
+    this.#nodeId = nodeId;
   }
 
   /** Whether an operation of the session is pending. */
@@ -25,14 +35,22 @@ export class SessionQueue {
     return Promise.all(new Set(this.#turns.values()));
   }
 
-  /**
-   * Runs `work` when all earlier operations of the sessions have settled.
-   * @param what names the operation in the error of its timeout
-   * @param bytes the size of what it writes
-   */
+  /** Runs an operation that waits for no others. */
   run<T>(
+    operation: Operation,
+    sid: string | undefined,
+    work: (deadline: Deadline) => Promise<T>,
+    bytes = 0,
+  ): Promise<T> {
+    return traceOperation(operation, sid, this.#nodeId, () =>
+      this.#deadlines.run(operation, work, sid, bytes),
+    );
+  }
+
+  /** Runs an operation on sessions when all earlier ones on them have settled. @param bytes the size of what it writes */
+  runInTurn<T>(
+    operation: Operation,
     sids: readonly string[],
-    what: string,
     work: (deadline: Deadline) => Promise<T>,
     bytes = 0,
   ): Promise<T> {
@@ -46,11 +64,29 @@ export class SessionQueue {
       settled = result.then(end, end);
       return result;
     };
-    const answer = this.#deadlines.run(what, start, sids.length === 1 ? sids[0] : undefined, bytes);
+    const answer = this.run(operation, sids.length === 1 ? sids[0] : undefined, start, bytes);
     // Refused: the earlier operations keep their turns.
     if (settled === undefined) return answer;
     for (const sid of sids) this.#turns.set(sid, settled);
     return answer;
+  }
+
+  /** The same for a write: from its call on, nothing older is served from the cache. */
+  write<T>(
+    operation: Operation,
+    sids: readonly string[],
+    work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
+    bytes = 0,
+  ): Promise<T> {
+    // A write that is not sent changes nothing, so the cached session stays. A deletion drops it even so.
+    const refusal = operation === "destroy" ? undefined : this.#deadlines.refuse(operation, sids[0], bytes);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    const pending = this.#cache.beginWrite(...sids);
+    const outcome = this.runInTurn(operation, sids, (deadline) => work(deadline, pending), bytes);
+    // Before the caller continues; also if it was never sent, or its caller has got a timeout: then, the outcome is unknown.
+    const end = () => this.#cache.endWrite(pending);
+    outcome.then(end, end);
+    return outcome;
   }
 
   #settledOf(sids: readonly string[]): Promise<unknown> | undefined {

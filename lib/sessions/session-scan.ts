@@ -66,13 +66,13 @@ export class SessionScan {
     // Also if Redis does not answer.
     cache.invalidateAll();
     // What was called before must not survive.
-    await this.#operations.call("clear", undefined, () => queue.settled());
+    await this.#operations.queue.run("clear", undefined, () => queue.settled());
     cache.invalidateAll();
     for await (const { sids } of this.#operations.pages()) {
-      await this.#operations.delete({ sids, reason: "clear", indexValue: undefined });
+      await this.#operations.delete({ sids, indexValue: undefined }, "clear");
     }
     try {
-      await this.#operations.call("clear", undefined, async (deadline) => {
+      await this.#operations.queue.run("clear", undefined, async (deadline) => {
         const announcement = coordinator?.announcements.of({ type: "CacheClear" }, deadline);
         if (announcement === undefined) return;
         let isPublished = false;

@@ -76,7 +76,7 @@ export class SessionTracker {
     try {
       const written = this.#operations.cache.whenWritten(sid);
       if (written === undefined) return await this.#copy(sid, await this.#operations.read(sid));
-      return await this.#operations.call("get", sid, async () => {
+      return await this.#operations.queue.run("get", sid, async () => {
         await written;
         return this.#copy(sid, this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid)));
       });
@@ -154,7 +154,7 @@ export class SessionTracker {
       }
       return isNegligible || this.#extendInTurn(deadline, save);
     };
-    await operations.writeInTurn("set", [sid], saveInTurn, text.length);
+    await operations.queue.write("set", [sid], saveInTurn, text.length);
   }
 
   /** Carries out a save in its turn. @returns whether it was written */
@@ -208,7 +208,7 @@ export class SessionTracker {
   async #delete(sid: string, read: () => SessionData | null | undefined | Promise<SessionData | null>) {
     const indexValue = formerIndexValue(this.#options.indexBy, read);
     const deletion = this.#operations
-      .delete({ sids: [sid], reason: "destroy", indexValue })
+      .delete({ sids: [sid], indexValue }, "destroy")
       .then((count) => count > 0);
     this.#deletions.set(sid, deletion);
     try {
@@ -238,7 +238,7 @@ export class SessionTracker {
     const extension: Extension = { sid, session, lifetime, isBehind: this.#operations.queue.isBusy(sid) };
     if (!extension.isBehind && this.#isNegligible(extension)) return undefined;
     const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
-    return this.#operations.inTurn("touch", [sid], extendInTurn).then(() => {});
+    return this.#operations.queue.runInTurn("touch", [sid], extendInTurn).then(() => {});
   }
 
   /** Carries out a touch in its turn. @returns whether the session exists */

@@ -35,9 +35,9 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "the client's read does not wait for the subscription",
     edits: [
       {
-        file: "sessions/subscribed-fill.ts",
-        from: "const mayFillHere = !this.#sessions.isTracked(sid) && (await this.#sessions.subscribe(sid));\n",
-        to: "const mayFillHere = true;\n    void this.#sessions.subscribe(sid);\n",
+        file: "sessions/session-operations.ts",
+        from: "const mayFillHere = !channels.isTracked(sid) && (await channels.subscribe(sid));\n",
+        to: "const mayFillHere = true;\n    void channels.subscribe(sid);\n",
       },
       {
         file: "invalidation/session-subscriptions.ts",
@@ -50,9 +50,9 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a written session is cached though it is not subscribed",
     edits: [
       {
-        file: "sessions/subscribed-fill.ts",
-        from: "    const isSubscribed = this.#sessions.subscribe(sid);\n",
-        to: "    const isSubscribed = sid.length > 0 ? true : this.#sessions.subscribe(sid);\n",
+        file: "sessions/session-operations.ts",
+        from: "!channels.isTracked(sid) && channels.subscribe(sid);\n",
+        to: "!channels.isTracked(sid) && (sid.length > 0 ? true : channels.subscribe(sid));\n",
       },
     ],
   },
@@ -103,9 +103,9 @@ export const MUTATIONS: readonly Mutation[] = [
     flags: ["--tracking"],
     edits: [
       {
-        file: "sessions/subscribed-fill.ts",
-        from: "    if (this.#sessions.isTracked(sid)) {",
-        to: "    if (sid.length < 0) {",
+        file: "sessions/session-operations.ts",
+        from: "!channels.isTracked(sid) && channels.subscribe(sid);\n",
+        to: "channels.subscribe(sid);\n",
       },
     ],
   },
@@ -114,9 +114,9 @@ export const MUTATIONS: readonly Mutation[] = [
     flags: ["--tracking"],
     edits: [
       {
-        file: "sessions/subscribed-fill.ts",
-        from: "!this.#sessions.isTracked(sid) && (await this.#sessions.subscribe(sid))",
-        to: "await this.#sessions.subscribe(sid)",
+        file: "sessions/session-operations.ts",
+        from: "!channels.isTracked(sid) && (await channels.subscribe(sid))",
+        to: "await channels.subscribe(sid)",
       },
     ],
   },
@@ -743,8 +743,8 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     if (former !== undefined) {
       const sha1 = createHash("sha1").update(was?.value ?? "").digest("hex");
       const entry = { sid, since: 0, settledScore: undefined, sha1 };
-      operations
-        .call("set", sid, async (deadline) => operations.index?.removeStale(deadline, former, [entry]))
+      operations.queue
+        .run("set", sid, async (deadline) => operations.commands.index.removeStale(deadline, former, [entry]))
         .catch(() => {});
     }
     const indexValue = this.#indexValueOf(session);

@@ -1,6 +1,16 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { LocalCache } from "../../lib/cache/local-cache.ts";
+import { ALWAYS_LIVE, NearCache } from "../../lib/cache/near-cache.ts";
 import { Deadlines } from "../../lib/redis/deadlines.ts";
+import { createCounters } from "../../lib/reporting/counters.ts";
 import { SessionQueue } from "../../lib/sessions/session-queue.ts";
+import type { StoredSession } from "../../lib/sessions/stored-session.ts";
+
+/** @param limitMs the time limit of its operations */
+function queueWith(limitMs: number): SessionQueue {
+  const cache = new NearCache<StoredSession>(new LocalCache(), ALWAYS_LIVE, createCounters());
+  return new SessionQueue(new Deadlines(limitMs), cache, "");
+}
 
 /** An operation that ends when the test says so. */
 function operation() {
@@ -21,17 +31,17 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 describe("the operations of one session", () => {
   test("begin at once if nothing is under way", () => {
-    const queue = new SessionQueue(new Deadlines(1_000));
+    const queue = queueWith(1_000);
     const { work } = operation();
-    queue.run(["a"], "set", work).catch(ignore);
+    queue.runInTurn("set", ["a"], work).catch(ignore);
     expect(work).toHaveBeenCalledOnce();
     expect(queue.isBusy("a")).toBe(true);
   });
 
   test("begin in the order of their calls, each when the one before has settled", async () => {
-    const queue = new SessionQueue(new Deadlines(60_000));
+    const queue = queueWith(60_000);
     const [first, second, third] = [operation(), operation(), operation()];
-    const outcomes = [first, second, third].map(({ work }) => queue.run(["a"], "set", work));
+    const outcomes = [first, second, third].map(({ work }) => queue.runInTurn("set", ["a"], work));
     await turn();
     expect([second, third].map(({ work }) => work.mock.calls.length)).toEqual([0, 0]);
     first.resolve("1");
@@ -48,20 +58,20 @@ describe("the operations of one session", () => {
   });
 
   test("do not wait for those of another", () => {
-    const queue = new SessionQueue(new Deadlines(60_000));
-    queue.run(["a"], "set", operation().work).catch(ignore);
+    const queue = queueWith(60_000);
+    queue.runInTurn("set", ["a"], operation().work).catch(ignore);
     const { work } = operation();
-    queue.run(["b"], "set", work).catch(ignore);
+    queue.runInTurn("set", ["b"], work).catch(ignore);
     expect(work).toHaveBeenCalledOnce();
   });
 
   test("wait for one on several sessions, and that one waits for all of them", async () => {
-    const queue = new SessionQueue(new Deadlines(60_000));
+    const queue = queueWith(60_000);
     const [a, b, both, after] = [operation(), operation(), operation(), operation()];
-    queue.run(["a"], "set", a.work).catch(ignore);
-    queue.run(["b"], "set", b.work).catch(ignore);
-    queue.run(["a", "b"], "destroy", both.work).catch(ignore);
-    queue.run(["b"], "set", after.work).catch(ignore);
+    queue.runInTurn("set", ["a"], a.work).catch(ignore);
+    queue.runInTurn("set", ["b"], b.work).catch(ignore);
+    queue.runInTurn("destroy", ["a", "b"], both.work).catch(ignore);
+    queue.runInTurn("set", ["b"], after.work).catch(ignore);
     a.resolve("");
     await turn();
     expect(both.work).not.toHaveBeenCalled();
@@ -74,13 +84,13 @@ describe("the operations of one session", () => {
   });
 
   test("continue after one that throws synchronously", async () => {
-    const queue = new SessionQueue(new Deadlines(60_000));
-    const failed = queue.run(["a"], "set", () => {
+    const queue = queueWith(60_000);
+    const failed = queue.runInTurn("set", ["a"], () => {
       throw new Error("at once");
     });
     await expect(failed).rejects.toThrow("at once");
     const { work } = operation();
-    queue.run(["a"], "set", work).catch(ignore);
+    queue.runInTurn("set", ["a"], work).catch(ignore);
     await turn();
     expect(work).toHaveBeenCalledOnce();
   });
@@ -91,11 +101,11 @@ describe("an operation that takes too long", () => {
   afterEach(() => void vi.useRealTimers());
 
   test("is answered, and still holds back the next: Redis may carry it out", async () => {
-    const queue = new SessionQueue(new Deadlines(1_000));
+    const queue = queueWith(1_000);
     const [slow, next] = [operation(), operation()];
-    const outcome = queue.run(["a"], "set", slow.work);
+    const outcome = queue.runInTurn("set", ["a"], slow.work);
     await vi.advanceTimersByTimeAsync(500);
-    const nextOutcome = queue.run(["a"], "set", next.work);
+    const nextOutcome = queue.runInTurn("set", ["a"], next.work);
     const answered = expect(outcome).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
     await vi.advanceTimersByTimeAsync(500);
     await turn();
@@ -109,9 +119,9 @@ describe("an operation that takes too long", () => {
   });
 
   test("before its turn is never begun", async () => {
-    const queue = new SessionQueue(new Deadlines(1_000));
+    const queue = queueWith(1_000);
     const [slow, next] = [operation(), operation()];
-    const outcomes = [queue.run(["a"], "set", slow.work), queue.run(["a"], "set", next.work)];
+    const outcomes = [queue.runInTurn("set", ["a"], slow.work), queue.runInTurn("set", ["a"], next.work)];
     const answered = Promise.all(
       outcomes.map((outcome) => expect(outcome).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" })),
     );
@@ -126,10 +136,10 @@ describe("an operation that takes too long", () => {
 });
 
 test("it can be asked when everything called so far has settled", async () => {
-  const queue = new SessionQueue(new Deadlines(60_000));
+  const queue = queueWith(60_000);
   const [a, b] = [operation(), operation()];
-  queue.run(["a"], "set", a.work).catch(ignore);
-  queue.run(["b"], "set", b.work).catch(ignore);
+  queue.runInTurn("set", ["a"], a.work).catch(ignore);
+  queue.runInTurn("set", ["b"], b.work).catch(ignore);
   const settled = vi.fn();
   void queue.settled().then(settled);
   a.resolve("");
