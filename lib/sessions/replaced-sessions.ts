@@ -1,18 +1,11 @@
 import type { IndexBy } from "../options/types.ts";
 import { indexValueOf } from "./index-value.ts";
-import type { Parse } from "./loaded-state.ts";
+import type { LoadedState, Parse } from "./loaded-state.ts";
 
 /** A deleted session that a new one replaces. */
 export interface ReplacedSession {
   /** Undefined if it had none, or if that is not known. */
   readonly indexValue: string | undefined;
-}
-
-/** What `regenerate` replaces, as far as it is known. */
-export interface LoadedText {
-  readonly sid: string;
-  /** The session as Redis held it when it was loaded or saved last. */
-  readonly text: string;
 }
 
 /**
@@ -37,7 +30,7 @@ export class ReplacedSessions {
   add(
     session: object,
     former: object,
-    loaded: LoadedText | undefined,
+    loaded: LoadedState | undefined,
     deletion: Promise<boolean> | undefined,
   ): void {
     const inherited = this.#replacedBy.get(former);
@@ -66,7 +59,7 @@ export class ReplacedSessions {
 
   async #determine(
     inherited: Promise<ReplacedSession | undefined> | undefined,
-    loaded: LoadedText | undefined,
+    loaded: LoadedState | undefined,
     deletion: Promise<boolean> | undefined,
   ): Promise<ReplacedSession | undefined> {
     const before = await inherited;
@@ -78,7 +71,7 @@ export class ReplacedSessions {
       return undefined;
     }
     if (this.#indexBy === undefined) return { indexValue: undefined };
-    const session = await this.#parse(loaded.sid, loaded.text);
+    const session = await this.#parse(loaded.sid, loaded.current);
     try {
       return { indexValue: indexValueOf(this.#indexBy, session) };
     } catch {

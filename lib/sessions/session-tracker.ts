@@ -81,7 +81,8 @@ export class SessionTracker {
         return this.#copy(sid, this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid)));
       });
     } catch (error) {
-      if (this.#options.onCorrupt !== "none" || !isCorrupt(error)) throw error;
+      const isCorrupt = error instanceof SessionStoreError && error.code === "ERR_SESSION_CORRUPT";
+      if (this.#options.onCorrupt !== "none" || !isCorrupt) throw error;
       this.#emit("clusterError", error);
       return null;
     }
@@ -110,8 +111,7 @@ export class SessionTracker {
     session: SessionData,
     deletion: Promise<boolean> | undefined,
   ): void {
-    const state = this.#states.stored(sid, former);
-    this.#replaced.add(session, former, state && { sid, text: state.current }, deletion);
+    this.#replaced.add(session, former, this.#states.stored(sid, former), deletion);
   }
 
   /** Writes a session; deletes it if its life is over. */
@@ -310,10 +310,6 @@ export class SessionTracker {
   #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {
     return this.#options.indexBy && { to, from };
   }
-}
-
-function isCorrupt(error: unknown): error is SessionStoreError {
-  return error instanceof SessionStoreError && error.code === "ERR_SESSION_CORRUPT";
 }
 
 /** @throws TypeError; it does not show a string that may be a session id */

@@ -1,9 +1,16 @@
 import type { SessionData } from "express-session";
 import { cloneJson } from "./clone-json.ts";
-import { isTooDeep, TOO_DEEP } from "./depth.ts";
 import { alignExpires } from "./lifetime.ts";
 import { memoryOfJson, memoryOfTexts } from "./memory.ts";
-import { corruptError, decode, describeType, reasonOf, type SessionFormat } from "./serializer.ts";
+import {
+  corruptError,
+  decode,
+  describeType,
+  isTooDeep,
+  reasonOf,
+  type SessionFormat,
+  TOO_DEEP,
+} from "./serializer.ts";
 
 /**
  * A session as Redis holds it, of which any number of private copies can be made. It does not know its id, which methods
@@ -111,27 +118,15 @@ export class StoredSession {
     }
   }
 
-  /** Whether to keep what was parsed, for a copy that is being made. */
+  /** Whether to keep what was parsed beside its text, for a copy that is being made. If so, it counts from the second one on. */
   #keeps(session: SessionData): boolean {
     if (this.#keeping === "not yet") this.#keeping = "from the next";
-    else if (this.#keeping === "from the next") this.#keeping = this.#mayKeep(session) ? "kept" : "never";
-    return this.#keeping === "kept";
-  }
-
-  /** Whether a parsed session may be kept beside its text. If so, it counts from here on. */
-  #mayKeep(session: SessionData): boolean {
-    const bytes = memoryOfJson(this.text, session);
-    if (bytes === Number.POSITIVE_INFINITY) return false;
-    this.#bytes += bytes;
-    return true;
-  }
-
-  #decode(sid: string): string {
-    if (this.#text === undefined) {
-      this.#text = decode(this.#format, sid, this.#value as string);
-      this.#bytes = memoryOfTexts(this.#value, this.#text);
+    else if (this.#keeping === "from the next") {
+      const bytes = memoryOfJson(this.text, session);
+      this.#keeping = bytes === Number.POSITIVE_INFINITY ? "never" : "kept";
+      if (this.#keeping === "kept") this.#bytes += bytes;
     }
-    return this.#text;
+    return this.#keeping === "kept";
   }
 
   #parseText(sid: string): SessionData | Promise<SessionData> {
@@ -145,7 +140,11 @@ export class StoredSession {
       alignExpires(session, this.#expiresAt);
       return session;
     };
-    const text = this.#decode(sid);
+    if (this.#text === undefined) {
+      this.#text = decode(this.#format, sid, this.#value as string);
+      this.#bytes = memoryOfTexts(this.#value, this.#text);
+    }
+    const text = this.#text;
     let parsed: SessionData | PromiseLike<SessionData>;
     try {
       parsed = this.#format.serializer.parse(text);
