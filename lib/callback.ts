@@ -3,15 +3,10 @@ import { optionError } from "./reporting/errors.ts";
 /** A Node-style callback. */
 export type Callback<T = void> = (error: unknown, result?: T) => void;
 
-/**
- * The callback among a method's arguments. express-session passes on whatever `req.session.destroy(…)` was given.
- * @throws TypeError for anything but a function, or null, undefined and false, which mean none
- */
-function callbackFrom<T>(given: Callback<T> | null | false | undefined): Callback<T> | undefined {
-  if (typeof given === "function") return given;
-  if (given === undefined || given === null || given === false) return undefined;
-  throw optionError("callback", "a function, or null, undefined or false for none", given);
-}
+const MAX_DEPTH = 8;
+
+/** How many callbacks are running, each within the one before. */
+let depth = 0;
 
 /**
  * Runs `work` and passes its outcome to `callback`, exactly once; or returns a promise of it if there is no callback.
@@ -22,15 +17,23 @@ function callbackFrom<T>(given: Callback<T> | null | false | undefined): Callbac
  *
  * What the callback throws is the application's: it reaches the caller or surfaces as an uncaught exception, and neither
  * calls the callback again (as in connect-redis) nor rejects a promise of this package.
+ * @param callback none if it is null, undefined or false: express-session passes on whatever `req.session.destroy(…)` was given
  * @throws TypeError if `callback` is neither a function nor none; `work` does not run then
  */
 export function asCallback<T>(
   callback: Callback<T> | null | false | undefined,
   work: () => T | Promise<T>,
 ): Promise<T> | undefined {
-  const call = callbackFrom(callback);
-  const outcome = attempt(work);
-  if (call === undefined) {
+  const isNone = callback === undefined || callback === null || callback === false;
+  if (!isNone && typeof callback !== "function")
+    throw optionError("callback", "a function, or null, undefined or false for none", callback);
+  let outcome: T | Promise<T>;
+  try {
+    outcome = work();
+  } catch (error) {
+    outcome = Promise.reject(error);
+  }
+  if (isNone) {
     const promise = Promise.resolve(outcome);
     // express-session calls destroy() and ignores the promise.
     promise.catch(() => {});
@@ -38,30 +41,17 @@ export function asCallback<T>(
   }
   if (outcome instanceof Promise) {
     outcome.then(
-      (result) => process.nextTick(call, null, result),
-      (error: unknown) => process.nextTick(call, error),
+      (result) => process.nextTick(callback, null, result),
+      (error: unknown) => process.nextTick(callback, error),
     );
-  } else if (depth === MAX_DEPTH) process.nextTick(call, null, outcome);
+  } else if (depth === MAX_DEPTH) process.nextTick(callback, null, outcome);
   else {
     depth++;
     try {
-      call(null, outcome);
+      callback(null, outcome);
     } finally {
       depth--;
     }
   }
   return undefined;
-}
-
-const MAX_DEPTH = 8;
-
-/** How many callbacks are running, each within the one before. */
-let depth = 0;
-
-function attempt<T>(work: () => T | Promise<T>): T | Promise<T> {
-  try {
-    return work();
-  } catch (error) {
-    return Promise.reject(error);
-  }
 }

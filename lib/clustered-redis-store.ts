@@ -9,7 +9,7 @@ import type { RedisStoreClient } from "./redis/client.ts";
 import type { ClusterStats, ListedSession, StoreEvents, StoreHealth } from "./reporting/types.ts";
 import type { StoredSession } from "./sessions/stored-session.ts";
 import { hasUsableCookie, withNewCookie, withValidCookie } from "./sessions/valid-cookie.ts";
-import { createParts, scheduleWarning } from "./store-parts.ts";
+import { createParts } from "./store-parts.ts";
 
 /** Called with the arguments of an event of the store. */
 export type StoreListener<E extends keyof StoreEvents> = (...args: StoreEvents[E]) => void;
@@ -49,9 +49,7 @@ export class ClusteredRedisStore extends ManagedStore {
    */
   constructor(options: ClusteredRedisStoreOptions) {
     super();
-    const value = createParts(this, resolveOptions(options));
-    Object.defineProperty(this, "parts", { value });
-    scheduleWarning(this, value.options);
+    Object.defineProperty(this, "parts", { value: createParts(this, resolveOptions(options)) });
   }
 
   /** The option `client`. */
@@ -256,14 +254,16 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /** Counters since the start, and the present state. */
   get clusterStats(): ClusterStats {
+    const { coordinator } = this;
+    const tracking = coordinator?.tracking ?? null;
     return {
-      nodeId: this.coordinator?.nodeId ?? "",
-      state: this.coordinator?.state ?? "off",
+      nodeId: coordinator?.nodeId ?? "",
+      state: coordinator?.state ?? "off",
       ...this.parts.counters,
       outageMs: this.parts.operations.outage.durationMs ?? null,
-      subscriptions: this.coordinator?.sessions.size ?? 0,
-      tracking: asNumber(this.coordinator?.tracking),
-      leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
+      subscriptions: coordinator?.sessions.size ?? 0,
+      tracking: tracking === null ? null : Number(tracking),
+      leaseAgeMs: coordinator?.leaseAgeMs ?? null,
     };
   }
 
@@ -279,8 +279,4 @@ export class ClusteredRedisStore extends ManagedStore {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function asNumber(given: boolean | null | undefined): number | null {
-  return given == null ? null : Number(given);
 }

@@ -2,8 +2,13 @@ import { type SessionData, Store } from "express-session";
 import { optionError } from "./reporting/errors.ts";
 import type { IdentifiedSession, UserSession } from "./reporting/types.ts";
 import { type ReencodeOptions, type ReencodeProgress, reencode } from "./sessions/reencode.ts";
-import type { DestroyAllOptions, ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
-import { indexOf, type StoreParts } from "./store-parts.ts";
+import type {
+  DestroyAllOptions,
+  ReindexOptions,
+  ReindexProgress,
+  SecondaryIndex,
+} from "./sessions/secondary-index.ts";
+import type { StoreParts } from "./store-parts.ts";
 
 /** The methods of `ClusteredRedisStore` for many sessions: what applications and operators call, and express-session does not. */
 export abstract class ManagedStore extends Store {
@@ -106,4 +111,10 @@ export abstract class ManagedStore extends Store {
     }
     return reencode(operations, emit, options);
   }
+}
+
+/** @throws TypeError without `indexBy` */
+function indexOf({ index }: StoreParts): SecondaryIndex {
+  if (index !== undefined) return index;
+  throw new TypeError("indexBy: expected a function of the session, which this method needs, got undefined");
 }

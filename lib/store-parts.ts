@@ -8,9 +8,10 @@ import type { Topology } from "./redis/topology.ts";
 import { topologyOf } from "./redis/topology-of.ts";
 import { type Counters, createCounters } from "./reporting/counters.ts";
 import { publishEvent } from "./reporting/diagnostics.ts";
-import { SessionStoreError } from "./reporting/errors.ts";
+import { errorMessage, SessionStoreError } from "./reporting/errors.ts";
+import { fixFor } from "./reporting/fixes.ts";
 import type { EmitEvent } from "./reporting/types.ts";
-import { warnNotLive } from "./reporting/warnings.ts";
+import { warnOnce } from "./reporting/warnings.ts";
 import { SecondaryIndex } from "./sessions/secondary-index.ts";
 import { SessionOperations } from "./sessions/session-operations.ts";
 import { SessionScan } from "./sessions/session-scan.ts";
@@ -24,6 +25,8 @@ export interface StoreParts {
   readonly operations: SessionOperations;
   readonly tracker: SessionTracker;
   readonly scan: SessionScan;
+  /** Undefined without `indexBy`. */
+  readonly index: SecondaryIndex | undefined;
 }
 
 /** Puts a store together, and starts it. @param emitter whose listeners get the events */
@@ -45,9 +48,17 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
   const operations = new SessionOperations(options, topology, counters, emit);
   const tracker = new SessionTracker(options, operations, counters, emit);
   const scan = new SessionScan(operations, counters, emit, options.ttl);
-  const parts = { options, counters, emit, operations, tracker, scan };
+  const { indexBy } = options;
+  const index = indexBy && new SecondaryIndex(operations, scan, indexBy, emit);
+  const parts = { options, counters, emit, operations, tracker, scan, index };
   watchOutage(topology, parts);
-  runInBackground(() => operations.coordinator?.start({ cache: operations.cache, emit }));
+  const { cache, coordinator } = operations;
+  if (coordinator === undefined || options.cluster === undefined) return parts;
+  const { subscribeTimeoutMs } = options.cluster;
+  runInBackground(() => {
+    coordinator.start({ cache, emit });
+    setTimeout(() => warnUnlessLive(emitter, coordinator, subscribeTimeoutMs), subscribeTimeoutMs).unref();
+  });
   return parts;
 }
 
@@ -73,21 +84,11 @@ function watchOutage(topology: Topology, { options, counters, emit, operations }
 }
 
 /** Without a cache and without a listener for failures, nothing else would show that the store is not as fast as it can be. */
-export function scheduleWarning(
-  store: EventEmitter & { readonly coordinator: ClusterCoordinator | undefined },
-  { cluster }: ResolvedOptions,
-): void {
-  if (cluster === undefined) return;
-  const { subscribeTimeoutMs } = cluster;
-  const warn = () => {
-    const { coordinator } = store;
-    if (coordinator?.state !== "syncing" || store.listenerCount("clusterError") > 0) return;
-    warnNotLive(coordinator.instanceId, subscribeTimeoutMs, coordinator.lastError);
-  };
-  runInBackground(() => setTimeout(warn, subscribeTimeoutMs).unref());
-}
-
-/** @throws TypeError without `indexBy` */
-export function indexOf({ operations, scan, options, emit }: StoreParts): SecondaryIndex {
-  return new SecondaryIndex(operations, scan, options.indexBy, emit);
+function warnUnlessLive(emitter: EventEmitter, coordinator: ClusterCoordinator, timeoutMs: number): void {
+  if (coordinator.state !== "syncing" || emitter.listenerCount("clusterError") > 0) return;
+  const { instanceId, lastError } = coordinator;
+  const reason =
+    lastError === undefined ? "Redis has not answered" : errorMessage(lastError).replace(/\.$/, "");
+  const message = `The session cache is not in use after ${timeoutMs} ms: ${reason}. Every read goes to Redis, and the store keeps trying.`;
+  warnOnce("WARN_CACHE_NOT_LIVE", instanceId, message, fixFor(reason));
 }

@@ -1,6 +1,3 @@
-import { errorMessage } from "./errors.ts";
-import { fixFor } from "./fixes.ts";
-
 /**
  * The kind of a process warning:
  * - `WARN_CACHE_NOT_INVALIDATED`: the cache is enabled with `cluster: false`, so writes of other processes are not noticed.
@@ -29,15 +26,4 @@ export function warnOnce(code: WarningCode, subject: string, message: string, fi
   if (emitted.has(id)) return;
   emitted.add(id);
   process.emitWarning(message, { type: "SessionStoreWarning", code, detail: fix });
-}
-
-/** Warns that the cache is not in use. @param cause the newest failure, if there was one */
-export function warnNotLive(subject: string, timeoutMs: number, cause: Error | undefined): void {
-  const reason = cause === undefined ? "Redis has not answered" : errorMessage(cause).replace(/\.$/, "");
-  warnOnce(
-    "WARN_CACHE_NOT_LIVE",
-    subject,
-    `The session cache is not in use after ${timeoutMs} ms: ${reason}. Every read goes to Redis, and the store keeps trying.`,
-    fixFor(reason),
-  );
 }

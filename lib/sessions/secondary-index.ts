@@ -71,18 +71,7 @@ export class SecondaryIndex {
   readonly #scan: SessionScan;
   readonly #emit: EmitEvent;
 
-  /** @throws TypeError if there is no index */
-  constructor(
-    operations: SessionOperations,
-    scan: SessionScan,
-    indexBy: IndexBy | undefined,
-    emit: EmitEvent,
-  ) {
-    if (indexBy === undefined) {
-      throw new TypeError(
-        "indexBy: expected a function of the session, which this method needs, got undefined",
-      );
-    }
+  constructor(operations: SessionOperations, scan: SessionScan, indexBy: IndexBy, emit: EmitEvent) {
     this.#operations = operations;
     this.#index = operations.commands.index;
     this.#indexBy = indexBy;

@@ -460,8 +460,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "callback.ts",
-        from: "(result) => process.nextTick(call, null, result),",
-        to: "(result) => [1, 2].forEach(() => process.nextTick(call, null, result)),",
+        from: "(result) => process.nextTick(callback, null, result),",
+        to: "(result) => [1, 2].forEach(() => process.nextTick(callback, null, result)),",
       },
     ],
   },
