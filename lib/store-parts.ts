@@ -78,7 +78,7 @@ function watchOutage(topology: Topology, { options, counters, emit, operations }
     explain: () => connectionProblem(client, limitMs),
     isConnected: () => isConnected(client),
     checkConnections: (silentMs) => topology.checkConnections(silentMs, onReplaced),
-    onAnswer: (sentAt) => stale?.entries.onAnswer(sentAt),
+    onAnswer: stale && ((sentAt) => stale.entries.onAnswer(sentAt)),
     onBegin: (reason) => report("ERR_SESSION_UNAVAILABLE", reason),
   });
 }

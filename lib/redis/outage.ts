@@ -10,8 +10,8 @@ export interface OutageHandlers {
   isConnected(): boolean | undefined;
   /** Replaces silent connections. @param silentMs how long one must have been silent. @returns whether a reply is awaited */
   checkConnections(silentMs: number): boolean;
-  /** Redis has answered something that was sent at `sentAt`, by performance.now(). */
-  onAnswer(sentAt: number): void;
+  /** Redis has answered something that was sent at `sentAt`, by performance.now(); undefined if nobody wants to know. */
+  readonly onAnswer: ((sentAt: number) => void) | undefined;
   /** Redis is away from now on. */
   onBegin(reason: string): void;
 }
@@ -66,7 +66,7 @@ export class Outage {
   answered(sentAt: number): void {
     this.#unansweredSince = undefined;
     this.#isKnown = false;
-    this.#handlers?.onAnswer(sentAt);
+    this.#handlers?.onAnswer?.(sentAt);
   }
 
   /** Whether Redis is known to be away. */

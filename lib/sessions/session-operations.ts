@@ -83,7 +83,7 @@ export class SessionOperations {
     const limits = { ...localCache, maxEntryBytes: maxBytes / MIN_FULL_CACHE };
     this.localCache = new LocalCache(limits);
     const entries = staleIfErrorMs > 0 ? new StaleEntries<StoredSession>(staleIfErrorMs, limits) : undefined;
-    this.stale = entries && new StaleFallback(entries, this.outage, { counters, emit });
+    this.stale = entries && new StaleFallback(entries, this.outage, counters, emit);
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
     this.cache = new NearCache(this.localCache, gate, counters, entries, cluster && SUBSCRIPTION_BYTES);
     this.queue = new SessionQueue(this.#deadlines, this.cache, cluster?.nodeId ?? "");

@@ -12,11 +12,7 @@ export class StaleFallback {
   readonly #counters: Counters;
   readonly #emit: EmitEvent;
 
-  constructor(
-    entries: StaleEntries<StoredSession>,
-    outage: Outage,
-    { counters, emit }: { readonly counters: Counters; readonly emit: EmitEvent },
-  ) {
+  constructor(entries: StaleEntries<StoredSession>, outage: Outage, counters: Counters, emit: EmitEvent) {
     this.entries = entries;
     this.#outage = outage;
     this.#counters = counters;

@@ -19,7 +19,7 @@ test("a read that Redis answers leaves nothing behind that would wait for an out
   const stored = new StoredSession({ serializer: JSON, prefix: "" }, '{"cookie":{}}', undefined);
   const entries = new StaleEntries<StoredSession>(60_000, {});
   entries.keep([["a", stored]], performance.now());
-  const stale = new StaleFallback(entries, new Outage(), { counters: createCounters(), emit: () => {} });
+  const stale = new StaleFallback(entries, new Outage(), createCounters(), () => {});
   const read = () => stale.read("a", async () => stored);
   for (let i = 0; i < 1_000; i++) await read();
   const before = heapUsed();
