@@ -4,8 +4,8 @@
  */
 
 export { LocalCache, type LocalCacheLimits, type LocalCacheStats } from "./cache/local-cache.ts";
-export type { Callback } from "./callback.ts";
 export {
+  type Callback,
   ClusteredRedisStore,
   ClusteredRedisStore as RedisStore,
   type StoreListener,

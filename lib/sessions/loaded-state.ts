@@ -71,8 +71,11 @@ export class LoadedStates {
   }
 
   /** Saving `session` with the text `base` has made Redis hold the given session. */
-  setSaved(sid: string, session: SessionData, base: string, stored: StoredSession): void {
-    this.set(session, stateOf(sid, session, base, stored, isRequestSession(session)));
+  setSaved(sid: string, session: SessionData, base: string, { text, value, expiresAt }: StoredSession): void {
+    const maxAge = session.cookie?.originalMaxAge;
+    const isStored = isRequestSession(session);
+    const texts = { base, current: text, value, attempts: NO_ATTEMPTS };
+    this.set(session, { sid, expiresAt, maxAge, isStored, ...texts });
   }
 
   /** Adds saves of `session` with an unknown outcome. */
@@ -81,10 +84,12 @@ export class LoadedStates {
   }
 
   /** Adds a private copy of the given session. @returns it */
-  addCopy(sid: string, copy: SessionData, stored: StoredSession): SessionData {
+  addCopy(sid: string, copy: SessionData, { text, value, expiresAt }: StoredSession): SessionData {
     if (this.#copy !== undefined) this.#states.set(this.#copy, this.#copyState as LoadedState);
     this.#copy = copy;
-    this.#copyState = stateOf(sid, copy, stored.text, stored, false);
+    const maxAge = copy.cookie?.originalMaxAge;
+    const texts = { base: text, current: text, value, attempts: NO_ATTEMPTS };
+    this.#copyState = { sid, expiresAt, maxAge, isStored: false, ...texts };
     return copy;
   }
 
@@ -115,18 +120,6 @@ export class LoadedStates {
       return false;
     }
   }
-}
-
-/** @param base the text that `session` has when Redis holds `stored` */
-function stateOf(
-  sid: string,
-  session: SessionData,
-  base: string,
-  { text, value, expiresAt }: StoredSession,
-  isStored: boolean,
-): LoadedState {
-  const maxAge = session.cookie?.originalMaxAge;
-  return { sid, expiresAt, maxAge, isStored, base, current: text, value, attempts: NO_ATTEMPTS };
 }
 
 /** Whether it is a request's Session, which express-session made, and no plain object that the application writes. */

@@ -459,7 +459,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a callback is called twice",
     edits: [
       {
-        file: "callback.ts",
+        file: "clustered-redis-store.ts",
         from: "(result) => process.nextTick(callback, null, result),",
         to: "(result) => [1, 2].forEach(() => process.nextTick(callback, null, result)),",
       },
