@@ -316,7 +316,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a member of a group is sent after its deadline",
     isSafe: true,
-    edits: [{ file: "redis/unsent.ts", from: "begin(part.deadline, (", to: "begin({ passed: false }, (" }],
+    edits: [{ file: "redis/unsent.ts", from: "part.deadline.onPassed(", to: "new Deadline().onPassed(" }],
   },
   {
     name: "a group of writes is a pipeline instead of a transaction",
