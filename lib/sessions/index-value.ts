@@ -2,6 +2,7 @@ import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
 import { isWellFormed } from "../reporting/text.ts";
+import { isPromise } from "./promises.ts";
 
 /** It becomes part of a key: a mistake such as indexing by a whole profile must not fill Redis. */
 const MAX_INDEX_VALUE_LENGTH = 1024;
@@ -30,7 +31,7 @@ export function formerIndexValue(
   if (indexBy === undefined) return undefined;
   try {
     const session = read();
-    if (session instanceof Promise) session.catch(() => {});
+    if (isPromise(session)) session.catch(() => {});
     else if (session) return indexValueOf(indexBy, session);
   } catch {
     // It cannot be read, or has no valid index value.

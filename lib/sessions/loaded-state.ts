@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Cookie, Session, SessionData } from "express-session";
 import type { Serializer } from "../options/types.ts";
 import { isSameMaxAge } from "./lifetime.ts";
+import { isPromise } from "./promises.ts";
 import type { StoredSession } from "./stored-session.ts";
 
 /** What this process read, wrote or tried to write. */
@@ -111,7 +112,7 @@ export class LoadedStates {
     try {
       const was = this.#parse(sid, base);
       const is = this.#parse(sid, text);
-      if (!(was instanceof Promise || is instanceof Promise)) return isSameSession(was, is);
+      if (!(isPromise(was) || isPromise(is))) return isSameSession(was, is);
       const compare = ([before, after]: SessionData[]) =>
         isSameSession(before as SessionData, after as SessionData);
       return Promise.all([was, is]).then(compare, () => false);

@@ -8,6 +8,7 @@ import { optionError } from "../reporting/errors.ts";
 import type { EmitEvent, UserSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { checkIndexValue, indexValueOf } from "./index-value.ts";
+import { isPromise } from "./promises.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { SessionScan } from "./session-scan.ts";
 import type { StoredSession } from "./stored-session.ts";
@@ -165,7 +166,7 @@ export class SecondaryIndex {
   #mayHave(value: string, sid: string, { text }: StoredSession): boolean {
     try {
       const session = this.#operations.parse(sid, text);
-      return session instanceof Promise || indexValueOf(this.#indexBy, session) === value;
+      return isPromise(session) || indexValueOf(this.#indexBy, session) === value;
     } catch {
       return true;
     }

@@ -27,6 +27,7 @@ import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { indexValueOf } from "./index-value.ts";
 import type { SessionMerge } from "./merge.ts";
+import { isPromise } from "./promises.ts";
 import {
   conflictError,
   decode,
@@ -130,7 +131,7 @@ export class SessionOperations {
     if (pending.token === undefined || channels === undefined) return undefined;
     const isSubscribed = !channels.isTracked(sid) && channels.subscribe(sid);
     if (isSubscribed === false) pending.token = undefined;
-    if (!(isSubscribed instanceof Promise)) return undefined;
+    if (!isPromise(isSubscribed)) return undefined;
     return isSubscribed.then((succeeded) => {
       if (!succeeded) pending.token = undefined;
       if (deadline.passed) throw new Error("It took too long to subscribe");
@@ -316,7 +317,7 @@ export class SessionOperations {
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
     const session = new StoredSession(this.format, undefined, undefined, text).copy(sid);
-    return session instanceof Promise ? this.#inTime(sid, session) : session;
+    return isPromise(session) ? this.#inTime(sid, session) : session;
   }
 
   /** A private copy of a session that is cached or has just been read. Fails as `StoredSession.copy` does. */
@@ -324,7 +325,7 @@ export class SessionOperations {
     const { bytes } = stored;
     const copy = stored.copy(sid);
     if (stored.bytes !== bytes) this.cache.recount(sid, stored);
-    return copy instanceof Promise ? this.#inTime(sid, copy) : copy;
+    return isPromise(copy) ? this.#inTime(sid, copy) : copy;
   }
 
   /** A session that an asynchronous serializer is parsing, within the timeout of an operation. */

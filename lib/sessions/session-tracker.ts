@@ -11,6 +11,7 @@ import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, type Parse, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
+import { isPromise } from "./promises.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
 import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
@@ -92,7 +93,7 @@ export class SessionTracker {
   #copy(sid: string, stored: StoredSession | undefined): SessionData | null | Promise<SessionData> {
     if (stored === undefined) return null;
     const copy = this.#operations.copy(sid, stored);
-    return copy instanceof Promise
+    return isPromise(copy)
       ? copy.then((session) => this.#states.addCopy(sid, session, stored))
       : this.#states.addCopy(sid, copy, stored);
   }
@@ -131,8 +132,8 @@ export class SessionTracker {
     const unchanged = known && this.#states.isUnchanged(known, text);
     if (unchanged === true) return this.#extend(sid, session, lifetime);
     // Before the write begins, which drops the cached session.
-    const isNegligible = unchanged instanceof Promise && this.#isNegligible(save);
-    if (unchanged instanceof Promise) unchanged.catch(() => {});
+    const isNegligible = isPromise(unchanged) && this.#isNegligible(save);
+    if (isPromise(unchanged)) unchanged.catch(() => {});
     const replaced = this.#replaced.of(session);
     const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
       const deleted = replaced && (await replaced);

@@ -2,6 +2,7 @@ import type { SessionData } from "express-session";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
 import { memoryOfJson, memoryOfTexts } from "./memory.ts";
+import { isPromise } from "./promises.ts";
 import {
   corruptError,
   decode,
@@ -94,7 +95,7 @@ export class StoredSession {
    */
   parse(sid: string): void | Promise<void> {
     const session = this.#parseText(sid);
-    if (session instanceof Promise) {
+    if (isPromise(session)) {
       return session.then((parsed) => {
         this.#parsed = parsed;
       });
@@ -151,13 +152,9 @@ export class StoredSession {
     } catch (error) {
       throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
     }
-    if (!isThenable(parsed)) return check(parsed);
+    if (!isPromise(parsed)) return check(parsed);
     return Promise.resolve(parsed).then(check, (error: unknown) => {
       throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
     });
   }
-}
-
-function isThenable<T>(value: T | PromiseLike<T>): value is PromiseLike<T> {
-  return typeof (value as PromiseLike<T> | null)?.then === "function";
 }
