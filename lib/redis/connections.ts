@@ -1,4 +1,5 @@
 import { errorMonitor } from "node:events";
+import { errorMessage } from "../reporting/errors.ts";
 import type { Connection, RedisStoreClient } from "./client.ts";
 import type { Doubt, Doubts } from "./doubts.ts";
 import { Silence } from "./silence.ts";
@@ -125,12 +126,20 @@ function raise(doubts: Set<Doubts>, doubt: Doubt): void {
   for (const one of doubts) if (!one.raise(doubt)) doubts.delete(one);
 }
 
-/** Whether an error is that of a PING that node-redis sent by itself, for its option `pingInterval`. */
+/**
+ * Whether an error is that of a command whose promise nobody has: a PING that node-redis sent by itself, for its option
+ * `pingInterval`, or a command of `client.legacy()` without a callback.
+ */
 function isFailedCommand(error: unknown): boolean {
-  return /^(Simple|Blob|ErrorReply|Timeout|Abort|Command|Client|Disconnects|Socket|Connection|DOMException)/.test(
-    (error as object | undefined)?.constructor.name ?? "",
-  );
+  const { name } = (error as object | undefined)?.constructor ?? {};
+  return FAILED_COMMANDS.test(name ?? "") || NEVER_QUEUED.test(errorMessage(error));
 }
+
+const FAILED_COMMANDS =
+  /^(Simple|Blob|ErrorReply|Timeout|Abort|Command|Client|Disconnects|Socket|Connection|DOMException)/;
+
+/** node-redis has classes for other errors only. */
+const NEVER_QUEUED = /^(The queue is full$|"arguments\[\d+\]" must be of type )/;
 
 /** Whether an error can only be one of node-redis's decoder. */
 function isDecoderFailure(error: unknown): boolean {

@@ -5,7 +5,7 @@ import * as v5 from "redis-v5";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
-import { directClient, newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
+import { directClient, newSpace, recordEvents, sessionOf, startNode, valuesOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
@@ -121,6 +121,39 @@ test("a listener of the application that throws on the shared client puts replie
     await eventually(() => events.length > 0);
   });
   expect(wrong).toEqual([]);
+});
+
+test("a PING that node-redis refuses since its queue is full leaves the connection and its commands alone", async () => {
+  const space = newSpace();
+  const admin = await directClient();
+  const client = { pingInterval: 20, commandsQueueMaxLength: 10 };
+  const node = await startNode(space, { client, store: { commandTimeoutMs: 600_000 } });
+  const failures: string[] = [];
+  node.client.on("error", ({ message }: Error) => failures.push(message));
+  const list = `${space.channel}:list`;
+  // Right behind a PING, so that the next one is still to come.
+  const [peak] = await new Promise<Promise<unknown>[][]>((resolve) => {
+    node.client.once("ping-interval", () =>
+      resolve([Array.from({ length: 10 }, () => node.client.blPop(list, 0))]),
+    );
+  });
+  const settled = Promise.allSettled(peak as Promise<unknown>[]);
+  await eventually(() => failures.length > 0);
+  await admin.rPush(list, Array<string>(10).fill("x"));
+  const outcomes = await settled;
+  expect(failures).toContain("The queue is full");
+  expect(outcomes.map(({ status }) => status)).toContain("fulfilled");
+  const errors = outcomes.flatMap((outcome) => (outcome.status === "rejected" ? [outcome.reason] : []));
+  expect(errors.filter(({ message }) => message !== "The queue is full")).toEqual([]);
+});
+
+test("a command of client.legacy() that node-redis cannot encode leaves the connection alone", async () => {
+  const { client } = await startNode(newSpace());
+  const events: unknown[] = [];
+  for (const name of ["error", "end"]) client.on(name, () => events.push(name));
+  client.legacy().set("key", undefined as never);
+  await eventually(() => events.length > 0);
+  expect(events).toEqual(["error"]);
 });
 
 /** Sends a command of nobody's before the next heartbeat, on its connection: from then on there is one reply too many. */
