@@ -114,6 +114,11 @@ export class Connections {
   }
 }
 
+/** Whether node-redis never splits a transaction: when its queue is full, it may have queued MULTI and SET, and refuses EXEC. */
+export function keepsTransactions({ options }: Connection): boolean {
+  return options?.commandsQueueMaxLength === undefined;
+}
+
 function reopen(connection: Connection, doubts: Set<Doubts>, doubt: Doubt): void {
   // Undefined for clients that do not tell; false while the connection is lost, or being opened.
   if (connection.isReady === false) return;

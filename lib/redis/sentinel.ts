@@ -7,6 +7,7 @@ import type {
   RedisSubscriberSource,
 } from "./client.ts";
 import { connectionProblem } from "./connection-state.ts";
+import { keepsTransactions } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import type {
@@ -42,7 +43,8 @@ interface SentinelSubscriber extends SubscriberConnection {
  *   `min-replicas-to-write` demands: a primary that was cut off and replaced proves nothing.
  */
 export class Sentinel extends SinglePrimary {
-  readonly hasTransactions = true;
+  /** As soon as a connection has been used. */
+  hasTransactions = false;
   readonly #client: SentinelClient;
   /** That of the connections to the primary, which the client exposes only when they are used. */
   #database: number | undefined;
@@ -71,6 +73,7 @@ export class Sentinel extends SinglePrimary {
       if (lost !== undefined) throw lost;
       used = connection;
       this.#database = connection.options?.database ?? 0;
+      this.hasTransactions = keepsTransactions(connection);
       try {
         return await run();
       } catch (error) {

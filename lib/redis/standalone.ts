@@ -1,4 +1,5 @@
 import { type BatchingClient, type Connection, keyPrefixOf, type RedisStoreClient } from "./client.ts";
+import { keepsTransactions } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import { isErrorReply } from "./replies.ts";
 import { SinglePrimary } from "./single-primary.ts";
@@ -10,14 +11,14 @@ import { buildUntil } from "./unsent.ts";
 interface StandaloneClient extends BatchingClient {
   /** Undefined for a pool, which does not say which connection a command will take: its own queue is used. */
   readonly isReady?: boolean;
-  readonly options?: { readonly commandsQueueMaxLength?: number };
   /** Of a pool: passes one of its connections. */
   execute?<T>(run: (connection: Connection) => T): Promise<T>;
 }
 
 /** A single Redis: whatever answers at its address. */
 export class Standalone extends SinglePrimary implements Primary {
-  readonly hasTransactions: boolean;
+  /** Of a pool as soon as a connection has been used. */
+  hasTransactions: boolean;
   readonly isUpToDate = true;
   readonly id = "";
   database = 0;
@@ -26,8 +27,7 @@ export class Standalone extends SinglePrimary implements Primary {
   constructor(client: RedisStoreClient, options: TopologyOptions) {
     super(client, options);
     this.#client = client as StandaloneClient;
-    // When its queue is full, node-redis may have queued MULTI and SET, and refuses EXEC.
-    this.hasTransactions = this.#client.options?.commandsQueueMaxLength === undefined;
+    this.hasTransactions = !this.#isPool && keepsTransactions(client as Connection);
     if (this.#isPool) this.connections.watchOwner(client, "error");
     else this.connections.watch(client as Connection);
   }
@@ -40,6 +40,7 @@ export class Standalone extends SinglePrimary implements Primary {
     const client = this.#isPool
       ? this.connections.startingOn(this.#client, "execute", (connection, run) => {
           used = connection;
+          this.hasTransactions = keepsTransactions(connection);
           return run();
         })
       : this.#client;

@@ -177,6 +177,29 @@ test("a client whose queue is bounded: what it refuses is an error, and no trans
   expect(keys).toBe(written.length);
 });
 
+test("a pool whose connections have a bounded queue: no group of writes is split", async () => {
+  const space = newSpace();
+  const url = inject("redisUrl");
+  const pool = createClientPool({ url, commandsQueueMaxLength: 20 }, { maximum: 1 });
+  pool.on("error", () => {});
+  await pool.connect();
+  const store = new ClusteredRedisStore({
+    client: pool,
+    prefix: space.prefix,
+    cluster: { channel: space.channel, subscriber: createClient({ url }), ...LONG_LEASE },
+  });
+  onTestFinished(async () => {
+    await store.close();
+    pool.destroy();
+  });
+  await whenLive(store);
+  const sids = Array.from({ length: 30 }, (_, i) => `s${i}`);
+  await Promise.all(sids.map((sid) => store.set(sid, sessionOf())));
+  // Inside a transaction this would be QUEUED.
+  expect(await pool.get(`${space.prefix}nobody`)).toBeNull();
+  expect((await store.ids()).sort()).toEqual(sids.sort());
+});
+
 test("the store closes its own connection and leaves the client open", async () => {
   const { store, client, bus } = await startNode(newSpace());
   await store.close();

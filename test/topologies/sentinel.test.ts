@@ -63,6 +63,17 @@ describe.each(Object.entries(clients))("a Sentinel client: %s", (name, create) =
   });
 });
 
+test("connections with a bounded queue: what they refuse is not written later", async () => {
+  const nodeClientOptions = { commandsQueueMaxLength: 12 };
+  const create = () => createSentinel({ ...where(), nodeClientOptions }) as AnyClient;
+  const { store } = await openStore(create, newSpace());
+  const sids = Array.from({ length: 40 }, (_, i) => `s${i}`);
+  const outcomes = await Promise.allSettled(sids.map((sid) => store.set(sid, sessionOf())));
+  const written = sids.filter((_, i) => outcomes[i]?.status === "fulfilled");
+  await store.set("later", sessionOf());
+  expect((await store.ids()).sort()).toEqual([...written, "later"].sort());
+});
+
 test("full memory: reads, touches, logouts and heartbeats continue", async () => {
   const { a, b } = await openTwo(versions["node-redis 6"], newSpace());
   const primary = await redis.primary();
