@@ -3,12 +3,13 @@ import type { CommandBatch } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
 import { asPage } from "./replies.ts";
+import { MAX_BATCH_SIZE } from "./session-commands.ts";
 import type { Topology } from "./topology.ts";
 
 /** A part of all session ids. */
 export interface SidsPage {
   readonly sids: readonly string[];
-  /** Where to continue; undefined after the last page. */
+  /** Where to continue, perhaps with some of this page again; undefined after the last page. */
   readonly next: string | undefined;
 }
 
@@ -29,7 +30,8 @@ export class SessionIds {
 
   /**
    * The ids of all sessions, as SCAN returns them. A session that exists throughout is returned at least once, perhaps
-   * twice; not if it moves to another primary of a Cluster meanwhile.
+   * twice; not if it moves to another primary of a Cluster meanwhile. A page has at most as many as one command may name, since
+   * callers run an operation for each.
    * @param within runs each round trip under a deadline of its own
    * @param from where to begin: the `next` of an earlier page
    * @throws TypeError if `from` is not a `next`
@@ -58,9 +60,11 @@ export class SessionIds {
       };
       const { replies } = await within((deadline) => this.#executor.send(deadline, command));
       const page = this.#executor.read("SCAN", replies[0], asPage);
+      const sids = page.keys.map((key) => key.slice(fullPrefix.length));
+      while (sids.length > MAX_BATCH_SIZE)
+        yield { sids: sids.splice(0, MAX_BATCH_SIZE), next: `${position}:${cursor}` };
       cursor = page.cursor;
       if (cursor === "0") position++;
-      const sids = page.keys.map((key) => key.slice(fullPrefix.length));
       yield { sids, next: position < nodes.length ? `${position}:${cursor}` : undefined };
     }
   }
