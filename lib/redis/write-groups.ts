@@ -23,7 +23,8 @@ interface Member extends BatchPart {
  * 2. A member whose deadline passes before it is sent changes nothing in Redis; see `addParts`.
  * 3. Each member has its own outcome: the replies to its own commands, or their error.
  * 4. If Redis refuses the transaction because an ACL denies a key or a channel, it has executed nothing, and each member is sent
- *    by itself. Any other refusal would concern each.
+ *    by itself. So it is if the keys have different slots: behind one client may be a Cluster of one primary, or a proxy of
+ *    several; there are no groups from then on. Any other refusal would concern each.
  * 5. If the connection is lost, the outcome of all is unknown.
  *
  * Members never concern the same session, since the writes of one session wait for each other.
@@ -33,6 +34,8 @@ export class WriteGroups {
   /** Those that wait for the end of the turn; undefined before the first write of a turn. */
   #members: Member[] | undefined;
   #bytes = 0;
+  /** Whether Redis has refused a group since its keys have different slots. */
+  #hasSlots = false;
 
   /** @param exchange sends a batch */
   constructor(exchange: (deadline: Deadline, batch: Batch) => Promise<Replies>) {
@@ -65,8 +68,8 @@ export class WriteGroups {
     const members = this.#members ?? [];
     this.#members = [];
     this.#bytes = 0;
-    if (members.length > 1) this.#sendTogether(members);
-    else if (members.length === 1) this.#sendAlone(members[0] as Member);
+    if (members.length > 1 && !this.#hasSlots) this.#sendTogether(members);
+    else for (const member of members) this.#sendAlone(member);
   }
 
   #sendAlone({ deadline, build, resolve, reject }: Member): void {
@@ -79,8 +82,11 @@ export class WriteGroups {
       ({ replies, sentAt }) => settle(members, replies, sentAt),
       (error: unknown) => {
         const { replies } = error as { replies?: readonly unknown[] };
+        const reason = errorMessage(error);
+        this.#hasSlots ||= CROSSES_SLOTS.test(reason);
         if (replies !== undefined) settle(members, replies, 0);
-        else if (DENIED.test(errorMessage(error))) for (const member of members) this.#sendAlone(member);
+        else if (DENIED.test(reason) || CROSSES_SLOTS.test(reason))
+          for (const member of members) this.#sendAlone(member);
         else for (const { reject } of members) reject(error);
       },
     );
@@ -94,6 +100,7 @@ function asBatch(build: BatchBuilder): Batch {
 
 /** While a command is queued. A client that may not use MULTI has had the others executed. */
 const DENIED = /^NOPERM .*access (a|one of the) (key|channel)/;
+const CROSSES_SLOTS = /^CROSSSLOT /;
 
 function settle(members: readonly Member[], replies: readonly unknown[], sentAt: number): void {
   let from = 0;

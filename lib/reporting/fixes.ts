@@ -1,6 +1,6 @@
 /** What to say of a refused command or value, by the words of Redis, node-redis and codecs: they do not say what the application did. */
 const HINTS: readonly (readonly [reason: RegExp, hint: string])[] = [
-  [/^MOVED /, "this Redis is a Cluster: create the client with createCluster()"],
+  [/^(MOVED|CROSSSLOT) /, "this Redis is a Cluster: create the client with createCluster()"],
   [
     /only \(P\|S\)SUBSCRIBE/,
     "the application subscribes on the store's client: use client.duplicate() for that",

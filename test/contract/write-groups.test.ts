@@ -22,6 +22,7 @@ import {
   valuesOf,
   whenLive,
 } from "../support/node.ts";
+import { startCluster } from "../support/redis/cluster.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
 
 const SIDS = ["a", "b", "c", "d", "e"];
@@ -202,6 +203,17 @@ test("a group is bounded in commands and in bytes", async () => {
   const text = "x".repeat(200 * 1024);
   await Promise.all(SIDS.map((sid) => a.store.set(sid, sessionOf({ text }))));
   expect(await calls("exec")).toBe(SIDS.length);
+});
+
+test("a client of one server, at a Cluster of one primary: what shares no slot is not refused as a group", async () => {
+  const redis = await startCluster({ primaries: 1 });
+  onTestFinished(() => redis.stop());
+  const [primary] = await redis.primaries();
+  const { store } = await startNode(newSpace(), { url: primary?.url as string });
+  for (const v of [1, 2, 3]) {
+    expect(statuses(await setAll(store, v))).toEqual(SIDS.map(() => "fulfilled"));
+    expect(await versions(store)).toEqual(SIDS.map(() => v));
+  }
 });
 
 test("a pool's client sends groups, too", async () => {
