@@ -13,7 +13,7 @@ export interface ObserveStoreOptions {
   /** A meter of OpenTelemetry's API: `metrics.getMeter("clustered-redis-store")`. */
   readonly meter: Meter;
   /** The value of the attribute `clustered_redis_store.name`. @default "default" */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 const PREFIX = "clustered_redis_store.";

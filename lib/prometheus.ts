@@ -17,11 +17,11 @@ export type { MeteredStore } from "./reporting/readable-stats.ts";
 /** Where the metrics are registered, and their names. */
 export interface StoreMetricsOptions {
   /** The prom-client registry to add the metrics to. @default prom-client's global registry */
-  readonly register?: Registry<RegistryContentType>;
+  readonly register?: Registry<RegistryContentType> | undefined;
   /** The prefix of all metric names. @default "clustered_redis_store_" */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
   /** The value of the label `store`, which distinguishes the stores of one process. @default "default" */
-  readonly name?: string;
+  readonly name?: string | undefined;
 }
 
 interface Metered {

@@ -33,6 +33,7 @@ for (const redis of ["redis", "redis-v5"]) {
     const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
     const compilerOptions = {
       strict: true,
+      exactOptionalPropertyTypes: true,
       noEmit: true,
       skipLibCheck: true,
       target: "es2022",
