@@ -36,6 +36,19 @@ const start = (space: Space, codec: Codec, options = {}) =>
 const valueIn = async (direct: Client, space: Space, sid: string) =>
   String(await direct.get(space.prefix + sid));
 
+test("sessions are handled a thousand at a time, however many a SCAN returns", async () => {
+  const space = newSpace();
+  const { store } = await start(space, before, { scanCount: 10_000 });
+  const sids = Array.from({ length: 1_200 }, (_, i) => `s${i}`);
+  for (let i = 0; i < sids.length; i += 100)
+    await Promise.all(sids.slice(i, i + 100).map((sid) => store.set(sid, sessionOf())));
+  const scanned = [0];
+  await store.reencode({ onProgress: (progress) => scanned.push(progress.scanned) });
+  expect(scanned.at(-1)).toBe(1_200);
+  for (const [i, count] of scanned.slice(1).entries())
+    expect(count - (scanned[i] as number)).toBeLessThanOrEqual(1_000);
+});
+
 test("every session is encrypted with the first key, keeps its expiry, and the old key is no longer needed", async () => {
   const space = newSpace();
   const direct = await directClient({ url: redis.url });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { decodeMessage, encodeInvalidation, encodeMessage } from "../../lib/invalidation/messages.ts";
 import { eventually } from "../support/eventually.ts";
-import { directClient, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+import { directClient, newSpace, ownRedis, sessionOf, startNode, valuesOf } from "../support/node.ts";
 
 test("the cache holds no more than maxSize sessions", async () => {
   const { store } = await startNode(newSpace(), { store: { localCache: { maxSize: 10 } } });
@@ -143,9 +143,11 @@ test("the message of the largest batch can be read", async () => {
 
 test("sessions deleted by the thousand are named in messages of at most a thousand, and all are invalidated", async () => {
   const space = newSpace();
-  const direct = await directClient();
-  const a = await startNode(space, { store: { scanCount: 10_000 } });
-  const b = await startNode(space);
+  // Nobody else deletes anything there.
+  const { url } = await ownRedis();
+  const direct = await directClient({ url });
+  const a = await startNode(space, { url, store: { scanCount: 10_000 } });
+  const b = await startNode(space, { url });
   const sids = Array.from({ length: 2_100 }, (_, i) => `s${i}`);
   const text = JSON.stringify(sessionOf());
   await direct.mSet(sids.map((sid): [string, string] => [space.prefix + sid, text]));
