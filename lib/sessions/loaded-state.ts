@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cookie, Session, SessionData } from "express-session";
 import type { Serializer } from "../options/types.ts";
+import { hiddenProperty } from "./hidden-property.ts";
 import { isSameMaxAge } from "./lifetime.ts";
 import { isPromise } from "./promises.ts";
 import type { StoredSession } from "./stored-session.ts";
@@ -36,14 +37,11 @@ const NO_ATTEMPTS: readonly Version[] = [];
 /** The session in a text; a promise if the serializer is asynchronous. */
 export type Parse = (sid: string, text: string) => SessionData | Promise<SessionData>;
 
-/** What is known of each session object. An entry goes when its object goes. */
+/** What is known of each session object. */
 export class LoadedStates {
   readonly #serializer: Serializer;
   readonly #parse: Parse;
-  readonly #states = new WeakMap<object, LoadedState>();
-  /** The newest copy, outside the WeakMap: `createSession` adopts most copies at once, and an entry each costs a hit 2 %. */
-  #copy: object | undefined;
-  #copyState: LoadedState | undefined;
+  readonly #states = hiddenProperty<LoadedState>();
 
   constructor(serializer: Serializer, parse: Parse) {
     this.#serializer = serializer;
@@ -51,7 +49,7 @@ export class LoadedStates {
   }
 
   get(session: object): LoadedState | undefined {
-    return session === this.#copy ? this.#copyState : this.#states.get(session);
+    return this.#states.get(session);
   }
 
   /** What is known of an object that is saved under the id that it was loaded under. */
@@ -67,7 +65,6 @@ export class LoadedStates {
   }
 
   set(session: object, state: LoadedState): void {
-    if (session === this.#copy) this.#copy = undefined;
     this.#states.set(session, state);
   }
 
@@ -86,18 +83,15 @@ export class LoadedStates {
 
   /** Adds a private copy of the given session. @returns it */
   addCopy(sid: string, copy: SessionData, { text, value, expiresAt }: StoredSession): SessionData {
-    if (this.#copy !== undefined) this.#states.set(this.#copy, this.#copyState as LoadedState);
-    this.#copy = copy;
     const maxAge = copy.cookie?.originalMaxAge;
     const texts = { base: text, current: text, value, attempts: NO_ATTEMPTS };
-    this.#copyState = { sid, expiresAt, maxAge, isStored: false, ...texts };
+    this.#states.set(copy, { sid, expiresAt, maxAge, isStored: false, ...texts });
     return copy;
   }
 
   /** `session`, a request's Session, has been made of `data`, which nobody uses any more. */
   adopt(data: object, session: object): void {
     const state = this.get(data);
-    if (data === this.#copy) this.#copy = undefined;
     if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
   }
 

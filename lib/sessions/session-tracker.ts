@@ -43,8 +43,7 @@ interface Save extends Extension {
  * - A save that changes nothing but the cookie's expiry (`resave: true`) becomes a touch.
  * - A touch that would extend the session's life by next to nothing is skipped.
  *
- * express-session passes back the same objects that `createSession` made, so a WeakMap recognizes them, and what is known of
- * them goes when they go.
+ * express-session passes back the same objects that `createSession` made, so what is known of one is a hidden property of it.
  */
 export class SessionTracker {
   readonly #options: ResolvedOptions;

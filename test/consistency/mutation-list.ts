@@ -297,9 +297,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "the members of a group are sent again when their connection is lost",
-    edits: [
-      { file: "redis/write-groups.ts", from: "DENIED.test(errorMessage(error))", to: "errorMessage(error)" },
-    ],
+    edits: [{ file: "redis/write-groups.ts", from: "DENIED.test(reason)", to: "reason" }],
   },
   {
     name: "the members of a group are written without their messages",
