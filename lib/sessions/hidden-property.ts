@@ -1,6 +1,7 @@
 /** A property of objects that only its owner sees. It goes when its object goes. */
 export interface HiddenProperty<V> {
-  get(object: object): V | undefined;
+  /** Undefined for what is no object, too. */
+  get(object: unknown): V | undefined;
   set(object: object, value: V): void;
 }
 
@@ -23,7 +24,9 @@ export function hiddenProperty<V>(): HiddenProperty<V> {
   return class Holder extends Existing {
     #value: V | undefined;
 
-    static get(object: object): V | undefined {
+    static get(given: unknown): V | undefined {
+      const object: object = Object(given);
+      if (object !== given) return undefined;
       return #value in object ? object.#value : others.get(object);
     }
 

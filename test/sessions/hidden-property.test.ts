@@ -11,6 +11,10 @@ test("an object has it once it is set, and the newest value counts", () => {
   expect(property.get({})).toBeUndefined();
 });
 
+test.each([null, undefined, 5, "text"])("%s has none", (given) => {
+  expect(hiddenProperty<number>().get(given)).toBeUndefined();
+});
+
 test("nobody else sees it, and copies do not have it", () => {
   const property = hiddenProperty<number>();
   const object = { a: 1 };
