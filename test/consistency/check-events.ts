@@ -98,6 +98,7 @@ export function checkReports(
     for (const state of states) {
       const { by, at } = state;
       if (by === undefined || state.cause !== "del" || mayBeClear(state, by, histories)) continue;
+      if (mayBeUnreported(state, changes[by.node]?.states ?? [])) continue;
       for (const [node, mine] of changes.entries()) {
         if (node === by.node && !isNews(state, by)) continue;
         const provenAt = mine.hits.find((time) => time > at + leaseMs + NEWS_MS);
@@ -131,6 +132,11 @@ function mayBeClear({ at }: State, by: OperationRecord, { operations }: Historie
       one.invokedAt <= at + CLOCK_SLACK_MS &&
       (acknowledgedAt(one) ?? Number.POSITIVE_INFINITY) >= at - CLOCK_SLACK_MS,
   );
+}
+
+/** Its process was killed so soon after it that it may belong to an operation which nobody has reported: a clear, perhaps. */
+function mayBeUnreported({ at }: State, states: readonly EventRecord[]): boolean {
+  return states.some((state) => state.name === "killed" && state.at > at && state.at < at + DELAY_MS);
 }
 
 /** A node reports its own deletion when it is answered, or when it is executed although the caller has got an error. */

@@ -175,6 +175,8 @@ test.each<[string, EventRecord[], number]>([
   ["missed by one that was not live", [event("destroyed", 53, 0, SID), event("suspect", 40, 1)], 0],
   ["missed by one whose connection ended", [event("destroyed", 53, 0, SID), event("suspect", 60, 1)], 0],
   ["missed by one whose lease ended", [event("destroyed", 53, 0, SID), event("suspect", 1_000, 1)], 0],
+  ["perhaps a clear that its process did not live to report", [event("killed", 300, 0)], 0],
+  ["reported by nobody, long before its process was killed", [event("killed", 9_000, 0)], 2],
 ])("a deletion is %s", (_, events, expected) => {
   const operations = [call("set", [10, 12], { version: 1, stamp: "a" }), call("destroy", [50, 52], {})];
   const histories = buildHistories([SID], operations, [set(11, 1, "a"), removal(51)]);
