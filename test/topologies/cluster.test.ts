@@ -6,6 +6,7 @@ import { eventually, nextEvent } from "../support/eventually.ts";
 import { indexBy } from "../support/indexed.ts";
 import { cacheIn, newSpace, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, startCluster } from "../support/redis/cluster.ts";
+import type { RedisServer } from "../support/redis/server.ts";
 import { clients as plainClients, redis, sidAt, useCluster } from "./clusters.ts";
 import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { surviveFullMemory } from "./full-memory.ts";
@@ -247,12 +248,17 @@ for (const [name, create] of Object.entries(versions)) {
 
   test(`${name}: kill -9 of a primary under load: flush, live again, nothing stale, no call without an answer`, async () => {
     const nodes = await openTwo(create, newSpace());
-    const killed = await surviveKill(
-      nodes,
-      () => openPast(create, nodes),
-      async () => (await redis.ownersOf(`${nodes.space.prefix}load-0`)).primary.server,
-    );
-    await killed.restart();
-    await redis.settled();
+    let killed: RedisServer | undefined;
+    const victim = async () => {
+      killed = (await redis.ownersOf(`${nodes.space.prefix}load-0`)).primary.server;
+      return killed;
+    };
+    try {
+      await surviveKill(nodes, () => openPast(create, nodes), victim);
+    } finally {
+      // The tests after it need all servers, even if it fails.
+      await killed?.restart();
+      await redis.settled();
+    }
   });
 }
