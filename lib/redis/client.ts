@@ -64,7 +64,11 @@ export interface CommandBatch {
 /** A client of one connection: the application's own, or one that its pool, Sentinel or Cluster client uses. */
 export interface Connection {
   readonly isReady?: boolean;
-  readonly options?: { readonly database?: number; readonly commandsQueueMaxLength?: number };
+  readonly options?: {
+    readonly database?: number;
+    readonly commandsQueueMaxLength?: number;
+    readonly socket?: { readonly host?: string; readonly port?: number; readonly path?: string };
+  };
   on?(event: string | symbol, listener: (error?: unknown) => void): unknown;
   connect?(): Promise<unknown>;
   destroy?(): unknown;

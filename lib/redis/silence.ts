@@ -11,16 +11,23 @@ interface Exchange {
   unanswered: number;
   /** When the last reply arrived, or the first batch was sent. */
   quietSince: number;
-  isExamined: boolean;
 }
+
+/** Silent connections to one server, and since when each is. */
+type Suspects = Map<Connection, number>;
 
 /**
  * Finds half-open connections: nothing is answered on one, while Redis answers on a new connection. Without this, the kernel
  * gives up after a quarter of an hour. A Redis that answers nowhere keeps its connections: what they carry is not lost
  * then, and a new one would only wait as well.
+ *
+ * One new connection to a server is enough for all that are silent. One for each would overflow the queue in which a stalled server keeps
+ * those that it has not accepted yet, and after that, TCP makes every client wait for seconds.
  */
 export class Silence {
   readonly #exchanges = new Map<Connection, Exchange>();
+  /** The servers that are being asked on a new connection. */
+  readonly #asked = new Set<string>();
   readonly #replace: (connection: Connection) => void;
 
   constructor(replace: (connection: Connection) => void) {
@@ -31,7 +38,7 @@ export class Silence {
   track(connection: Connection, replies: Promise<unknown>): void {
     let exchange = this.#exchanges.get(connection);
     if (exchange === undefined) {
-      exchange = { unanswered: 0, quietSince: performance.now(), isExamined: false };
+      exchange = { unanswered: 0, quietSince: performance.now() };
       this.#exchanges.set(connection, exchange);
     }
     exchange.unanswered++;
@@ -48,34 +55,43 @@ export class Silence {
 
   /**
    * Examines connections that have been silent for `silentMs`.
-   * @param onReplaced called when a connection was replaced. Must not throw.
+   * @param onReplaced called for each connection that was replaced. Must not throw.
    * @returns whether any reply is awaited
    */
   check(silentMs: number, onReplaced: () => void): boolean {
     const now = performance.now();
-    for (const [connection, exchange] of this.#exchanges) {
-      if (exchange.isExamined || now - exchange.quietSince < silentMs) continue;
-      exchange.isExamined = true;
-      const examining = this.#examine(connection, exchange, Math.min(silentMs, MAX_EXAMINATION_MS));
-      void examining
-        .catch(() => false)
-        .then((isReplaced) => {
-          exchange.isExamined = false;
-          if (isReplaced) onReplaced();
-        });
+    const silent = new Map<string, Suspects>();
+    for (const [connection, { quietSince }] of this.#exchanges) {
+      const server = serverOf(connection);
+      if (now - quietSince < silentMs || this.#asked.has(server)) continue;
+      const suspects = silent.get(server) ?? new Map<Connection, number>();
+      silent.set(server, suspects.set(connection, quietSince));
+    }
+    for (const [server, suspects] of silent) {
+      this.#asked.add(server);
+      const examining = this.#examine(suspects, Math.min(silentMs, MAX_EXAMINATION_MS), onReplaced);
+      // One that cannot be duplicated stays.
+      void examining.catch(() => {}).then(() => this.#asked.delete(server));
     }
     return this.#exchanges.size > 0;
   }
 
-  async #examine(connection: Connection, exchange: Exchange, timeoutMs: number): Promise<boolean> {
-    const { quietSince } = exchange;
-    if (!(await answersAnew(connection, timeoutMs))) return false;
+  async #examine(suspects: Suspects, timeoutMs: number, onReplaced: () => void): Promise<void> {
+    const [one] = suspects.keys();
+    if (one === undefined || !(await answersAnew(one, timeoutMs))) return;
     // Redis has answered a command that was sent later, so replies to earlier ones are here as soon as all sockets are read.
     await new Promise(setImmediate);
-    const isSilent = this.#exchanges.get(connection) === exchange && exchange.quietSince === quietSince;
-    if (isSilent) this.#replace(connection);
-    return isSilent;
+    for (const [connection, quietSince] of suspects) {
+      if (this.#exchanges.get(connection)?.quietSince !== quietSince) continue;
+      this.#replace(connection);
+      onReplaced();
+    }
   }
+}
+
+function serverOf({ options }: Connection): string {
+  const { host, port, path } = options?.socket ?? {};
+  return `${host}:${port}:${path}`;
 }
 
 /**

@@ -3,6 +3,8 @@ import { fileURLToPath } from "node:url";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import * as v5 from "redis-v5";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { Connection } from "../../lib/redis/client.ts";
+import { Silence } from "../../lib/redis/silence.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startProxy } from "../support/fault-proxy.ts";
 import { newSpace, ownRedis, sessionOf, valuesOf } from "../support/node.ts";
@@ -147,6 +149,33 @@ describe.each(Object.keys(redisVersions))("%s", (version) => {
       await eventually(() => store.clusterStats.state === "live");
     });
   });
+});
+
+test("one new connection is enough for all silent ones: many would be a burden to a stalled Redis", async () => {
+  const proxy = await startProxy((await ownRedis()).url);
+  onTestFinished(() => proxy.close());
+  const clients = Array.from({ length: 20 }, () => createClient({ url: proxy.url }));
+  onTestFinished(() => {
+    for (const client of clients) client.destroy();
+  });
+  await Promise.all(clients.map((client) => client.on("error", () => {}).connect()));
+  proxy.halfOpen();
+  const replaced = new Set<unknown>();
+  const silence = new Silence((connection) => replaced.add(connection));
+  let opened = 0;
+  for (const client of clients) {
+    silence.track(client as Connection, client.ping());
+    const duplicate = client.duplicate.bind(client);
+    client.duplicate = ((overrides: object) => {
+      opened++;
+      return duplicate(overrides);
+    }) as typeof client.duplicate;
+  }
+  const check = () => silence.check(2_000, () => {});
+  await eventually(() => check() && opened > 0);
+  for (let i = 0; i < 3; i++) check();
+  expect(opened).toBe(1);
+  await eventually(() => check() && replaced.size === clients.length);
 });
 
 /** Whether this machine lets a process drop packets, in a network of its own. */
