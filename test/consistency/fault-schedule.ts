@@ -1,5 +1,6 @@
 import { isImpatient, isIndexed, type Options, usesPool } from "./options.ts";
-import { Random } from "./random.ts";
+import { LEASE } from "./protocol.ts";
+import { Random, Turns } from "./random.ts";
 
 /** Faults of one node's connections or process. They follow one another on each node, and overlap with those of others. */
 const NODE_FAULTS = {
@@ -43,10 +44,12 @@ const BRIEF: Partial<Record<string, readonly [number, number]>> = {
   lateAnswers: [100, 140],
   lateMessages: [160, 420],
   lateRequests: [180, 340],
-  lostReplies: [50, 100],
+  lostReplies: [120, 240],
   cutWrites: [30, 60],
   slowMessages: [300, 400],
   longPartition: [2_200, 2_400],
+  crossedReplies: [300, 301],
+  lateTouches: [300, 301],
 };
 
 /** When what a fault consists of happens, in milliseconds since it began. Operations are aimed at these. */
@@ -65,7 +68,7 @@ const REDIS_FAULTS = {
   flushDb: 1,
   evictKeys: 2,
   garbage: 3,
-  becomeReplica: 3,
+  becomeReplica: 4,
 } as const;
 
 /** With an index, saves and deletions also fail because Redis refuses them; and others write sessions whose owner nobody knows. */
@@ -92,11 +95,19 @@ export type ServerFault = "pauseClients" | "pauseWrites" | "killPrimary" | "fail
 export interface FaultKinds {
   readonly node: Partial<Record<NodeFault, number>>;
   readonly redis: Partial<Record<RedisFault | ServerFault, number>>;
-  /** How long one takes until all is well again, besides the time that it is given. */
-  readonly recoveryMs: Partial<Record<RedisFault | ServerFault, number>>;
+  /** How long one takes until all is well again, besides the time that it is given. Otherwise the next one is late. */
+  readonly recoveryMs: Partial<Record<NodeFault | RedisFault | ServerFault, number>>;
 }
 
-const SINGLE: FaultKinds = { node: NODE_FAULTS, redis: REDIS_FAULTS, recoveryMs: {} };
+const RECOVERY_MS = {
+  partition: 400,
+  longPartition: 400,
+  killNode: 1_000,
+  restartRedis: 500,
+  becomeReplica: 1_500,
+} as const;
+
+const SINGLE: FaultKinds = { node: NODE_FAULTS, redis: REDIS_FAULTS, recoveryMs: RECOVERY_MS };
 const INDEXED: FaultKinds = { ...SINGLE, redis: INDEXED_FAULTS };
 const TRACKED: FaultKinds = { ...SINGLE, redis: TRACKED_FAULTS };
 
@@ -134,6 +145,15 @@ export interface PlannedFault {
   readonly chance: number;
 }
 
+/**
+ * A part of the faults `becomeReplica`: nobody writes meanwhile, so that only a heartbeat can tell.
+ * @returns from when to when, in milliseconds since the beginning of the round
+ */
+export function quietSpan({ kind, at, ms, chance }: PlannedFault): readonly [number, number] | undefined {
+  if (kind !== "becomeReplica" || chance >= 0.7) return undefined;
+  return [at - 20, at + ms + RECOVERY_MS.becomeReplica + LEASE.single.leaseMs];
+}
+
 /** The round's first fifth and last tenth are calm. One list for each node, and one for Redis. */
 export function planFaults(
   options: Options,
@@ -149,24 +169,25 @@ export function planFaults(
     node: number | undefined,
     mean: number,
     kinds: Partial<Record<Kind, number>>,
+    turns: Turns,
     lasts: (random: Random, kind: Kind) => number = durationOf,
   ) => {
     const faults: PlannedFault[] = [];
     let at = from + random.gap(mean);
     while (at < to) {
-      const kind = random.pick(kinds as Record<Kind, number>);
+      const kind = turns.next(kinds as Record<Kind, number>);
       const fault = { at, kind, node, ms: lasts(random, kind), chance: random.next() };
       faults.push(fault);
-      const recovery = recoveryMs[fault.kind as keyof typeof recoveryMs] ?? 0;
-      at += fault.ms + recovery + random.gap(mean);
+      at += fault.ms + (recoveryMs[kind] ?? 0) + random.gap(mean);
     }
     return faults;
   };
+  const turns = new Turns(random);
   const lanes = Array.from({ length: options.nodes }, (_, node) =>
-    lane(node, NODE_MS, ofNodes === NODE_FAULTS ? faultsOf(options, node) : ofNodes),
+    lane(node, NODE_MS, ofNodes === NODE_FAULTS ? faultsOf(options, node) : ofNodes, turns),
   );
-  const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, () => 0)] : [];
-  return [...lanes, lane(undefined, 1_000, ofRedis), ...outside];
+  const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, turns, () => 0)] : [];
+  return [...lanes, lane(undefined, 1_000, ofRedis, turns), ...outside];
 }
 
 /** Mostly within a lease or a little more, now and then far beyond it. */

@@ -220,7 +220,14 @@ const REDIS: Record<
   },
   restartRedis: (rig) => rig.restart(),
   // For longer than the lease: what is served then was not verified by a primary.
-  becomeReplica: (rig, { ms }) => rig.becomeReplica(ms + LEASE.single.leaseMs + 500),
+  becomeReplica: async (rig, { ms, chance }, sids) => {
+    const from = Math.floor(chance * READ_BY_ALL);
+    const read = sids.filter((sid) => !isShort(sid)).slice(from, from + READ_BY_ALL);
+    readByAll(rig, read);
+    await pause(60);
+    await rig.becomeReplica(ms + LEASE.single.leaseMs + 500);
+    readByAll(rig, read);
+  },
   // As a primary does that has lost its replicas; reads go on.
   refuseWrites: async (rig, { ms }) => {
     await rig.direct.sendCommand(["CONFIG", "SET", "min-replicas-to-write", "1"]);
@@ -293,6 +300,13 @@ const REDIS: Record<
     }
   },
 };
+
+const READ_BY_ALL = 20;
+
+/** All nodes read these sessions: whoever does not have them in memory does so then, and whoever has shows them. */
+export function readByAll({ nodes }: Rig, sids: readonly string[]): void {
+  for (const { process } of nodes) for (const sid of sids) process.perform("get", sid);
+}
 
 /** How another program writes a session. */
 function writeOf(rig: SingleRig, sid: string, lifeMs: number, values: object = {}): string[] {

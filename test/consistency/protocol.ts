@@ -39,7 +39,7 @@ export interface PlannedOperation {
   readonly version: number;
   /** How long the session is to live. */
   readonly lifeMs: number;
-  /** Between the loading and the saving of a session. */
+  /** From the call that loads a session until it is saved. */
   readonly thinkMs: number;
   /** Of a session with an owner: who that is to be; undefined to keep the one that it has. Of a list and a ban: whose. */
   readonly owner?: string;

@@ -36,3 +36,28 @@ export class Random {
     return (entries[0] as [K, number])[0];
   }
 }
+
+/** Chooses keys as often as their weights say, but leaves none to chance: it takes what is furthest behind its share. */
+export class Turns {
+  readonly #random: Random;
+  /** How many times each should have been chosen by now, more than it was. */
+  readonly #behind = new Map<string, number>();
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  next<K extends string>(weights: Readonly<Record<K, number>>): K {
+    const entries = Object.entries(weights) as [K, number][];
+    const total = entries.reduce((sum, [, weight]) => sum + weight, 0);
+    let [chosen] = entries[0] as [K, number];
+    let most = Number.NEGATIVE_INFINITY;
+    for (const [key, weight] of entries) {
+      const behind = (this.#behind.get(key) ?? this.#random.next()) + weight / total;
+      this.#behind.set(key, behind);
+      if (behind > most) [chosen, most] = [key, behind];
+    }
+    this.#behind.set(chosen, most - 1);
+    return chosen;
+  }
+}

@@ -1,6 +1,7 @@
 import {
   type NodeFault,
   type PlannedFault,
+  quietSpan,
   type RedisFault,
   type ServerFault,
   STEPS,
@@ -11,8 +12,6 @@ import type { PatternPlan } from "./schedule-patterns.ts";
 /** So many sessions each fault has, at 200 operations a second. */
 const SCENES = 8;
 const LONG_MS = 1_200_000;
-/** A fault `becomeReplica` takes at most so much longer than the lease and its own time. */
-const REPLICATION_MS = 1_500;
 
 type Scene = (sid: string, fault: PlannedFault, node: number) => void;
 
@@ -43,7 +42,7 @@ export class Scenes {
         }
       }
     }
-    for (const fault of this.#faults) if (fault.kind === "becomeReplica") this.#onlyRead(fault);
+    for (const fault of this.#faults) this.#onlyRead(fault);
   }
 
   /** The end of a key comes while the reply to a read is late, or while the wall clock is set back. */
@@ -94,13 +93,17 @@ export class Scenes {
     this.#readLater(node, at + ms, sid);
   };
 
-  /** A save is executed, its reply is lost, and the request restores what it had loaded. */
+  /**
+   * A save is executed, its reply is lost, and the request restores what it had loaded. It loads so early that its session is
+   * there by then on a busy machine, too, although some node is under another fault.
+   */
   readonly #restore: Scene = (sid, { at }, node) => {
     const { merge } = this.#plan;
     const again = { isRevert: true, isAwaited: true };
-    this.#add(this.#other(node), at - 150, "set", sid);
-    this.#add(node, at - 80, "get", sid);
-    const twice = this.#add(node, at + this.#between(0, 10), "twice", sid, { thinkMs: 8 });
+    this.#add(this.#other(node), at - 1_400, "set", sid);
+    this.#add(node, at - 900, "set", sid);
+    const thinkMs = 500 + this.#between(5, 30);
+    const twice = this.#add(node, at - 500, "twice", sid, { thinkMs });
     twice.again = { ...again, version: merge ? this.#plan.plan(at, "set", sid).version : undefined };
     this.#readLater(node, at, sid);
   };
@@ -193,11 +196,10 @@ export class Scenes {
     this.#readLater(node, at + ms + 30, sid);
   };
 
-  /** In half of the cases nobody writes while Redis is a replica: then only a heartbeat can tell. */
-  #onlyRead({ at, ms, chance }: PlannedFault): void {
-    if (chance >= 0.5) return;
-    const to = at + ms + LEASE.single.leaseMs + REPLICATION_MS;
-    const isKept = ({ at: time, kind }: PlannedOperation) => kind === "get" || time < at - 20 || time > to;
+  #onlyRead(fault: PlannedFault): void {
+    const [from, to] = quietSpan(fault) ?? [];
+    if (from === undefined || to === undefined) return;
+    const isKept = ({ at, kind }: PlannedOperation) => kind === "get" || at < from || at > to;
     for (const mine of this.#plan.operations) mine.splice(0, mine.length, ...mine.filter(isKept));
   }
 

@@ -161,10 +161,13 @@ export class Operations {
     this.read(sid, (data) => {
       const session = this.#store.createSession({ sessionID: sid } as never, data) as Loaded;
       this.#pending++;
-      setTimeout(() => {
-        this.#pending--;
-        then(session, loadedAt);
-      }, thinkMs);
+      setTimeout(
+        () => {
+          this.#pending--;
+          then(session, loadedAt);
+        },
+        Math.max(1, loadedAt + thinkMs - this.#clock.now()),
+      );
     });
   }
 

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { NodeFault, PlannedFault, ServerFault } from "../fault-schedule.ts";
-import { stepClock } from "../faults.ts";
+import { readByAll, stepClock } from "../faults.ts";
+import { LEASE } from "../protocol.ts";
 import type { Node } from "../rig.ts";
 import type { TopologyRig } from "./rig.ts";
 import type { Server } from "./server.ts";
@@ -65,10 +66,43 @@ const SERVERS: Record<ServerFault, OfServers> = {
   },
   failover: (rig, _fault, key) => rig.servers.failover(key),
   moveSlots: async (rig, { ms, chance }, key, sids) => {
-    const another = rig.prefix + sids[Math.floor(((chance * 7) % 1) * sids.length)];
-    for (const one of [key, another]) await rig.servers.moveSlot(one, ms / 2);
+    await rig.servers.moveSlot(key, ms / 2);
+    await moveUsedSlot(rig, sids, chance, ms / 2);
   },
 };
+
+const IN_ONE_SLOT = /\{cold\}/;
+/** So many of its sessions are deleted. */
+const DELETED = 15;
+/** Then all nodes have them in memory. */
+const READ_MS = 200;
+/** What an acknowledgement and the measuring may add to the lease. */
+const SLACK_MS = 500;
+
+/**
+ * Moves the slot that many sessions are in. All nodes have them in memory when it gets its new primary; then one node deletes
+ * some, and the others read on: nobody receives there what is published at the new primary.
+ */
+async function moveUsedSlot(
+  rig: TopologyRig,
+  sids: readonly string[],
+  chance: number,
+  ms: number,
+): Promise<void> {
+  const moved = sids.filter((sid) => IN_ONE_SLOT.test(sid));
+  const { leaseMs } = LEASE.cluster;
+  await rig.servers.moveSlot(rig.prefix + moved[0], ms, async () => {
+    readByAll(rig, moved);
+    await pause(READ_MS);
+  });
+  const { process } = rig.nodes[Math.floor(chance * rig.nodes.length)] as Node;
+  const deleted = moved.slice(-DELETED);
+  for (const sid of deleted) process.perform("destroy", sid);
+  for (let i = 0; i < 2; i++) {
+    await pause(leaseMs + SLACK_MS);
+    readByAll(rig, deleted);
+  }
+}
 
 /** The node's connections of that kind: to all servers, or to one. */
 async function killClients(

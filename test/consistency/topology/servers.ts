@@ -19,8 +19,8 @@ export interface Servers {
   rejoin(server: RedisServer): Promise<void>;
   /** Has another take over in peace. */
   failover(key: string): Promise<void>;
-  /** Moves a key's slot to another primary, with time for reads and writes halfway. */
-  moveSlot(key: string, ms: number): Promise<void>;
+  /** Moves a key's slot to another primary, with time for reads and writes halfway. @param atLast called at the end of that time */
+  moveSlot(key: string, ms: number, atLast?: () => Promise<void>): Promise<void>;
   /** Resolves when all are there, and agree. */
   settled(): Promise<void>;
   stop(): Promise<void>;
@@ -42,7 +42,7 @@ class ClusterServers implements Servers {
   readonly kinds: FaultKinds = {
     node: NODE_FAULTS,
     redis: { pauseClients: 2, pauseWrites: 2, killPrimary: 2, failover: 2, moveSlots: 3 },
-    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: 9_500 },
+    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: 13_000 },
   };
   readonly #cluster: RedisCluster;
 
@@ -74,10 +74,13 @@ class ClusterServers implements Servers {
     await this.tookOver(primary.server);
   }
 
-  async moveSlot(key: string, ms: number): Promise<void> {
+  async moveSlot(key: string, ms: number, atLast = async () => {}): Promise<void> {
     const { primary: from } = await this.#cluster.ownersOf(key);
     const to = (await this.#cluster.primaries()).find((node) => node !== from) as ClusterNode;
-    const halfway = () => pause(HALF_MOVED_MS + ms);
+    const halfway = async () => {
+      await pause(HALF_MOVED_MS + ms);
+      await atLast();
+    };
     await this.#cluster.moveSlot(await this.#cluster.slotOf(key), from, to, halfway);
   }
 
