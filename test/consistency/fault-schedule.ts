@@ -129,6 +129,8 @@ function faultsOf(options: Options, node: number): FaultKinds["node"] {
 }
 
 const OUTSIDE_MS = 60;
+/** So long before a fault `becomeReplica` nothing else happens to Redis: all are live again. */
+const CALM_MS = 800;
 /** From the end of a node's fault to the next, on average. */
 const NODE_MS = 1_100;
 
@@ -145,13 +147,18 @@ export interface PlannedFault {
   readonly chance: number;
 }
 
-/**
- * A part of the faults `becomeReplica`: nobody writes meanwhile, so that only a heartbeat can tell.
- * @returns from when to when, in milliseconds since the beginning of the round
- */
-export function quietSpan({ kind, at, ms, chance }: PlannedFault): readonly [number, number] | undefined {
+/** From when to when, in milliseconds since the beginning of the round. */
+type Span = readonly [from: number, to: number];
+
+/** When nobody writes: during a part of the faults `becomeReplica`, so that only a heartbeat can tell. */
+export function quietSpan({ kind, at, ms, chance }: PlannedFault): Span | undefined {
   if (kind !== "becomeReplica" || chance >= 0.7) return undefined;
   return [at - 20, at + ms + RECOVERY_MS.becomeReplica + LEASE.single.leaseMs];
+}
+
+/** When no node has a fault of its own, so that all are live at the beginning of such a fault, and for longer than the lease. */
+function calmSpan(fault: PlannedFault): Span | undefined {
+  return quietSpan(fault) && [fault.at - CALM_MS, fault.at + LEASE.single.leaseMs + CALM_MS];
 }
 
 /** The round's first fifth and last tenth are calm. One list for each node, and one for Redis. */
@@ -163,31 +170,36 @@ export function planFaults(
 ): readonly (readonly PlannedFault[])[] {
   if (!options.faults) return [];
   const random = new Random(seed ^ 0x5eed);
+  const turns = new Turns(random);
   const from = ms * 0.2;
   const to = ms * 0.9;
   const lane = (
     node: number | undefined,
     mean: number,
     kinds: Partial<Record<Kind, number>>,
-    turns: Turns,
+    calm: readonly Span[] = [],
     lasts: (random: Random, kind: Kind) => number = durationOf,
   ) => {
     const faults: PlannedFault[] = [];
     let at = from + random.gap(mean);
     while (at < to) {
       const kind = turns.next(kinds as Record<Kind, number>);
-      const fault = { at, kind, node, ms: lasts(random, kind), chance: random.next() };
-      faults.push(fault);
-      at += fault.ms + (recoveryMs[kind] ?? 0) + random.gap(mean);
+      const lastsMs = lasts(random, kind);
+      const wholeMs = lastsMs + (recoveryMs[kind] ?? 0);
+      if (kind === "becomeReplica") at += CALM_MS;
+      for (const [begin, end] of calm) if (at < end && at + wholeMs > begin) at = end;
+      faults.push({ at, kind, node, ms: lastsMs, chance: random.next() });
+      at += wholeMs + random.gap(mean);
     }
     return faults;
   };
-  const turns = new Turns(random);
+  const redis = lane(undefined, 1_000, ofRedis);
+  const calm = redis.map(calmSpan).filter((span) => span !== undefined);
   const lanes = Array.from({ length: options.nodes }, (_, node) =>
-    lane(node, NODE_MS, ofNodes === NODE_FAULTS ? faultsOf(options, node) : ofNodes, turns),
+    lane(node, NODE_MS, ofNodes === NODE_FAULTS ? faultsOf(options, node) : ofNodes, calm),
   );
-  const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, turns, () => 0)] : [];
-  return [...lanes, lane(undefined, 1_000, ofRedis, turns), ...outside];
+  const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, [], () => 0)] : [];
+  return [...lanes, redis, ...outside];
 }
 
 /** Mostly within a lease or a little more, now and then far beyond it. */

@@ -225,8 +225,11 @@ const REDIS: Record<
     const read = sids.filter((sid) => !isShort(sid)).slice(from, from + READ_BY_ALL);
     readByAll(rig, read);
     await pause(60);
-    await rig.becomeReplica(ms + LEASE.single.leaseMs + 500);
-    readByAll(rig, read);
+    await rig.becomeReplica(async () => {
+      await pause(LEASE.single.leaseMs + 350);
+      readByAll(rig, read);
+      await pause(ms + 150);
+    });
   },
   // As a primary does that has lost its replicas; reads go on.
   refuseWrites: async (rig, { ms }) => {

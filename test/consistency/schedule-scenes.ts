@@ -199,7 +199,8 @@ export class Scenes {
   #onlyRead(fault: PlannedFault): void {
     const [from, to] = quietSpan(fault) ?? [];
     if (from === undefined || to === undefined) return;
-    const isKept = ({ at, kind }: PlannedOperation) => kind === "get" || at < from || at > to;
+    const isKept = ({ at, kind, thinkMs }: PlannedOperation) =>
+      kind === "get" || at + thinkMs < from || at > to;
     for (const mine of this.#plan.operations) mine.splice(0, mine.length, ...mine.filter(isKept));
   }
 

@@ -56,23 +56,25 @@ export class SingleRig extends Rig {
   nextVersion = 2_000_000_000;
   readonly #record: RedisRecord;
   readonly #ways = new Map<number, Ways>();
-  /** The server that Redis becomes a replica of. */
-  #other: RedisServer | undefined;
+  /** An empty server that Redis becomes a replica of. */
+  readonly #other: RedisServer;
   /** While Redis is restarted nobody is let in: the record must hear everything from the beginning. */
   #restart: Promise<void> = Promise.resolve();
 
-  private constructor(redis: RedisServer, direct: DirectClient) {
+  private constructor(redis: RedisServer, other: RedisServer, direct: DirectClient) {
     super();
     this.redis = redis;
+    this.#other = other;
     this.direct = direct;
     this.#record = new RedisRecord(redis.url, this.prefix, this.clock);
   }
 
   static async start(options: Options): Promise<SingleRig> {
-    const redis = await startRedis({ own: true });
+    const args = ["--repl-diskless-sync-delay", "0"];
+    const [redis, other] = await Promise.all([startRedis({ own: true }), startRedis({ own: true, args })]);
     const direct = directClient(redis.url);
     await direct.connect();
-    const rig = new SingleRig(redis, direct);
+    const rig = new SingleRig(redis, other, direct);
     await rig.#record.listen();
     await Promise.all(Array.from({ length: options.nodes }, (_, index) => rig.#connect(index, options)));
     return rig;
@@ -143,14 +145,9 @@ export class SingleRig extends Rig {
     }
   }
 
-  /** Redis becomes the replica of an empty server, with all connections open, and then a primary again. */
-  async becomeReplica(ms: number): Promise<void> {
-    this.#other ??= await startRedis({ own: true });
+  /** Redis becomes the replica of an empty server, with all connections open, and then a primary again. @param meanwhile called when it is empty */
+  async becomeReplica(meanwhile: () => Promise<void>): Promise<void> {
     const { hostname, port } = new URL(this.#other.url);
-    const other = directClient(this.#other.url);
-    await other.connect();
-    await other.sendCommand(["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
-    other.destroy();
     const at = this.clock.now();
     await this.direct.sendCommand(["REPLICAOF", hostname, port]);
     await this.#record.caughtUp(this.direct);
@@ -158,7 +155,7 @@ export class SingleRig extends Rig {
     while ((await this.direct.dbSize()) > 0 && this.clock.now() < end) await pause(2);
     const isEmpty = (await this.direct.dbSize()) === 0;
     if (isEmpty) this.#record.emptied(at, this.clock.now());
-    await pause(ms);
+    await meanwhile();
     await this.direct.sendCommand(["REPLICAOF", "NO", "ONE"]);
   }
 
@@ -204,7 +201,7 @@ export class SingleRig extends Rig {
     this.#record.close();
     this.direct.destroy();
     await Promise.all([...this.#ways.values()].flatMap(({ data, bus }) => [data.close(), bus.close()]));
-    await Promise.all([this.redis.stop(), this.#other?.stop()]);
+    await Promise.all([this.redis.stop(), this.#other.stop()]);
   }
 }
 
