@@ -31,6 +31,8 @@ const NODE_FAULTS = {
 
 /** Of a pool: its connections overtake one another. */
 const POOL_FAULTS = { crossedReplies: 10 } as const;
+/** Of a node with a single connection. */
+const PLAIN_FAULTS = { skippedReplies: 6 } as const;
 /** Of a node that waits for Redis for longer than a lease. */
 const PATIENT_FAULTS = { lateTouches: 12 } as const;
 /** With `--stale`, of one that does not: Redis counts as away while its stale sessions last. */
@@ -50,6 +52,7 @@ const BRIEF: Partial<Record<string, readonly [number, number]>> = {
   longPartition: [2_200, 2_400],
   crossedReplies: [300, 301],
   lateTouches: [300, 301],
+  skippedReplies: [1_000, 1_001],
 };
 
 /** When what a fault consists of happens, in milliseconds since it began. Operations are aimed at these. */
@@ -81,7 +84,7 @@ const TRACKED_FAULTS = { ...REDIS_FAULTS, flushDb: 4, evictKeys: 12, smallTable:
 const OUTSIDE = { writeKeys: 1 } as const;
 
 const SOME_NODES_FAULTS = {
-  ...{ ...POOL_FAULTS, ...PATIENT_FAULTS },
+  ...{ ...POOL_FAULTS, ...PLAIN_FAULTS, ...PATIENT_FAULTS },
   ...{ ...STALE_FAULTS, ...SLOW_FAULTS },
 } as const;
 
@@ -103,6 +106,7 @@ const RECOVERY_MS = {
   partition: 400,
   longPartition: 400,
   killNode: 1_000,
+  skippedReplies: 1_500,
   restartRedis: 500,
   becomeReplica: 1_500,
 } as const;
@@ -121,7 +125,7 @@ function faultsOf(options: Options, node: number): FaultKinds["node"] {
   const isPatient = !isImpatient(options, node);
   return {
     ...NODE_FAULTS,
-    ...(usesPool(options, node) && POOL_FAULTS),
+    ...(usesPool(options, node) ? POOL_FAULTS : PLAIN_FAULTS),
     ...(isPatient && PATIENT_FAULTS),
     ...(options.stale && !isPatient && STALE_FAULTS),
     ...(options.tracking && !isPatient && SLOW_FAULTS),

@@ -175,6 +175,8 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
     await pause(end - execute);
     await Promise.all([rig.heal(data), rig.heal(bus)]);
   },
+  // By the application, on the client that it shares with the store. From then on all replies are out of step.
+  skippedReplies: (_rig, { node }) => node.process.skipReplies(),
   // Slower than some wait for them, though fast enough for the lease.
   slowMessages: (rig, { bus }, { ms, chance }) => delay(rig, bus, ms, 60 + chance * 60),
 };

@@ -80,6 +80,12 @@ export class NodeProcess {
     return ((await resting) as Extract<FromNode, { type: "resting" }>).rest;
   }
 
+  async skipReplies(): Promise<void> {
+    const skipped = this.#next("skipped");
+    this.#say({ type: "skip replies" });
+    await skipped;
+  }
+
   async reindex(): Promise<void> {
     const reindexed = this.#next("reindexed");
     this.#say({ type: "reindex" });

@@ -199,6 +199,7 @@ export type ToNode =
   | { readonly type: "perform"; readonly operation: PlannedOperation }
   | { readonly type: "settle" }
   | { readonly type: "reindex" }
+  | { readonly type: "skip replies" }
   | { readonly type: "step clock"; readonly byMs: number }
   | { readonly type: "rest"; readonly sids: readonly string[]; readonly owners: readonly string[] };
 
@@ -212,6 +213,7 @@ export type FromNode =
   | { readonly type: "settled"; readonly pending: number; readonly isLive: boolean }
   | { readonly type: "resting"; readonly rest: Rest }
   | { readonly type: "reindexed" }
+  | { readonly type: "skipped" }
   | { readonly type: "complaint"; readonly text: string };
 
 /** The label of a node. Two were given the same, as may well happen. */

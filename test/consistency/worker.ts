@@ -13,7 +13,7 @@ import {
   UNKNOWN_OWNER,
   UNKNOWN_OWNER_ERROR,
 } from "./protocol.ts";
-import { connectionsFor, outsideWriter } from "./worker-clients.ts";
+import { type Connections, connectionsFor, outsideWriter, skipReplies } from "./worker-clients.ts";
 import { Operations } from "./worker-operations.ts";
 
 const REPORT_MS = 100;
@@ -47,7 +47,8 @@ process.once("message", (message: ToNode) => {
 
 async function run(settings: NodeSettings): Promise<void> {
   const clock = new Clock(settings.clockOrigin);
-  const store = await makeStore(settings);
+  const connections = connectionsFor(settings);
+  const store = await makeStore(settings, connections);
   watch(store, settings.index, clock);
   const ended = (record: OperationRecord) => records.push(record);
   const operations = new Operations(store, settings, clock, ended, complain, outsideWriter(settings));
@@ -58,11 +59,18 @@ async function run(settings: NodeSettings): Promise<void> {
       upcoming = message.operations.filter(({ at }) => at >= message.from);
       play(message.startedAt);
     } else if (message.type === "settle") void settle();
-    else if (message.type === "perform") operations.begin(message.operation);
+    else if (message.type === "perform") begin(message.operation);
     else if (message.type === "reindex") void reindex();
+    else if (message.type === "skip replies") void skip();
     else if (message.type === "step clock") clockStepMs = message.byMs;
     else if (message.type === "rest") void rest(message.sids, message.owners);
   });
+
+  /** Then nothing begins: what was planned for that time is left out. */
+  let isIdle = false;
+  function begin(planned: PlannedOperation): void {
+    if (!isIdle) operations.begin(planned);
+  }
 
   let timer: NodeJS.Timeout | undefined;
   function play(startedAt: number): void {
@@ -70,7 +78,7 @@ async function run(settings: NodeSettings): Promise<void> {
     let i = 0;
     const now = () => clock.now() - startedAt;
     while (i < upcoming.length && (upcoming[i] as PlannedOperation).at <= now()) {
-      operations.begin(upcoming[i++] as PlannedOperation);
+      begin(upcoming[i++] as PlannedOperation);
     }
     upcoming = upcoming.slice(i);
     const [next] = upcoming;
@@ -118,6 +126,16 @@ async function run(settings: NodeSettings): Promise<void> {
     say({ type: "resting", rest: state });
   }
 
+  async function skip(): Promise<void> {
+    isIdle = true;
+    const end = clock.now() + SETTLE_MS;
+    const isReady = () => operations.pending === 0 && store.coordinator?.state === "live";
+    while (!isReady() && clock.now() < end) await pause(5);
+    if (isReady()) await skipReplies(connections.client);
+    isIdle = false;
+    say({ type: "skipped" });
+  }
+
   async function reindex(): Promise<void> {
     let failure: unknown;
     // On a busy machine a batch may take too long.
@@ -140,9 +158,11 @@ async function run(settings: NodeSettings): Promise<void> {
   say({ type: "live" });
 }
 
-async function makeStore(settings: NodeSettings): Promise<ClusteredRedisStore> {
+async function makeStore(
+  settings: NodeSettings,
+  { client, subscriber }: Connections,
+): Promise<ClusteredRedisStore> {
   const library = (await import(settings.library)) as typeof import("../../lib/index.ts");
-  const { client, subscriber } = connectionsFor(settings);
   const parse = async (text: string) => {
     await pause(text.length % 3 === 0 ? 15 : 1);
     return JSON.parse(text);
