@@ -29,7 +29,6 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 const [only] = positionals;
-const ROUND_SECONDS = values.topology === "single" ? 20 : 50;
 
 function broken({ name, edits }: Mutation): string {
   const folder = mkdtempSync(join(tmpdir(), "mutation-"));
@@ -53,6 +52,8 @@ function broken({ name, edits }: Mutation): string {
 }
 
 function run(folder: string, { flags = [], seed = 100 }: Mutation): Promise<Summary> {
+  const isSingle = values.topology === "single" && !flags.includes("--topology");
+  const seconds = Number(values.rounds) * (isSingle ? 20 : 50);
   const library = pathToFileURL(join(folder, "lib/index.ts")).href;
   const args = [
     "--import",
@@ -60,14 +61,12 @@ function run(folder: string, { flags = [], seed = 100 }: Mutation): Promise<Summ
     MAIN,
     "--seed",
     String(seed),
-    ...["--seconds", String(Number(values.rounds) * ROUND_SECONDS)],
+    ...["--seconds", String(seconds)],
     ...["--fail-fast", "--json", "--rate", values.rate],
     "--topology",
     values.topology,
     ...flags,
-    ...(values.topology === "single" && !flags.includes("--topology") && !flags.includes("--index")
-      ? ["--no-index"]
-      : []),
+    ...(isSingle && !flags.includes("--index") ? ["--no-index"] : []),
     ...["--allowance", values.allowance],
   ];
   return new Promise((resolve, reject) => {
