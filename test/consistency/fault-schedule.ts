@@ -132,6 +132,8 @@ function faultsOf(options: Options, node: number): FaultKinds["node"] {
   };
 }
 
+/** What `moveSlots` takes besides its time. */
+export const MOVING_MS = 13_000;
 const OUTSIDE_MS = 60;
 /** So long before a fault `becomeReplica` nothing else happens to Redis: all are live again. */
 const CALM_MS = 800;

@@ -1,4 +1,5 @@
 import {
+  MOVING_MS,
   type NodeFault,
   type PlannedFault,
   quietSpan,
@@ -43,6 +44,16 @@ export class Scenes {
       }
     }
     for (const fault of this.#faults) this.#onlyRead(fault);
+  }
+
+  /** Nobody deletes all sessions while slots move: then no node would have any in memory. */
+  keepSessions(): void {
+    for (const { kind, at: from, ms } of this.#faults) {
+      if (kind !== "moveSlots") continue;
+      const isKept = ({ at, kind }: PlannedOperation) =>
+        kind !== "clear" || at < from || at > from + ms + MOVING_MS;
+      for (const mine of this.#plan.operations) mine.splice(0, mine.length, ...mine.filter(isKept));
+    }
   }
 
   /** The end of a key comes while the reply to a read is late, or while the wall clock is set back. */

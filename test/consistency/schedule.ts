@@ -144,6 +144,7 @@ export function planRound(
   patterns.add();
   const scenes = new Scenes(patternPlan, faults);
   if (options.topology === "single") scenes.add();
+  else scenes.keepSessions();
   for (const mine of operations) mine.sort((a, b) => a.at - b.at);
   return {
     operations,

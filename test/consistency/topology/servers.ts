@@ -3,7 +3,7 @@ import { eventually } from "../../support/eventually.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "../../support/redis/cluster.ts";
 import { type SentinelSet, startSentinels } from "../../support/redis/sentinel.ts";
 import type { RedisServer } from "../../support/redis-server.ts";
-import type { FaultKinds } from "../fault-schedule.ts";
+import { type FaultKinds, MOVING_MS } from "../fault-schedule.ts";
 import type { Access } from "../protocol.ts";
 
 /** What can be done to several servers that make one Redis. */
@@ -42,7 +42,7 @@ class ClusterServers implements Servers {
   readonly kinds: FaultKinds = {
     node: NODE_FAULTS,
     redis: { pauseClients: 2, pauseWrites: 2, killPrimary: 2, failover: 2, moveSlots: 3 },
-    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: 13_000 },
+    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: MOVING_MS },
   };
   readonly #cluster: RedisCluster;
 

@@ -1,4 +1,3 @@
-import { setTimeout as pause } from "node:timers/promises";
 import { createClient } from "redis";
 import { eventually } from "../eventually.ts";
 import { type FaultProxy, startProxy } from "../fault-proxy.ts";
@@ -60,6 +59,8 @@ export interface ClusterStartOptions {
 
 const SLOTS = 16_384;
 const BUS = 10_000;
+/** By then all servers know of a slot's new primary, unless an election has come in between. */
+const AGREEMENT_MS = 2_000;
 /** A failover that is not over by then has been aborted. */
 const ABORTED_MS = 6_000;
 
@@ -222,9 +223,13 @@ class StartedCluster implements RedisCluster {
       for (const node of [to, from, ...others])
         await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
       if (attempt > 1) await this.makeNewest(to);
-      await pause(100);
-      const views = await Promise.all(this.nodes.map((node) => this.#portsOf(slot, node)));
-      return views.every(([owner]) => owner === to.port);
+      // Long enough on a busy machine, too: a second attempt makes a new epoch.
+      const areAgreed = async () => {
+        const views = await Promise.all(this.nodes.map((node) => this.#portsOf(slot, node)));
+        return views.every(([owner]) => owner === to.port);
+      };
+      await eventually(areAgreed, { timeoutMs: AGREEMENT_MS });
+      return true;
     };
     let attempts = 0;
     await eventually(() => agreed(++attempts), { what: `slot ${slot} belongs to ${to.port}` });
