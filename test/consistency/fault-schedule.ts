@@ -162,9 +162,14 @@ export function quietSpan({ kind, at, ms, chance }: PlannedFault): Span | undefi
   return [at - 20, at + ms + RECOVERY_MS.becomeReplica + LEASE.single.leaseMs];
 }
 
-/** When no node has a fault of its own, so that all are live at the beginning of such a fault, and for longer than the lease. */
+/**
+ * When no node has a fault of its own, which would empty its cache: from before such a fault until a lease has passed, and while the
+ * second slot moves.
+ */
 function calmSpan(fault: PlannedFault): Span | undefined {
-  return quietSpan(fault) && [fault.at - CALM_MS, fault.at + LEASE.single.leaseMs + CALM_MS];
+  const { kind, at, ms } = fault;
+  if (kind === "moveSlots") return [at + MOVING_MS / 2, at + ms + MOVING_MS];
+  return quietSpan(fault) && [at - CALM_MS, at + LEASE.single.leaseMs + CALM_MS];
 }
 
 /** The round's first fifth and last tenth are calm. One list for each node, and one for Redis. */

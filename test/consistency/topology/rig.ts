@@ -66,7 +66,7 @@ export class TopologyRig extends Rig {
   override async read(sid: string): Promise<Held> {
     const key = this.prefix + sid;
     // On a busy machine an election may be going on even now.
-    return eventually(() => this.#readNow(key), { what: `a primary has ${key}` });
+    return (await eventually(() => this.#readNow(key), { what: `a primary has ${key}` })) as Held;
   }
 
   async #readNow(key: string): Promise<Held | undefined> {
