@@ -2,37 +2,48 @@ import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { check } from "./check.ts";
 import { MUTATIONS } from "./mutation-list.ts";
 import { isIndexed, parseOptions, replayCommand } from "./options.ts";
+import { printSummary } from "./report.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const MAIN = "test/consistency/main.ts";
 
-/** A short run of `npm run check:consistency`, as anybody would start it. */
-function check(...args: string[]): Promise<{ status: number; output: string }> {
+/** A short run. The lease is the guarantee; the allowance is for a machine that does much else at the same time. */
+const SHORT = ["--seconds", "16", "--rate", "100", "--allowance", "250"];
+
+/** `npm run check:consistency`, as anybody would start it. */
+function command(...args: string[]): Promise<{ status: number; output: string }> {
   return new Promise((resolve) => {
-    const command = ["--import", "tsx", MAIN, "--seconds", "16", "--rate", "100", ...args];
-    // The lease is the guarantee; the allowance is for a machine that does much else at the same time.
-    command.push("--allowance", "250");
     const options = { cwd: ROOT, maxBuffer: 64 * 1024 * 1024 };
-    const child = execFile(process.execPath, command, options, (_, stdout, stderr) => {
-      resolve({ status: child.exitCode ?? -1, output: `${stdout}\n${stderr}` });
+    const child = execFile(process.execPath, ["--import", "tsx", MAIN, ...args], options, (_, out, error) => {
+      resolve({ status: child.exitCode ?? -1, output: `${out}\n${error}` });
     });
   });
 }
 
-for (const args of [
-  ["--seed", "11"],
-  ["--seed", "12", "--merge"],
-  ["--seed", "15", "--pool"],
-  ["--seed", "16", "--index"],
-  ["--seed", "17", "--stale"],
-  ["--seed", "18", "--tracking"],
-  ["--seed", "13", "--topology", "cluster"],
-  ["--seed", "14", "--topology", "sentinel"],
-]) {
+/** The same in this process, which has loaded the checker already. */
+async function checked(...args: string[]): Promise<{ status: number; output: string }> {
+  const options = parseOptions(args);
+  const lines: string[] = [];
+  const { summary, violations } = await check(options, (line) => lines.push(line));
+  lines.push(...violations, printSummary(summary, options));
+  return { status: violations.length === 0 ? 0 : 1, output: lines.join("\n") };
+}
+
+for (const [run, ...args] of [
+  [command, "--seed", "11"],
+  [checked, "--seed", "12", "--merge"],
+  [checked, "--seed", "15", "--pool"],
+  [checked, "--seed", "16", "--index"],
+  [checked, "--seed", "17", "--stale"],
+  [checked, "--seed", "18", "--tracking"],
+  [checked, "--seed", "13", "--topology", "cluster"],
+  [checked, "--seed", "14", "--topology", "sentinel"],
+] as const) {
   test(`four processes under faults keep every guarantee: ${args.join(" ")}`, async () => {
-    const { status, output } = await check(...args);
+    const { status, output } = await run(...SHORT, ...args);
     expect(status, output).toBe(0);
     expect(output).not.toContain("✗");
     expect(output).toContain("✓ the checker's record of Redis is what Redis holds");
@@ -40,7 +51,7 @@ for (const args of [
 }
 
 test("options that cannot be understood are refused, and the usage is told", async () => {
-  const { status, output } = await check("--nodes", "one");
+  const { status, output } = await command("--nodes", "one");
   expect(status).toBe(2);
   expect(output).toContain("--nodes: expected a number from 2, got one");
   expect(output).toContain("--seed <n>");
