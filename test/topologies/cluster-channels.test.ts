@@ -102,7 +102,7 @@ describe.each(Object.entries(clients))("%s", (_, create) => {
     await cacheIn(b, sid);
     const others = Array.from({ length: 20 }, (_, i) => `other${i}`);
     for (const other of others) {
-      await a.set(other, sessionOf());
+      await a.set(other, sessionOf({}, HOUR_MS));
       await cacheIn(b, other);
     }
     await migrate(slot, from, to);
