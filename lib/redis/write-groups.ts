@@ -18,8 +18,8 @@ interface Member extends BatchPart {
  * Group commit: writes that start in one turn of the event loop are sent as one transaction, which costs Redis and the client
  * less than one each.
  *
- * 1. The first write of a turn is sent at once, so that one that is alone costs and waits no more than without groups. Those
- *    that follow form a group, which is sent at the end of the turn, or when it is full.
+ * 1. Writes that start in one turn form a group, which is sent at the end of the turn, or when it is full. Only after a turn
+ *    with a single write, the first is sent at once, so that one that is alone costs and waits no more than without groups.
  * 2. A member whose deadline passes before it is sent changes nothing in Redis; see `addParts`.
  * 3. Each member has its own outcome: the replies to its own commands, or their error.
  * 4. If Redis refuses the transaction because an ACL denies a key or a channel, it has executed nothing, and each member is sent
@@ -34,6 +34,10 @@ export class WriteGroups {
   /** Those that wait for the end of the turn; undefined before the first write of a turn. */
   #members: Member[] | undefined;
   #bytes = 0;
+  /** How many writes this turn has had. */
+  #writes = 0;
+  /** Whether the turn before had several. */
+  #isBusy = false;
   /** Whether Redis has refused a group since its keys have different slots. */
   #hasSlots = false;
 
@@ -51,17 +55,22 @@ export class WriteGroups {
     if (this.#members === undefined) {
       this.#members = [];
       // Scheduled before node-redis schedules the writing of this first one, so the group is written together with it.
-      setImmediate(() => {
-        this.#flush();
-        this.#members = undefined;
-      });
-      return this.#exchange(deadline, asBatch(build));
+      setImmediate(() => this.#endTurn());
     }
+    this.#writes++;
+    if (this.#writes === 1 && !this.#isBusy) return this.#exchange(deadline, asBatch(build));
     if (this.#members.length === MAX_MEMBERS || this.#bytes + bytes > MAX_BYTES) this.#flush();
     this.#bytes += bytes;
     return new Promise((resolve, reject) => {
       this.#members?.push({ deadline, build, resolve, reject, isDropped: false, commands: 0 });
     });
+  }
+
+  #endTurn(): void {
+    this.#flush();
+    this.#members = undefined;
+    this.#isBusy = this.#writes > 1 && !this.#hasSlots;
+    this.#writes = 0;
   }
 
   #flush(): void {

@@ -81,6 +81,18 @@ test("a write that is alone in its turn is a transaction of its own", async () =
   expect(await calls("exec")).toBe(SIDS.length);
 });
 
+test("after a turn with several writes, the first of the next one is sent together with the others", async () => {
+  const { a, direct } = await startTwo();
+  const calls = await counterOf(direct);
+  await setAll(a.store, 1);
+  await setAll(a.store, 2);
+  expect([await calls("set"), await calls("exec")]).toEqual([2 * SIDS.length, 3]);
+  await a.store.set("a", sessionOf({ v: 3 }));
+  await a.store.set("a", sessionOf({ v: 4 }));
+  expect(await calls("exec")).toBe(5);
+  expect(await versions(a.store)).toEqual([4, 2, 2, 2, 2]);
+});
+
 test("writes of one session take effect in the order of their calls, among those of others", async () => {
   const { a, b } = await startTwo();
   const writes = [1, 2, 3].map((v) => setAll(a.store, v));
@@ -197,7 +209,7 @@ test("a group is bounded in commands and in bytes", async () => {
   await setAll(a.store, 1, sids);
   // More, if some are written in a later turn, once they are subscribed.
   const transactions = await calls("exec");
-  expect(transactions).toBeGreaterThanOrEqual(1 + Math.ceil(199 / 64));
+  expect(transactions).toBeGreaterThanOrEqual(Math.ceil(200 / 64));
   expect(transactions).toBeLessThan(20);
   calls = await counterOf(direct);
   const text = "x".repeat(200 * 1024);
@@ -231,7 +243,7 @@ test("a pool's client sends groups, too", async () => {
   await setAll(store, 0);
   const calls = await counterOf(await directClient({ url }));
   expect(statuses(await setAll(store, 1))).not.toContain("rejected");
-  expect(await calls("exec")).toBe(2);
+  expect(await calls("exec")).toBeLessThanOrEqual(2);
   expect(await versions(store)).toEqual(SIDS.map(() => 1));
 });
 
@@ -253,7 +265,7 @@ test("a Sentinel client sends groups, too", async () => {
   const { host, port } = client.getMasterNode() as { host: string; port: number };
   const calls = await counterOf(await directClient({ url: `redis://${host}:${port}` }));
   expect(statuses(await setAll(store, 1))).not.toContain("rejected");
-  expect(await calls("exec")).toBe(2);
+  expect(await calls("exec")).toBeLessThanOrEqual(2);
   expect(await versions(store)).toEqual(SIDS.map(() => 1));
 });
 
