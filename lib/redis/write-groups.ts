@@ -54,7 +54,7 @@ export class WriteGroups {
   send(deadline: Deadline, build: BatchBuilder, bytes: number): Promise<Replies> {
     if (this.#members === undefined) {
       this.#members = [];
-      // Scheduled before node-redis schedules the writing of this first one, so the group is written together with it.
+      // If the first is sent at once, node-redis schedules its writing after this, so the group is written together with it.
       setImmediate(() => this.#endTurn());
     }
     this.#writes++;
