@@ -11,6 +11,7 @@ import {
   PRIMARIES,
   PROCESSES,
   READ_KINDS,
+  READS,
 } from "./fan-out/plan.ts";
 import { type FanOutResults, report } from "./fan-out/report.ts";
 import { Site } from "./fan-out/site.ts";
@@ -25,7 +26,6 @@ const isPublishing = process.argv.includes("--publish");
 const ROUNDS = isQuick ? 2 : 5;
 const FOR_MS = isQuick ? 1_000 : 2_000;
 const LATENCIES = isQuick ? 150 : 400;
-const READS = { 1: isQuick ? 2_000 : 5_000, 50: isQuick ? 5_000 : 20_000 };
 
 async function measure(): Promise<FanOutResults> {
   const single = await Site.single();
@@ -50,7 +50,7 @@ async function measure(): Promise<FanOutResults> {
     add("cluster/idle", await cluster.idle(FOR_MS));
     for (const inFlight of IN_FLIGHT) {
       for (const kind of READ_KINDS) {
-        const options = { count: READS[inFlight], inFlight, kind };
+        const options = { count: isQuick ? READS[inFlight] / 2 : READS[inFlight], inFlight, kind };
         add(`single/${kind}/${inFlight}`, await single.readOnce(options));
         add(`cluster/${kind}/${inFlight}`, await cluster.readOnce(options));
       }

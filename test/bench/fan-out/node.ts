@@ -4,6 +4,7 @@ import { ClusteredRedisStore } from "clustered-redis-store";
 import { createClient, createCluster } from "redis";
 import { serve } from "../support/rpc.ts";
 import { sessionOf, sidOf } from "../support/sessions.ts";
+import { MOST_READS } from "./plan.ts";
 
 export interface WriteOptions {
   readonly perSecond: number;
@@ -45,6 +46,8 @@ const writing = sessionOf(1000, HOUR_MS);
 const text = JSON.stringify(writing);
 // Braces: in a Cluster, all are in one slot.
 const sids = Array.from({ length: SESSIONS }, (_, i) => `{fan}${sidOf(i)}`);
+/** Wherever they are in a Cluster. */
+const readOnce = Array.from({ length: MOST_READS }, (_, i) => sidOf(1_000_000 + i));
 let turn = 0;
 
 function writeOne(sid: string, sharedChannel: string | undefined): Promise<unknown> {
@@ -118,6 +121,8 @@ export const handlers = {
   /** Writes all sessions once. */
   fill: async (): Promise<void> => {
     for (const sid of sids) await store.set(sid, writing);
+    for (let i = 0; i < MOST_READS; i += 100)
+      await Promise.all(readOnce.slice(i, i + 100).map((sid) => uncached.set(sid, writing)));
   },
 
   /** Caches all sessions. */
@@ -132,13 +137,11 @@ export const handlers = {
     await client.ping();
   },
 
-  /** Reads sessions that do not exist, each once, wherever they are in a Cluster. @returns how many */
+  /** Reads sessions that are not cached, each once, and drops them. @returns how many */
   readOnce: async ({ count, inFlight, kind }: ReadOptions): Promise<number> => {
-    const first = 1_000_000 + turn;
-    turn += count;
     const read = reads[kind];
-    for (let i = 0; i < count; i += inFlight)
-      await Promise.all(Array.from({ length: inFlight }, (_, j) => read(sidOf(first + i + j))));
+    for (let i = 0; i < count; i += inFlight) await Promise.all(readOnce.slice(i, i + inFlight).map(read));
+    if (kind === "miss") for (const sid of readOnce.slice(0, count)) store.evictFromCache(sid);
     await unsubscribe();
     return count;
   },

@@ -9,6 +9,9 @@ export const PRIMARIES = 3;
 
 export const READ_KINDS = ["client's read", "store's read", "miss"] as const;
 export const IN_FLIGHT = [1, 50] as const;
+/** How many sessions are read in a round, by those in flight. No more than a cache keeps. */
+export const READS = { 1: 5_000, 50: 10_000 } as const;
+export const MOST_READS: number = READS[50];
 
 export const cachingIn = (mode: Mode, processes: number): number =>
   ({ shared: 0, one: 1, three: Math.min(3, processes), all: processes })[mode];
