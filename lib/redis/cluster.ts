@@ -217,7 +217,9 @@ export class Cluster implements Topology {
     if (view !== undefined && view.primaries !== now.primaries) return "changed";
     if (receiversIn(replies.at(-1), payload) === 0) return "elsewhere";
     if (before !== now) return "none";
-    if (view === undefined || isSame(view.owners, this.#used)) return "proof";
+    // The client may know the new primary already, and sessions may still be subscribed at the old one.
+    const isUnmoved = (owners: Owners) => isSame(owners, this.#used) && isSame(owners, this.#owners);
+    if (view === undefined || isUnmoved(view.owners)) return "proof";
     this.#setOwners(view);
     // Otherwise the client learns of it only when a command is redirected.
     void this.#routes.refresh();

@@ -882,11 +882,23 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
       },
       {
         file: "redis/cluster.ts",
-        from: "|| isSame(view.owners, this.#used)",
+        from: "|| isUnmoved(view.owners)",
         to: "|| view !== undefined",
       },
     ],
     flags: ["--topology", "cluster"],
+  },
+  {
+    name: "a slot that the client has found at its new primary counts as one that has not moved",
+    edits: [
+      {
+        file: "redis/cluster.ts",
+        from: "isSame(owners, this.#used) && isSame(owners, this.#owners)",
+        to: "isSame(owners, this.#used)",
+      },
+    ],
+    flags: ["--topology", "cluster"],
+    seed: 130522,
   },
   {
     name: "a session's channel is in another slot than its key",

@@ -30,6 +30,8 @@ class ScriptedCluster {
   /** Nodes that were asked for all primaries with a heartbeat. */
   readonly asked: string[] = [];
   refreshes = 0;
+  /** The slots that the client has found elsewhere. */
+  readonly redirected = new Map<number, string>();
   /** What the client knows when it has been refreshed. */
   knownNext: readonly string[] | undefined;
   /** How many subscribers of a heartbeat each node has. */
@@ -58,7 +60,9 @@ class ScriptedCluster {
       },
       primaryIdOfSlot: (slot: number) => {
         const ranges = rangesOf(cluster.#nodes.map(({ id }) => id));
-        return ranges.find(({ from, to }) => from <= slot && slot <= to)?.master.id;
+        return (
+          cluster.redirected.get(slot) ?? ranges.find(({ from, to }) => from <= slot && slot <= to)?.master.id
+        );
       },
       refresh: async () => {
         this.refreshes++;
@@ -188,6 +192,24 @@ test("slots that have moved between the same primaries without a new epoch are f
   expect(outcomes.filter((outcome) => outcome !== "proof")).toEqual(["moved"]);
   expect(cluster.refreshes).toBe(1);
   for (let i = 0; i < 3; i++) expect(await sendHeartbeat(a)).toBe("proof");
+});
+
+test("a slot that the client has found at its new primary before a heartbeat did has moved all the same", async () => {
+  const cluster = new ScriptedCluster(["a", "b"], 7);
+  const { topology } = cluster;
+  const primaries = await topology.discover();
+  const sid = "s";
+  const slot = slotOf(`sess:${sid}`);
+  const after = topology.primaryIdOf(sid) === "a" ? "b" : "a";
+  // A command was redirected, and then the session was read.
+  cluster.redirected.set(slot, after);
+  expect(topology.primaryIdOf(sid)).toBe(after);
+  const owners = Array.from({ length: SLOTS }, (_, i) => (i === slot ? after : i < SLOTS / 2 ? "a" : "b"));
+  for (const id of ["a", "b"]) cluster.views[id] = { epoch: 7, primaries: owners };
+  const outcomes = [];
+  for (let i = 0; i < 6; i++) outcomes.push(await sendHeartbeat(primaries[0]));
+  expect(outcomes.filter((outcome) => outcome !== "proof")).toEqual(["moved"]);
+  expect(primaries.filter((primary) => primary.holds(sid)).map(({ id }) => id)).toEqual([after]);
 });
 
 test("while slots move, the client may know others than the Cluster: all is proven, and a session is held where the Cluster says", async () => {
