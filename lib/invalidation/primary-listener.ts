@@ -269,6 +269,6 @@ function lacksResp3(error: unknown): boolean {
 }
 
 function elsewhere(): SessionStoreError {
-  const message = "The subscription is at another server than the data connection";
+  const message = "The subscription and the data connection reach different servers";
   return new SessionStoreError("ERR_SUBSCRIPTION", message);
 }

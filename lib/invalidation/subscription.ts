@@ -98,7 +98,7 @@ export class Subscription {
       });
     }
     if (!accepts(connection))
-      throw subscriptionError("The subscriber follows another primary than the client");
+      throw subscriptionError("The subscriber and the client follow different primaries");
     await prove(connection);
   }
 

@@ -280,7 +280,7 @@ function warnOfUnsharedCache(ttlMs: number): void {
   warnOnce(
     "WARN_CACHE_NOT_INVALIDATED",
     "",
-    `cluster: false disables the messages between processes, while each process caches sessions: it serves them for up to ${ttlMs} ms after another process has changed them or logged the user out. The option does not concern Redis Cluster.`,
+    `cluster: false disables the messages between processes, but each process still caches sessions, and serves them for up to ${ttlMs} ms after another process has changed them or logged the user out. The option has nothing to do with Redis Cluster.`,
     "Remove cluster: false; a single Redis needs no setting. If this is the only process that writes these sessions, set localCache: true and this warning goes away. With localCache: false every read goes to Redis.",
   );
 }

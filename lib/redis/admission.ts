@@ -85,5 +85,5 @@ function excess({ primary, operations, bytes }: Load, more: number): string | un
   if (operations >= limit * MAX_OPERATIONS) return `${operations} operations are unanswered${where}`;
   // A write that is larger than the limit may run alone; meanwhile, logouts and reads go on.
   if (more === 0 || bytes === 0 || bytes + more <= limit * MAX_OPERATION_BYTES) return undefined;
-  return `operations that write ${bytes} bytes are unanswered${where}`;
+  return `writes of ${bytes} bytes are unanswered${where}`;
 }

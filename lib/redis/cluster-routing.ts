@@ -72,7 +72,7 @@ export class ClusterRoutes {
   primaryOf(id: string): ClusterNode {
     // Searched each time: a node that the client has lost for a moment is another object when it is back.
     const node = this.primaries.find((primary) => primary.id === id);
-    if (node === undefined) throw new Error("The node is no primary any more");
+    if (node === undefined) throw new Error("The node is no longer a primary");
     return node;
   }
 

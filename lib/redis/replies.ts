@@ -78,7 +78,7 @@ export function failureIn(error: unknown): unknown {
  */
 export function requireReadable(text: string): string {
   if (!isTooLong(text)) return text;
-  throw new SessionStoreError("ERR_SESSION_CORRUPT", `A value in Redis is no session: ${TOO_LONG}`);
+  throw new SessionStoreError("ERR_SESSION_CORRUPT", `A value in Redis is not a session: ${TOO_LONG}`);
 }
 
 /** Whether a value is longer than `MAX_VALUE_BYTES`. A character takes at most 3 bytes, so most need not be measured. */

@@ -48,7 +48,7 @@ export class SessionIds {
     let cursor = start?.[2] ?? "";
     if (!(position < nodes.length)) {
       throw new TypeError(
-        `cursor: expected what an earlier run gave, of the same Redis, got ${describeValue(from)}`,
+        `cursor: expected one that an earlier run on the same Redis returned, got ${describeValue(from)}`,
       );
     }
     while (position < nodes.length) {

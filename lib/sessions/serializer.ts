@@ -26,7 +26,7 @@ export function stringify(format: SessionFormat, sid: string, session: SessionDa
   requireStorable(format, sid, text, "serializer.stringify");
   if (format.serializer !== JSON) return standalone(text);
   // Nobody could read it.
-  if (!text.startsWith("{")) throw serializeError(format, sid, "its JSON is no object");
+  if (!text.startsWith("{")) throw serializeError(format, sid, "its JSON is not an object");
   if (isTooDeep(text)) throw serializeError(format, sid, TOO_DEEP);
   return text;
 }

@@ -101,6 +101,6 @@ export class SessionQueue {
 }
 
 function startInTime<T>(deadline: Deadline, work: (deadline: Deadline) => Promise<T>): Promise<T> {
-  if (deadline.passed) throw new Error("It took too long to wait for the session's earlier operations");
+  if (deadline.passed) throw new Error("The session's earlier operations took too long");
   return work(deadline);
 }

@@ -227,6 +227,6 @@ test("it needs a codec, and a cursor of its own", async () => {
   );
   const { store } = await start(newSpace(), rotated);
   await expect(store.reencode({ cursor: "elsewhere" })).rejects.toThrow(
-    "cursor: expected what an earlier run gave",
+    "cursor: expected one that an earlier run",
   );
 });

@@ -255,7 +255,7 @@ test("wrong values and cursors are named", async () => {
   );
   await expect(store.countOf(7 as unknown as string)).rejects.toThrow("got 7");
   await expect(store.reindex({ cursor: "x" })).rejects.toThrow(
-    'cursor: expected what an earlier run gave, of the same Redis, got "x"',
+    'cursor: expected one that an earlier run on the same Redis returned, got "x"',
   );
   await expect(store.set("s", sessionOf({ user: 42 }))).rejects.toThrow(
     "indexBy: the function must return a string that is not empty, or undefined, got 42",

@@ -158,9 +158,9 @@ const TOO_LONG = { encode: () => "x".repeat(64 * 1024 * 1024 + 1), decode: Strin
 
 describe.each([
   ["nested too deeply", () => sessionOf({ a: nested(1_000) }), {}, "it is nested more than 1000 levels deep"],
-  ["that is an array", () => [1], {}, "its JSON is no object"],
-  ["that is a Date", () => new Date(), {}, "its JSON is no object"],
-  ["with a toJSON", () => sessionOf({ toJSON: () => "secret" }), {}, "its JSON is no object"],
+  ["that is an array", () => [1], {}, "its JSON is not an object"],
+  ["that is a Date", () => new Date(), {}, "its JSON is not an object"],
+  ["with a toJSON", () => sessionOf({ toJSON: () => "secret" }), {}, "its JSON is not an object"],
   ["whose value is too long", () => sessionOf(), { codec: TOO_LONG }, "it is longer than 64 MiB"],
 ])("a session %s", (_, create, options, reason) => {
   test("could not be read, so it is not written, and what was there stays", async () => {

@@ -76,7 +76,7 @@ test("a data connection to the new primary and a subscription at the demoted one
   const b = await startNode(space, { url: second.redis.url });
   await b.store.set("s", sessionOf({ v: 1 }));
   const errors = recordEvents(a.store, ["clusterError", "live"]);
-  await eventually(() => errors.some(({ args }) => /at another server/.test(String(args[0]))));
+  await eventually(() => errors.some(({ args }) => /reach different servers/.test(String(args[0]))));
   expect(await isCached(a, "s")).toBe(false);
   expect(errors.map(({ name }) => name)).not.toContain("live");
   // A listener with a pattern counts as a receiver, but the subscriber at the replica receives no heartbeat.
@@ -97,7 +97,7 @@ test("a data connection that is replaced is verified again, and finds that the s
   const errors = recordEvents(a.store, ["clusterError"]);
   // The name now leads to the new primary.
   a.data.leadTo(second.redis.url);
-  await eventually(() => errors.some(({ args }) => /at another server/.test(String(args[0]))));
+  await eventually(() => errors.some(({ args }) => /reach different servers/.test(String(args[0]))));
   expect(await isCached(a, "s")).toBe(false);
 });
 

@@ -153,7 +153,7 @@ test("a subscriber that is connected to another node than the client writes to i
       }),
   });
   const store = new ClusteredRedisStore({ client, cluster: { subscriber, subscribeTimeoutMs: 1_000 } });
-  await refusalWhenReady(store, /follows another primary/);
+  await refusalWhenReady(store, /follow different primaries/);
   await store.close();
   await client.destroy();
 });
