@@ -37,7 +37,7 @@ export interface ClusteredRedisStore {
  * A session store for express-session: sessions live in Redis, each process caches the ones in use, and every write
  * invalidates the copies of the other processes.
  *
- * Methods take a Node-style callback and return nothing, or take none and return a promise. Each settles within
+ * Methods return a promise, or take a Node-style callback and return nothing. Each operation settles within
  * `commandTimeoutMs`. A failure is a `SessionStoreError`, a wrong argument a `TypeError`. For the events see `StoreEvents`.
  *
  * @example
@@ -91,7 +91,7 @@ export class ClusteredRedisStore extends ManagedStore {
     return this.parts.options.serializer;
   }
 
-  /** The cached sessions, to look at. */
+  /** The cached sessions, for inspection. */
   get localCache(): LocalCache<StoredSession> {
     return this.parts.operations.localCache;
   }
@@ -101,7 +101,7 @@ export class ClusteredRedisStore extends ManagedStore {
     return this.parts.operations.coordinator;
   }
 
-  /** A session, or null if there is none. It is the caller's own copy, and its `cookie.expires` is the key's real expiry. */
+  /** Returns a session, or null if there is none. It is a private copy, and its `cookie.expires` is the key's real expiry. */
   override get(sid: string): Promise<SessionData | null>;
   override get(sid: string, callback: Callback<SessionData | null>): void;
   override get(sid: string, callback?: Callback<SessionData | null>): Promise<SessionData | null> | void {
@@ -109,7 +109,7 @@ export class ClusteredRedisStore extends ManagedStore {
   }
 
   /**
-   * Writes a session, and invalidates the copies of the other processes. Deletes it if its life is over: see the option
+   * Writes a session, and invalidates the copies of the other processes. Deletes it if its lifetime is over: see the option
    * `ttl` and `cookie.expires`.
    */
   override set(sid: string, session: SessionData): Promise<void>;
@@ -119,8 +119,8 @@ export class ClusteredRedisStore extends ManagedStore {
   }
 
   /**
-   * Extends a session's life to what its cookie says, unless that adds less than `touchAfterMs`. A failure of Redis is only
-   * reported as `clusterError`: the session lives as long as before.
+   * Sets a session's expiry to that of its cookie, unless that extends it by less than `touchAfterMs`. A failure of Redis only
+   * emits `clusterError`: the session then keeps its former expiry.
    */
   override touch(sid: string, session: SessionData): Promise<void>;
   override touch(sid: string, session: SessionData, callback: Callback | undefined): void;
@@ -145,21 +145,21 @@ export class ClusteredRedisStore extends ManagedStore {
     });
   }
 
-  /** All sessions, all in memory at once; `sessions()` streams them. */
+  /** Returns all sessions as one array; `sessions()` streams them instead. */
   override all(): Promise<ListedSession[]>;
   override all(callback: Callback<ListedSession[]>): void;
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | void {
     return asCallback(callback, () => this.parts.scan.list());
   }
 
-  /** The ids of all sessions. */
+  /** Returns the ids of all sessions. */
   ids(): Promise<string[]>;
   ids(callback: Callback<string[]>): void;
   ids(callback?: Callback<string[]>): Promise<string[]> | void {
     return asCallback(callback, () => this.parts.scan.ids());
   }
 
-  /** The number of sessions. */
+  /** Returns the number of sessions. */
   override length(): Promise<number>;
   override length(callback: Callback<number>): void;
   override length(callback?: Callback<number>): Promise<number> | void {
@@ -175,7 +175,7 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /**
    * Called by express-session with what `get` returned: the store recognizes the Session object from then on. Data without a
-   * valid cookie gets a new one. Never throws: `load` and `reload` call it where an exception ends the process.
+   * valid cookie gets a new one. Never throws, because `load` and `reload` call it where an exception ends the process.
    */
   override createSession(...[req, data]: Parameters<Store["createSession"]>): Session & SessionData {
     const former = req.session as SessionData | undefined;
@@ -185,9 +185,9 @@ export class ClusteredRedisStore extends ManagedStore {
   }
 
   /**
-   * Called by `req.session.regenerate`: deletes the session, and gives the request a new one. If another request has deleted it
-   * before, the new one must not restore it: with `indexBy` it is not written while its index value is that of the deleted one,
-   * with the event `resurrection`. Without `indexBy` it is written, and the event is emitted then.
+   * Called by `req.session.regenerate`: deletes the session, and gives the request a new one. If another request has already
+   * deleted it, the new one must not restore it: with `indexBy`, the new one is refused while it has the index value of the
+   * deleted one; without, it is written. Either emits `resurrection`.
    */
   override regenerate(...[req, callback]: Parameters<Store["regenerate"]>): void {
     const { tracker } = this.parts;
@@ -205,7 +205,7 @@ export class ClusteredRedisStore extends ManagedStore {
   /**
    * Drops a session from the cache of this process only.
    * @returns whether it was cached
-   * @throws TypeError for what is no session id, such as the `req.sessionID` of a request without the middleware
+   * @throws TypeError if `sid` is not a session id, such as the `req.sessionID` of a request without the middleware
    */
   evictFromCache(sid: string): boolean {
     return this.parts.tracker.evict(sid);
@@ -256,7 +256,7 @@ export class ClusteredRedisStore extends ManagedStore {
     this.localCache.resetStats();
   }
 
-  /** Counters since the start, and the present state. */
+  /** Counters since the start, and the current state. */
   get clusterStats(): ClusterStats {
     const { coordinator } = this;
     const tracking = coordinator?.tracking ?? null;
@@ -273,7 +273,7 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /**
    * Unsubscribes, drops the cache, and resolves when every pending operation has settled: within `commandTimeoutMs`.
-   * The client stays open, and the store still answers from Redis for requests that are ending.
+   * The client stays open, and the store still answers, from Redis, requests that have not ended.
    */
   close(): Promise<void> {
     return this.parts.operations.close();

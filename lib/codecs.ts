@@ -37,11 +37,11 @@ export type EncryptionKey = {
 
 /** Options of `encrypted`. */
 export interface EncryptedOptions {
-  /** The first key encrypts, all decrypt. */
+  /** The first key encrypts; any of them decrypts. */
   readonly keys: readonly EncryptionKey[];
   /**
-   * Whether values without encryption are accepted, while existing sessions are converted. Whoever can write to Redis can
-   * forge sessions as long as this is `true`. @default false
+   * Whether unencrypted values are accepted, for the time in which existing sessions are converted. While this is `true`,
+   * whoever can write to Redis can forge sessions. @default false
    */
   readonly acceptPlain?: boolean | undefined;
 }
@@ -64,8 +64,8 @@ export type CodecErrorCode =
  * contains nothing of the session.
  * - `ERR_CODEC_FORMAT`: the value is damaged, or a newer version has written it.
  * - `ERR_CODEC_PLAIN`: the value is not encrypted, and `acceptPlain` is not set.
- * - `ERR_CODEC_UNKNOWN_KEY`: it is encrypted with a key whose id is not among `keys`.
- * - `ERR_CODEC_NOT_AUTHENTIC`: it was changed, belongs to another session, or another key has the same id.
+ * - `ERR_CODEC_UNKNOWN_KEY`: the value is encrypted with a key whose id is not among `keys`.
+ * - `ERR_CODEC_NOT_AUTHENTIC`: the value was changed, or belongs to another session; or another key has the same id.
  */
 export class CodecError extends Error {
   /** The name of the class. */
@@ -88,9 +88,9 @@ const MIN_SECRET_LENGTH = 32;
 const HKDF_INFO = "clustered-redis-store enc:v1";
 
 /**
- * Encrypts sessions with AES-256-GCM. A value is bound to its key in Redis: copied to another session it is not authentic.
+ * Encrypts sessions with AES-256-GCM. A value is bound to its key in Redis: copied to another session, it is rejected.
  *
- * @throws TypeError for anything but keys of 32 bytes and secrets of at least 32 characters, each with an id of its own
+ * @throws TypeError unless each key has 32 bytes or a secret of at least 32 characters, and its own id
  *
  * @example
  * const key = Buffer.from(process.env.SESSION_KEY, "base64");
@@ -189,8 +189,8 @@ const COMPRESSED = "zip:v1:";
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
 /**
- * Compresses sessions, with deflate at its fastest. A text that is short, or would not become shorter, is stored as it is; so
- * sessions that were written without this codec remain readable.
+ * Compresses sessions, with deflate at its fastest. A text that is short, or would not become shorter, is stored as it is.
+ * Sessions that were written without this codec remain readable.
  *
  * @throws TypeError for an invalid option
  */
@@ -219,10 +219,10 @@ export function compressed({ fromBytes = 1_024 }: CompressedOptions = {}): Codec
 }
 
 /**
- * Several codecs as one: they encode in this order, and decode in the opposite one. Compress before you encrypt:
+ * Several codecs as one: they encode in this order, and decode in reverse. Compress before you encrypt:
  * `composed(compressed(), encrypted({ keys }))`.
  *
- * @throws TypeError for anything but codecs
+ * @throws TypeError if an argument is not a codec
  */
 export function composed(...codecs: readonly Codec[]): Codec {
   for (const [i, codec] of codecs.entries()) {

@@ -10,7 +10,7 @@ import type {
 } from "./sessions/secondary-index.ts";
 import type { StoreParts } from "./store-parts.ts";
 
-/** The methods of `ClusteredRedisStore` for many sessions: what applications and operators call, and express-session does not. */
+/** The methods of `ClusteredRedisStore` for many sessions. Applications and operators call them, express-session does not. */
 export abstract class ManagedStore extends Store {
   /**
    * Not a private field of JavaScript: those do not exist on a Proxy of a store, nor on an object whose prototype is a store,
@@ -20,18 +20,18 @@ export abstract class ManagedStore extends Store {
   declare protected readonly parts: StoreParts;
 
   /**
-   * Streams all sessions, never all in memory. One that exists throughout appears at least once, perhaps twice. One that
-   * cannot be parsed is skipped, with the event `clusterError`.
+   * Streams all sessions, a batch in memory at a time. A session that exists throughout appears at least once, perhaps twice.
+   * One that cannot be parsed is skipped, with the event `clusterError`.
    */
   sessions(): AsyncGenerator<IdentifiedSession> {
     return this.parts.scan.stream();
   }
 
   /**
-   * Deletes the sessions for which `predicate` holds in all processes, in batches. One that changes after the predicate has seen
-   * it is passed to the predicate again.
+   * Deletes, in all processes, the sessions for which `predicate` returns true, in batches. A session that changes before it is
+   * deleted is passed to the predicate again.
    * @returns how many were deleted
-   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than that, 32 times in a row
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if a session changes that way 32 times in a row
    */
   destroyWhere(
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
@@ -40,8 +40,8 @@ export abstract class ManagedStore extends Store {
   }
 
   /**
-   * The sessions whose index value is `value`, the newest first. One whose value cannot be determined is skipped, with the event
-   * `clusterError`.
+   * Returns the sessions whose index value is `value`, newest first. One whose value cannot be determined is skipped, with the
+   * event `clusterError`.
    * @throws TypeError without `indexBy`, or when `value` is not a string of 1 to 1,024 characters
    */
   async sessionsOf(value: string): Promise<UserSession[]> {
@@ -50,23 +50,23 @@ export abstract class ManagedStore extends Store {
     return found;
   }
 
-  /** The same as `sessionsOf`, a batch at a time: the ids of all these sessions are in memory at once, the sessions never. */
+  /** Streams what `sessionsOf` returns, a batch in memory at a time; only the ids are all in memory at once. */
   eachSessionOf(value: string): AsyncGenerator<UserSession> {
     return indexOf(this.parts).stream(value);
   }
 
   /**
-   * The number of sessions whose index value is `value`, without reading them: of those that the index names, the ones that
-   * exist. One that a process gave another value without having loaded it counts until `sessionsOf` is called; in Redis
-   * Cluster, any that was given another value. Fails as `sessionsOf` does.
+   * Returns the number of existing sessions that the index lists for `value`, without reading them. A session whose value has
+   * changed since counts until `sessionsOf` is called: in Redis Cluster always, otherwise only if the process that changed it had
+   * not loaded it. Fails as `sessionsOf` does.
    */
   async countOf(value: string): Promise<number> {
     return indexOf(this.parts).count(value);
   }
 
   /**
-   * Deletes the session with this `publicId` in all processes, if its index value is `value`: nobody can end somebody else's.
-   * Fails as `sessionsOf` does.
+   * Deletes, in all processes, the session with this `publicId`, but only if its index value is `value`: so no user can end the
+   * session of another. Fails as `sessionsOf` does.
    * @returns whether there was one
    */
   async destroyOf(value: string, publicId: string): Promise<boolean> {
@@ -74,22 +74,22 @@ export abstract class ManagedStore extends Store {
   }
 
   /**
-   * Deletes the sessions that exist now and whose index value is `value` in all processes: a thousand at a time as one unit, in
-   * Cluster each by itself. A request that is still running cannot restore one. One that cannot be decoded or parsed is
+   * Deletes, in all processes, the sessions that exist now and whose index value is `value`: up to a thousand as one unit, in
+   * Cluster each by itself. A request that is still running cannot restore one. A session that cannot be decoded or parsed is
    * deleted, too. Fails as `sessionsOf` does.
    *
-   * `except` and the `keepNewest` newest stay; both together leave at most `keepNewest` sessions, `except` among them. Call it
-   * with `keepNewest` after a login, once the session is saved.
+   * `except` and the `keepNewest` newest sessions stay; with both, at most `keepNewest` stay, `except` among them. With
+   * `keepNewest`, call it after a login, once the session is saved.
    * @returns how many were deleted
-   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than it can be examined, 32 times in a row; all
-   * others are deleted then
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if a session changes 32 times in a row before it can be deleted; all others
+   * are deleted then
    */
   async destroyAllOf(value: string, options: DestroyAllOptions = {}): Promise<number> {
     return indexOf(this.parts).destroyAll(value, options);
   }
 
   /**
-   * Adds sessions to the index that were written before `indexBy` was set in all processes. It can be stopped at any time,
+   * Adds to the index the sessions that were written before `indexBy` was set in all processes. It can be stopped at any time,
    * resumed, and repeated; sessions can be used meanwhile. One whose index value cannot be determined is skipped, with the
    * event `clusterError`.
    * @throws TypeError without `indexBy`, or for an invalid cursor
@@ -99,8 +99,8 @@ export abstract class ManagedStore extends Store {
   }
 
   /**
-   * Encodes all sessions with the current `codec`: after keys were rotated, for example. Each is replaced only if nobody has
-   * written it meanwhile, so that a deleted one stays deleted; no expiry changes. It can be stopped at any time, resumed, and
+   * Encodes all sessions with the current `codec`, for example after keys were rotated. A session is replaced only if nobody has
+   * written it meanwhile, so a deleted one stays deleted; no expiry changes. It can be stopped at any time, resumed, and
    * repeated; sessions can be used meanwhile. One that cannot be decoded is skipped, with the event `clusterError`.
    * @throws TypeError without `codec`, or for an invalid cursor
    */

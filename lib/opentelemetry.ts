@@ -20,12 +20,12 @@ const PREFIX = "clustered_redis_store.";
 
 /**
  * Exports a store's stats as metrics: those of the Prometheus entry, with names and units of OpenTelemetry's conventions. They
- * are read when the SDK collects: requests pay nothing, and a collection sends nothing to Redis. Neither a name nor an
+ * are read when the SDK collects: they cost requests nothing, and a collection sends nothing to Redis. Neither a name nor an
  * attribute contains an id.
  *
  * Counters never decrease: they continue after `resetCacheStats`.
  *
- * @returns stops it: the store is not read any more. With cumulative temporality the SDK repeats its last figures.
+ * @returns a function that stops reading the store. With cumulative temporality the SDK then repeats the last figures.
  * @throws TypeError when `store` is not a store, `meter` not a meter, or `name` empty
  *
  * @example

@@ -40,13 +40,13 @@ interface MetricSet {
 const metricSets = new WeakMap<object, MetricSet>();
 
 /**
- * Exports a store's stats as metrics. They are read when Prometheus scrapes: requests pay nothing, and a scrape sends nothing
- * to Redis. Each store of a process needs its own `name`; stores with the same registry and prefix share the metrics.
+ * Exports a store's stats as metrics. They are read when Prometheus scrapes: they cost requests nothing, and a scrape sends
+ * nothing to Redis. Each store of a process needs its own `name`; stores with the same registry and prefix share the metrics.
  *
  * Counters never decrease: they continue after `resetCacheStats`, and miss only what was counted between the last scrape and
  * the reset.
  *
- * @returns stops it: removes the store's series, and the metrics with the last store
+ * @returns a function that removes the store's series, and with the last store the metrics
  * @throws TypeError when `store` is not a store, `name` is in use, or the registry already has metrics with these names
  */
 export function collectStoreMetrics(store: MeteredStore, options: StoreMetricsOptions = {}): () => void {

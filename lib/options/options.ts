@@ -31,7 +31,7 @@ import { rejectUnknownOptions } from "./unknown-options.ts";
 export const LOCAL_CACHE_OPTIONS = {
   /** Whether sessions are cached in this process. @default true */
   enabled: flag({ default: true }) as Option<boolean>,
-  /** How long an entry may be served, in milliseconds. It never outlives its key. @default 30_000 */
+  /** How long an entry may be served, in milliseconds; never longer than its key exists. @default 30_000 */
   ttlMs: milliseconds({ default: DEFAULT_LIMITS.ttlMs }) as Option<number>,
   /** Maximum number of cached sessions, at most 16,777,216. @default 10_000 */
   maxSize: count({ default: DEFAULT_LIMITS.maxSize, max: MAX_ENTRIES }) as Option<number>,
@@ -42,7 +42,7 @@ export const LOCAL_CACHE_OPTIONS = {
   maxBytes: count({ default: DEFAULT_LIMITS.maxBytes }) as Option<number>,
   /**
    * How long an entry may be served while Redis does not answer, in milliseconds since it was last verified. During a network
-   * partition, a logout on the other side is not noticed for so long. @default 0
+   * partition, a logout on the other side may go unnoticed for that long. @default 0
    */
   staleIfErrorMs: option<number>({
     default: 0,
@@ -57,8 +57,8 @@ export interface LocalCacheOptions extends Given<typeof LOCAL_CACHE_OPTIONS> {}
 /** The options of `cluster`. */
 export const CLUSTER_OPTIONS = {
   /**
-   * Whether writes are published to the other processes, and theirs received. If `false` while the cache is enabled, this
-   * must be the only process that writes these sessions. @default true
+   * Whether writes are published to other processes, and their messages received. If `false` while the cache is enabled,
+   * this must be the only process that writes these sessions. @default true
    */
   enabled: flag({ default: true }) as Option<boolean>,
   /**
@@ -72,8 +72,8 @@ export const CLUSTER_OPTIONS = {
       typeof given === "string" && given !== "" && given.length <= 256 && isPrintable(given),
   }) as Option<string>,
   /**
-   * The Pub/Sub channel of deletions, 1 to 1,024 characters, without `{` in a Cluster. The names of the channels of sessions and
-   * heartbeats begin with it and a colon.
+   * The Pub/Sub channel on which deletions are published, 1 to 1,024 characters, without `{` in a Cluster. The names of all
+   * other channels begin with it and a colon.
    * @default "session:cluster:invalidate"
    */
   channel: text({ default: "session:cluster:invalidate", minLength: 1, maxLength: 1_024 }) as Option<string>,
@@ -82,25 +82,25 @@ export const CLUSTER_OPTIONS = {
   /** Interval of the heartbeats that verify the subscription, in milliseconds. @default 1_000 */
   heartbeatMs: milliseconds({ default: 1_000 }) as Option<number>,
   /**
-   * How long a returned heartbeat allows cache hits, in milliseconds since it was sent: the longest that a hit may be
-   * outdated. More than `heartbeatMs`. @default 3_000
+   * How long a heartbeat that has returned allows cache hits, in milliseconds since it was sent: the longest that a hit may
+   * be outdated. Must be more than `heartbeatMs`. @default 3_000
    */
   leaseMs: milliseconds({ default: 3_000 }) as Option<number>,
   /**
-   * The client to duplicate for the subscription, which need not be connected, or a function that returns a new client on
-   * each call, not connected; the constructor calls it once. Required when `client` cannot be duplicated: a pool, or a Sentinel
+   * The client to duplicate for the subscription (it need not be connected), or a function that returns a new, unconnected
+   * client on each call; the constructor calls it once. Required when `client` cannot be duplicated: a pool, or a Sentinel
    * client of node-redis 5. @default client
    */
   subscriber: ((given, name) => {
     if (given == null) return undefined;
     return typeof given === "function" ? (given as () => RedisStoreClient) : requireClient(given, name);
   }) as Option<RedisSubscriberSource, RedisStoreClient | (() => RedisStoreClient) | undefined>,
-  /** Whether the store emits `expired`. Redis needs `notify-keyspace-events` with `E` and `x`. @default false */
+  /** Whether the store emits `expired`. Requires `notify-keyspace-events` of Redis with `E` and `x`. @default false */
   expiredEvents: flag({ default: false }) as Option<boolean>,
   /**
-   * Whether Redis reports every change of a cached session, also those that no store publishes: by redis-cli, a connect-redis
-   * process, expiry, eviction, FLUSHALL. A session that this process writes or touches is then read once more. Where that is
-   * not supported, the store works without, with the event `clusterError`. @default false
+   * Whether Redis reports every change of a cached session, including those that no store publishes: by redis-cli, a
+   * connect-redis process, expiry, eviction, FLUSHALL. Costs one more read after each write and touch of this process. Where
+   * Redis or the client does not support it, the store emits `clusterError` and works without it. @default false
    */
   tracking: flag({ default: false }) as Option<boolean>,
 };
@@ -113,8 +113,8 @@ export const STORE_OPTIONS = {
   /** The prefix of the session id in the key, at most 1,024 characters. @default "sess:" */
   prefix: text({ default: "sess:", minLength: 0, maxLength: 1_024 }) as Option<string>,
   /**
-   * Lifetime of a session whose cookie has no `expires`, in seconds; or a function of the session that returns seconds and
-   * decides for every session. More than 400 days emit a process warning. @default 86_400
+   * Lifetime of a session whose cookie has no `expires`, in seconds; or a function that returns the seconds for every session,
+   * whatever its cookie says. More than 400 days emit a process warning. @default 86_400
    */
   ttl: option<number>({
     default: 86_400,
@@ -127,7 +127,7 @@ export const STORE_OPTIONS = {
   disableTTL: flag({ default: false }) as Option<boolean>,
   /** Whether requests that do not change a session leave its expiry as it is. @default false */
   disableTouch: flag({ default: false }) as Option<boolean>,
-  /** Converts sessions to strings and back. With any other than `JSON`, each cache hit is parsed. @default JSON */
+  /** Converts sessions to strings and back. With any serializer but `JSON`, each cache hit parses the text. @default JSON */
   serializer: option<Serializer>({
     default: JSON,
     expected: "an object with the functions parse and stringify",
@@ -137,7 +137,7 @@ export const STORE_OPTIONS = {
     },
   }) as Option<Serializer>,
   /**
-   * Encodes what the serializer returns for Redis, and decodes it: encryption or compression, for example. The entry
+   * Encodes the serializer's text for Redis, and decodes it: encryption or compression, for example. The entry
    * `clustered-redis-store/codecs` has both. Cache hits do not decode. @default undefined: Redis holds the serializer's text
    */
   codec: option({
@@ -148,8 +148,8 @@ export const STORE_OPTIONS = {
     },
   }) as Option<Codec, Codec | undefined>,
   /**
-   * What a request gets whose session in Redis can be neither decoded nor parsed: `"error"` is an error, `"none"` is no session,
-   * and the event `clusterError`. The value is not modified. @default "error"
+   * What a request gets if its session in Redis cannot be decoded or parsed: `"error"`, an error; `"none"`, no session, and the
+   * event `clusterError`. The value is not modified. @default "error"
    */
   onCorrupt: option<"error" | "none">({
     default: "error",
@@ -171,14 +171,14 @@ export const STORE_OPTIONS = {
     expected: '"overwrite" or "merge"',
     accepts: (given) => given === "overwrite" || given === "merge",
   }) as Option<"overwrite" | "merge">,
-  /** With `onConflict: "merge"`: decides about a key that both have changed. @default the later writer's value */
+  /** With `onConflict: "merge"`: chooses the value of a key that both have changed. @default the later writer's value */
   resolveConflict: option({
     expected: "a function",
     accepts: (given) => typeof given === "function",
   }) as Option<ResolveConflict, ResolveConflict | undefined>,
   /**
-   * Touches that would extend a session by less than this many milliseconds are skipped, if that is at most half of its
-   * lifetime; 0 skips none.
+   * A touch that would extend a session by less than this many milliseconds is skipped, if that is at most half of the
+   * session's lifetime; 0 skips none.
    * @default 1 % of the session's lifetime, at most 60_000
    */
   touchAfterMs: option({
@@ -186,9 +186,9 @@ export const STORE_OPTIONS = {
     accepts: (given) => Number.isFinite(given) && (given as number) >= 0,
   }) as Option<number, number | undefined>,
   /**
-   * The value by which sessions are found, for example the id of their user; `sessionsOf`, `countOf`, `destroyOf` and
-   * `destroyAllOf` require it. Called with each session that is written or touched. It must depend on the session alone, be the same in
-   * all processes, and return a string that is not empty, or undefined for a session not to be indexed.
+   * Returns the value by which a session is found, for example the id of its user; `sessionsOf`, `countOf`, `destroyOf` and
+   * `destroyAllOf` require it. Called with each session that is written or touched. The result must depend only on the session,
+   * be the same in all processes, and be a non-empty string, or undefined for a session that is not indexed.
    * @default undefined: no index
    */
   indexBy: option({

@@ -3,7 +3,7 @@ import type { SessionData } from "express-session";
 /** How long a session lives: seconds, or a function of the session that returns seconds. */
 export type SessionTtl = number | ((session: SessionData) => number);
 
-/** Turns sessions into strings and back, as in connect-redis. `JSON` is one. */
+/** Converts sessions to strings and back, as in connect-redis. `JSON` is one. */
 export interface Serializer {
   /** Returns the session that `stringify` serialized. If it throws or rejects, that request gets an error. */
   parse(text: string): SessionData | Promise<SessionData>;
@@ -20,17 +20,17 @@ export interface CodecContext {
 }
 
 /**
- * Encodes the serializer's text for Redis, and decodes it: encryption, for example. Both are synchronous. What is cached is
- * decoded, so that a cache hit does not decode.
+ * Encodes the serializer's text for Redis, and decodes it: encryption, for example. Both are synchronous. The cache holds
+ * decoded sessions, so a cache hit does not decode.
  */
 export interface Codec {
-  /** Returns what Redis stores: a well-formed string that is not empty. If it throws, the save fails. */
+  /** Returns what Redis stores: a well-formed, non-empty string. If it throws, the save fails. */
   encode(text: string, context: CodecContext): string;
   /** Returns the text that `encode` was given. If it throws, the value is corrupt; see `onCorrupt`. */
   decode(value: string, context: CodecContext): string;
 }
 
-/** The value a session is found by; undefined for a session that is not indexed. */
+/** Returns the value by which a session is found; undefined for a session that is not indexed. */
 export type IndexBy = (session: SessionData) => string | undefined;
 
 /** One key of a session in its three versions; undefined where the key is absent. */
@@ -44,7 +44,7 @@ export interface ConflictingValues {
 }
 
 /**
- * Decides about a top-level key that two requests have changed. The return value is written; undefined deletes the key. The
- * function must not change its arguments.
+ * Chooses the value of a top-level key that two requests have changed. The return value is written; undefined deletes the key.
+ * The function must not change its arguments.
  */
 export type ResolveConflict = (key: string, values: ConflictingValues) => unknown;

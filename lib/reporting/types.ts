@@ -10,7 +10,7 @@ import type { CLUSTER_STATS, StatsOf } from "./counters.ts";
  */
 export type ClusterState = "off" | "syncing" | "live" | "suspect";
 
-/** Counters of a store since its start, and its present state. */
+/** Counters of a store since its start, and its current state. */
 export interface ClusterStats extends StatsOf<typeof CLUSTER_STATS> {
   /** The label of this process; empty with `cluster: false`. */
   readonly nodeId: string;
@@ -41,16 +41,16 @@ export interface IdentifiedSession {
   /** The id, without the prefix. It gives access to the session: show `publicId` instead. */
   readonly sid: string;
   /**
-   * Identifies the session without giving access to it, and so is safe to show: the hash of the id that errors and traces
-   * contain, too, 16 hexadecimal digits.
+   * Identifies the session without giving access to it, so it is safe to show: the hash of the id, 16 hexadecimal digits, that
+   * errors and traces contain, too.
    */
   readonly publicId: string;
   /** A copy that belongs to the caller. */
   readonly session: SessionData;
   /**
-   * When a request last used it, accurate to `touchAfterMs`: its key's expiry, less the lifetime that a request gives it.
-   * Undefined if it never expires, or the cookie has an `expires` without `maxAge`. With a `ttl` function it is right if the
-   * function returns now what it returned then. With `disableTouch` it is the last write.
+   * When a request last used the session, accurate to `touchAfterMs`: the key's expiry minus the lifetime that a request gives
+   * it. Undefined if the session never expires, or its cookie has an `expires` without `maxAge`. With a `ttl` function it is
+   * correct only if the function still returns what it returned then. With `disableTouch` it is the time of the last write.
    */
   readonly lastActiveAt: Date | undefined;
   /** When it expires if it is not used again; undefined if it never does. */
@@ -73,17 +73,17 @@ export type ListedSession = SessionData & {
 export interface StoreEvents {
   /**
    * Another process, named by its label, wrote or deleted a session that this process has cached, or had until recently. With
-   * `cluster.tracking` the label is empty for what no process published: also for a touch of this process.
+   * `cluster.tracking`, the label is empty for changes that no process published, touches by this process among them.
    */
   invalidate: [sid: string, from: string];
   /**
-   * A process, named by its label, deleted a session, which may have been gone already. The reason is the method: `destroy`,
+   * A process, named by its label, deleted a session, which may already have been gone. The reason is the method: `destroy`,
    * `destroyWhere`, `destroyOf` or `destroyAllOf`. `clear` emits `flush` instead. Emitted in every process that is `live`.
    */
   destroyed: [sid: string, by: string, reason: string];
   /** Redis removed an expired session; only with `cluster.expiredEvents`. */
   expired: [sid: string];
-  /** The cache is in use from now on. */
+  /** The cache is now in use. */
   live: [];
   /** Messages may have been missed: until `live`, every read goes to Redis. */
   suspect: [reason: string];
@@ -92,11 +92,11 @@ export interface StoreEvents {
   /** Redis did not answer, and a session was served as it was last verified; only with `localCache.staleIfErrorMs`. */
   stale: [sid: string];
   /**
-   * A request saved or touched a session that had been destroyed since the request loaded it, or gave its user a new session by
-   * `regenerate`. The store refused; only without `indexBy`, the new session of a `regenerate` has been written.
+   * A request saved or touched a session that had been destroyed since the request loaded it, or replaced such a session by
+   * `regenerate`. The store refuses this, with one exception: without `indexBy`, the session made by `regenerate` is written.
    */
   resurrection: [sid: string];
-  /** A failure that no caller received, or perhaps none: of the subscription, `cluster.tracking`, a touch, or a destroy without a callback. */
+  /** A failure that perhaps no caller received: of the subscription, `cluster.tracking`, a touch, or a destroy without a callback. */
   clusterError: [error: Error];
 }
 

@@ -8,9 +8,9 @@ export interface ReencodeProgress {
   readonly scanned: number;
   /** Of these, the ones whose value was replaced. */
   readonly rewritten: number;
-  /** Of these, the ones that cannot be decoded or encoded: each is reported as `clusterError`, and stays as it is. */
+  /** Of these, the ones that cannot be decoded or encoded: each is reported as `clusterError`, and not modified. */
   readonly skipped: number;
-  /** Where to continue: pass it to `reencode`. Undefined when all is done. */
+  /** Where to continue: pass it to `reencode`. Undefined when finished. */
   readonly cursor: string | undefined;
 }
 

@@ -21,7 +21,7 @@ export interface ReindexProgress {
   readonly indexed: number;
   /** Of these, the ones whose index value cannot be determined: each is reported as `clusterError`. */
   readonly skipped: number;
-  /** Where to continue: pass it to `reindex`. Undefined when all is done. */
+  /** Where to continue: pass it to `reindex`. Undefined when finished. */
   readonly cursor: string | undefined;
 }
 
@@ -35,9 +35,9 @@ export interface ReindexOptions {
 
 /** Options of `destroyAllOf`. */
 export interface DestroyAllOptions {
-  /** The id of a session that stays; usually the request's own. */
+  /** The id of a session to keep, usually the request's own. */
   readonly except?: string | undefined;
-  /** How many sessions stay, the newest ones; `except` is one of them. @default 0 */
+  /** How many of the newest sessions to keep, `except` included. @default 0 */
   readonly keepNewest?: number | undefined;
 }
 

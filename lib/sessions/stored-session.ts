@@ -14,14 +14,14 @@ import {
 } from "./serializer.ts";
 
 /**
- * A session as Redis holds it, of which any number of private copies can be made. It does not know its id, which methods
- * take only for errors and for the codec: an id more or less makes a difference in memory.
+ * A session as Redis holds it, of which any number of private copies can be made. To save memory it does not contain its id,
+ * which methods take for errors and for the codec.
  *
- * The value is decoded once. What was parsed first is the first copy: many sessions are read once between two writes. With JSON,
- * what is parsed for the second one is kept, and cloned for each further copy, unless it takes too much memory. With any other
- * serializer the text is parsed for each copy, because only the serializer knows how to make another of what it makes.
+ * The value is decoded once. The object that is parsed first is the first copy, because many sessions are read once between two
+ * writes. With JSON, the second one is kept, and cloned for each further copy, unless it takes too much memory. With any other
+ * serializer the text is parsed for each copy, because only the serializer can copy its objects.
  *
- * Applications do not construct one: `store.localCache` shows those of the store.
+ * Applications do not construct one: `store.localCache` contains those of the store.
  */
 export class StoredSession {
   /** The sequence number of this process's write that stored it; undefined if it was read. */
