@@ -177,8 +177,8 @@ export const STORE_OPTIONS = {
     accepts: (given) => typeof given === "function",
   }) as Option<ResolveConflict, ResolveConflict | undefined>,
   /**
-   * A touch that would extend a session by less than this many milliseconds is skipped, if that is at most half of the
-   * session's lifetime; 0 skips none.
+   * A touch that would move a session's expiry by less than this many milliseconds, or by less than half of the session's
+   * lifetime if that is shorter, is skipped; 0 skips none.
    * @default 1 % of the session's lifetime, at most 60_000
    */
   touchAfterMs: option({
