@@ -118,6 +118,7 @@ export class PrimaryListener {
         if (!this.#hasEnded) handlers.onFailure(error);
       },
     );
+    void this.sessions?.compareWithCount();
   }
 
   /** Closes the subscription. No handler is called any more. */

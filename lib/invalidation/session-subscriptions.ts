@@ -4,6 +4,8 @@ import type { SubscribedRead } from "../redis/session-values.ts";
 import type { BatchBuilder, SessionConnection } from "../redis/topology.ts";
 import { standalone } from "../reporting/text.ts";
 import type { MessageReceiver } from "./message-receiver.ts";
+import { SubscriptionCount } from "./subscription-count.ts";
+import { Unanswered } from "./unanswered.ts";
 
 export interface SessionSubscriptionsOptions {
   readonly connection: SessionConnection;
@@ -35,13 +37,6 @@ interface Request {
   readonly settle: (replies: readonly unknown[] | undefined, sentAt: number) => void;
 }
 
-/** What was sent in one turn, and is not answered yet. */
-interface Group {
-  readonly sentAt: number;
-  /** Called once. @param replies undefined if there are none in time */
-  readonly settle: (replies: readonly unknown[] | undefined) => void;
-}
-
 /** The replies to a read: value and time to live. */
 const REPLIES = 2;
 /** How many sessions are read on the connection at the same time, so that their values stay below Redis's limit for it. */
@@ -65,21 +60,25 @@ const MAX_UNSUBSCRIBED = 500;
  *    and its SUBSCRIBE follows the UNSUBSCRIBE on the same connection.
  * 4. While the connection does not answer, callers do without it.
  *
- * Redis ends subscriptions to sharded channels by itself; see `shardedConnection`. If that is missed here, a heartbeat shows it.
+ * Redis ends subscriptions to sharded channels by itself; see `shardedConnection`. If that is missed here, a heartbeat or `#count`
+ * shows it.
  */
 export class SessionSubscriptions {
   /** See `SessionSubscriptionsOptions`. */
   readonly isTracked: boolean;
+  /** See `KnownSubscriptions`. */
+  disturbances = 0;
   /** Whether sessions may be read on the connection; undefined while that is not known. */
   canRead: boolean | undefined;
   #isAsking = false;
   readonly #options: SessionSubscriptionsOptions;
+  /** Undefined if Redis ends no subscription by itself. */
+  readonly #count: SubscriptionCount | undefined;
   /** By channel: the session's id, once it is active. */
   readonly #entries = new Map<string, string | PendingSubscription>();
   /** Those of this turn, not sent yet. */
   #requests: Request[] = [];
-  readonly #groups = new Set<Group>();
-  #watchdog: NodeJS.Timeout | undefined;
+  readonly #unanswered: Unanswered;
   /** Settles when Redis has answered the last SUBSCRIBE, and so all earlier ones. */
   #acknowledged: Promise<void> = Promise.resolve();
   #nextToSweep: Iterator<[string, string | PendingSubscription], undefined> = this.#entries.entries();
@@ -88,13 +87,15 @@ export class SessionSubscriptions {
   /** How many subscriptions are to be examined because others were added. */
   #sweepDebt = 0;
   #readsUnderWay = 0;
-  #isStalled = false;
   #hasEnded = false;
 
   constructor(options: SessionSubscriptionsOptions) {
     this.#options = options;
     this.isTracked = options.isTracked;
-    options.connection.onMoved((channel) => this.#lose(channel));
+    this.#unanswered = new Unanswered(options.maxWaitMs);
+    const { connection } = options;
+    connection.onMoved((channel) => this.#lose(channel));
+    this.#count = connection.count && new SubscriptionCount(connection.count, this);
   }
 
   /** Determines whether sessions may be read on the connection, unless that is known. */
@@ -105,6 +106,15 @@ export class SessionSubscriptions {
     this.#isAsking = false;
   }
 
+  /** Replaces the connection if Redis has fewer subscriptions. To be called with every heartbeat. Never rejects. */
+  async compareWithCount(): Promise<void> {
+    try {
+      if (await this.#count?.isShort()) this.#fail(new Error("Redis has ended one, and the notice is lost"));
+    } catch (error) {
+      this.#failIfOutOfStep(error);
+    }
+  }
+
   /** How many sessions there are, including those that Redis has not acknowledged yet. */
   get size(): number {
     return this.#entries.size;
@@ -112,7 +122,8 @@ export class SessionSubscriptions {
 
   /** Subscribes to a session. @returns whether it is active; false if that is not known in time */
   subscribe(channel: string, sid: string): boolean | Promise<boolean> {
-    if (this.#isActive(channel) || this.#hasEnded || this.#isStalled) return this.#isActive(channel);
+    if (this.#isActive(channel) || this.#hasEnded || this.#unanswered.isStalled)
+      return this.#isActive(channel);
     return new Promise((resolve) => {
       const settle: Request["settle"] = (replies) => resolve(replies !== undefined);
       this.#request({ channel, sid, build: undefined, settle });
@@ -126,7 +137,7 @@ export class SessionSubscriptions {
     { build, parse }: SubscribedRead<T>,
   ): Promise<{ readonly value: T } | undefined> {
     const isBusy = this.#readsUnderWay >= MAX_READS;
-    if (!this.canRead || this.#hasEnded || this.#isStalled || isBusy) return undefined;
+    if (!this.canRead || this.#hasEnded || this.#unanswered.isStalled || isBusy) return undefined;
     this.#readsUnderWay++;
     return new Promise((resolve) => {
       const settle: Request["settle"] = (replies, sentAt) => {
@@ -206,37 +217,11 @@ export class SessionSubscriptions {
         settle(isSubscribing[i] && this.#isActive(channel) ? own : undefined, sentAt);
       }
     };
-    const group: Group = { sentAt, settle };
-    this.#groups.add(group);
-    this.#watch();
-    const onAnswer = (replies: readonly unknown[] | undefined) => {
-      this.#isStalled = false;
-      if (this.#groups.delete(group)) settle(replies);
-    };
+    const onAnswer = this.#unanswered.add({ sentAt, settle });
     Promise.all([reading, this.#acknowledged]).then(
       ([replies]) => onAnswer(replies),
       () => onAnswer(undefined),
     );
-  }
-
-  /** One timer for all groups. */
-  #watch(): void {
-    // As in `Deadlines`: the answer may be there to be read.
-    const check = () => setImmediate(() => this.#giveUp());
-    this.#watchdog ??= setTimeout(check, this.#options.maxWaitMs / 2).unref();
-  }
-
-  /** Settles groups that have waited for too long. Nobody waits for this connection any more until it answers. */
-  #giveUp(): void {
-    this.#watchdog = undefined;
-    const latest = performance.now() - this.#options.maxWaitMs;
-    for (const group of this.#groups) {
-      if (group.sentAt > latest) break;
-      this.#isStalled = true;
-      this.#groups.delete(group);
-      group.settle(undefined);
-    }
-    if (this.#groups.size > 0) this.#watch();
   }
 
   async #read(reads: readonly Request[]): Promise<readonly unknown[] | undefined> {
@@ -245,7 +230,7 @@ export class SessionSubscriptions {
     try {
       return await this.#options.connection.read(build);
     } catch (error) {
-      if (error instanceof OutOfStepError) this.#fail(error);
+      this.#failIfOutOfStep(error);
       throw error;
     }
   }
@@ -275,14 +260,13 @@ export class SessionSubscriptions {
     } catch (error) {
       // The owner ends a connection that fails.
       if (!isRedirection(error)) return this.#fail(error);
+      this.disturbances++;
       return this.#unsubscribe(channels);
     }
-    const isInStep = reading.then(
-      () => true,
-      () => false,
+    await reading.then(
+      () => this.#activate(channels),
+      () => this.#unsubscribe(channels),
     );
-    if (await isInStep) this.#activate(channels);
-    else this.#unsubscribe(channels);
   }
 
   /** Pending sessions are not swept, so all are still wanted, unless the connection has ended. */
@@ -323,6 +307,7 @@ export class SessionSubscriptions {
   #lose(channel: string): void {
     const sid = this.sidOf(channel);
     if (sid === undefined) return;
+    this.disturbances++;
     this.#forget([channel]);
     this.#options.receiver.onMoved(sid);
   }
@@ -342,6 +327,11 @@ export class SessionSubscriptions {
     const sid = this.sidOf(channel);
     if (sid !== undefined) this.#options.receiver.onSessionMessage(text, sid);
   };
+
+  /** Another error is that of a connection that has ended. */
+  #failIfOutOfStep(error: unknown): void {
+    if (error instanceof OutOfStepError) this.#fail(error);
+  }
 
   #fail(error: unknown): void {
     if (!this.#hasEnded) this.#options.onFailure(error);

@@ -29,22 +29,27 @@ export function classicConnection(subscriber: SubscriberConnection): SessionConn
  */
 export function shardedConnection(subscriber: SubscriberConnection): SessionConnection {
   let pings = 0;
+  const read: SessionConnection["read"] = async (build) => {
+    const token = String(++pings);
+    // A pipeline of its own: another rejects with its first error, before the replies behind that.
+    const [replies, [pong]] = await Promise.all([
+      build(subscriber.multi()).execAsPipeline().catch(noReplies),
+      subscriber.multi().ping(token).execAsPipeline(),
+    ]);
+    if (asText(pong) === token) return replies;
+    throw new OutOfStepError();
+  };
   return {
+    read,
     subscribe: (channels, listener) => forEach(channels, (each) => subscriber.sSubscribe(each, listener)),
     unsubscribe: (channels, listener) => forEach(channels, (each) => subscriber.sUnsubscribe(each, listener)),
     listeners: () => subscriber.getPubSubListeners?.("SHARDED"),
     onMoved: (listener) => {
       subscriber.on("sharded-channel-moved", (channel) => listener(String(channel)));
     },
-    read: async (build) => {
-      const token = String(++pings);
-      // A pipeline of its own: another rejects with its first error, before the replies behind that.
-      const [replies, [pong]] = await Promise.all([
-        build(subscriber.multi()).execAsPipeline().catch(noReplies),
-        subscriber.multi().ping(token).execAsPipeline(),
-      ]);
-      if (asText(pong) === token) return replies;
-      throw new OutOfStepError();
+    count: async () => {
+      const [info] = (await read((batch) => batch.clientInfo())) ?? [];
+      return (info as { readonly ssub?: number } | undefined)?.ssub;
     },
   };
 }

@@ -171,6 +171,11 @@ export interface SessionConnection {
    * @returns the replies; undefined if Redis has refused a command
    */
   read(build: BatchBuilder): Promise<readonly unknown[] | undefined>;
+  /**
+   * How many channels the connection is subscribed to, as Redis says: undefined if it does not say so. Rejects as `read` does. Not
+   * there if Redis never ends a subscription by itself.
+   */
+  readonly count?: () => Promise<number | undefined>;
 }
 
 /** What every topology is created from. */

@@ -202,11 +202,12 @@ function firstSlotOf(slots: unknown, { id }: ClusterNode): number {
 /** Keeps a server busy for so long that what is sent to it meanwhile is read together. */
 const BUSY = "for i = 1, 3e7 do end";
 
-test("a notice that a slot has moved may be lost among replies: a heartbeat shows it, without a new epoch", async () => {
+/** Two stores that have cached a session, and what it takes to lose a notice from its primary. */
+async function cachedByTwo() {
   const space = newSpace();
   const sid = "{moving}s";
-  const { slot, from, to, third } = await placesOf(redis, space.prefix + sid);
-  await redis.makeNewest(to);
+  const places = await placesOf(redis, space.prefix + sid);
+  const { from } = places;
   const create = clients["node-redis 6"];
   const [{ store: a }, { store: b }] = [
     await openStore(create, space, LASTING),
@@ -223,14 +224,40 @@ test("a notice that a slot has moved may be lost among replies: a heartbeat show
   onTestFinished(() => {
     for (const admin of admins) admin.destroy();
   });
+  /** Runs commands at the primary, so that what they send `b` arrives while `b` waits for replies. */
+  const runUnnoticed = async (...commands: readonly string[][]) => {
+    const busy = admins[0].eval(BUSY);
+    const running = commands.map((command) => admins[1].sendCommand(command));
+    await Promise.all([busy, ...running, ...others.map((other) => b.get(other))]);
+  };
+  return { a, b, sid, key: space.prefix + sid, others, places, runUnnoticed };
+}
+
+test("a notice that a slot has moved may be lost among replies: a heartbeat shows it, without a new epoch", async () => {
+  const { b, sid, key, others, places, runUnnoticed } = await cachedByTwo();
+  const { slot, from, to, third } = places;
+  await redis.makeNewest(to);
+  await cacheIn(b, sid);
   await migrate(slot, from, to);
   for (const node of [to, third]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
-  const busy = admins[0].eval(BUSY);
-  const moved = admins[1].sendCommand(["CLUSTER", "SETSLOT", String(slot), "NODE", to.id]);
-  await Promise.all([busy, moved, ...others.map((other) => b.get(other))]);
-  await to.run("SET", space.prefix + sid, JSON.stringify(sessionOf({ v: 1 })));
+  await runUnnoticed(["CLUSTER", "SETSLOT", String(slot), "NODE", to.id]);
+  await to.run("SET", key, JSON.stringify(sessionOf({ v: 1 })));
   await eventually(async () => valuesOf(await b.get(sid))?.["v"] === 1);
   // What was read meanwhile belongs to its session.
   for (const other of others) expect(await b.get(other)).toBeNull();
   await redis.moveSlot(slot, to, from);
+});
+
+test("a slot is taken from its primary and given back, and the notice is lost: Redis's count of subscriptions shows it", async () => {
+  const { a, b, sid, others, places, runUnnoticed } = await cachedByTwo();
+  const slot = String(places.slot);
+  await runUnnoticed(["CLUSTER", "DELSLOTS", slot], ["CLUSTER", "ADDSLOTS", slot]);
+  await eventually(() =>
+    a.set(sid, sessionOf({ v: 1 }, HOUR_MS)).then(
+      () => true,
+      () => false,
+    ),
+  );
+  await eventually(async () => valuesOf(await b.get(sid))?.["v"] === 1);
+  for (const other of others) expect(await b.get(other)).toBeNull();
 });
