@@ -15,7 +15,8 @@ export interface KnownSubscriptions {
  * Redis executes the commands of a connection in order, so it counts exactly those that were requested before.
  */
 export class SubscriptionCount {
-  readonly #count: NonNullable<SessionConnection["count"]>;
+  /** Undefined if Redis does not count: before 7.0.3, or without the permission. */
+  #count: SessionConnection["count"];
   readonly #known: KnownSubscriptions;
   /** The disturbances when some were missing, as far as the last count showed. */
   #missingAt: number | undefined;
@@ -30,12 +31,13 @@ export class SubscriptionCount {
    * the connection fails.
    */
   async isShort(): Promise<boolean> {
+    if (this.#count === undefined) return false;
     const { size, disturbances } = this.#known;
     const counted = await this.#count();
+    if (counted === undefined) this.#count = undefined;
     // Until all has been handled that was received together with the count.
     await new Promise(setImmediate);
     const wasMissing = this.#missingAt === disturbances;
-    // Redis before 7.0.3 does not count, nor does it without the permission.
     const isMissing = (counted ?? size) < size && disturbances === this.#known.disturbances;
     this.#missingAt = isMissing ? disturbances : undefined;
     return isMissing && wasMissing;
