@@ -68,24 +68,30 @@ export class SessionTracker {
   /** A private copy of a session: at once if it is cached; null if there is none. */
   load(sid: string): SessionData | null | Promise<SessionData | null> {
     const cached = this.#operations.cache.hit(sid);
-    return cached === undefined ? this.#loadFromRedis(sid) : this.#copy(sid, cached);
+    try {
+      const session = cached === undefined ? this.#loadFromRedis(sid) : this.#copy(sid, cached);
+      return isPromise(session) ? session.catch(this.#noneIfCorrupt) : session;
+    } catch (error) {
+      return this.#noneIfCorrupt(error);
+    }
   }
+
+  /** With `onCorrupt: "none"` a session that cannot be read is none, also one that this process has written. */
+  readonly #noneIfCorrupt = (error: unknown): null => {
+    const isCorrupt = error instanceof SessionStoreError && error.code === "ERR_SESSION_CORRUPT";
+    if (this.#options.onCorrupt !== "none" || !isCorrupt) throw error;
+    this.#emit("clusterError", error);
+    return null;
+  };
 
   async #loadFromRedis(sid: string): Promise<SessionData | null> {
     checkSid(sid);
-    try {
-      const written = this.#operations.cache.whenWritten(sid);
-      if (written === undefined) return await this.#copy(sid, await this.#operations.read(sid));
-      return await this.#operations.queue.run("get", sid, async () => {
-        await written;
-        return this.#copy(sid, this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid)));
-      });
-    } catch (error) {
-      const isCorrupt = error instanceof SessionStoreError && error.code === "ERR_SESSION_CORRUPT";
-      if (this.#options.onCorrupt !== "none" || !isCorrupt) throw error;
-      this.#emit("clusterError", error);
-      return null;
-    }
+    const written = this.#operations.cache.whenWritten(sid);
+    if (written === undefined) return this.#copy(sid, await this.#operations.read(sid));
+    return this.#operations.queue.run("get", sid, async () => {
+      await written;
+      return this.#copy(sid, this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid)));
+    });
   }
 
   /** A copy of `stored` that is about to be returned. */

@@ -291,6 +291,24 @@ describe("values that cannot be decoded", () => {
     expect(await browser.fetch(app, "/logout")).toMatchObject({ status: 200 });
   });
 
+  test('onCorrupt: "none" is also about what this process has written, and cached', async () => {
+    const parse = (text: string) => {
+      throw new Error(text);
+    };
+    const serializers = [parse, async (text: string) => parse(text)].map((parse) => ({
+      stringify: JSON.stringify,
+      parse,
+    }));
+    for (const serializer of serializers) {
+      const { store } = await start(newSpace(), { onCorrupt: "none", serializer });
+      await store.set("s", sessionOf());
+      expect(store.localCache.peek("s")).toBeDefined();
+      const reported = nextEvent(store, "clusterError");
+      expect(await store.get("s")).toBeNull();
+      expect(await reported).toMatchObject([{ code: "ERR_SESSION_CORRUPT" }]);
+    }
+  });
+
   test('onCorrupt: "none" is about values, not about Redis: other errors remain errors', async () => {
     const space = newSpace();
     const { store } = await start(space, { onCorrupt: "none" });
