@@ -320,6 +320,7 @@ export class NearCache<V extends Cacheable> {
   /** A session's size has changed. */
   recount(sid: string, session: V): void {
     if (this.#cache.peek(sid) === session) this.#cache.resize(sid, this.#bytesOf(sid, session));
+    this.#stale?.recount(sid, session);
   }
 
   #fill(sid: string, session: V): void {

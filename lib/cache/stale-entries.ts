@@ -32,7 +32,7 @@ export class StaleEntries<V extends Kept> {
     this.#keptAt = now;
     for (const [sid, value] of entries) {
       const endsAt = Math.min(verifiedAt + this.#maxAgeMs, value.expiresAt ?? Number.POSITIVE_INFINITY);
-      this.#entries.set(sid, value, value.bytes + sid.length, endsAt - now, now);
+      this.#entries.set(sid, value, sizeOf(sid, value), endsAt - now, now);
     }
   }
 
@@ -46,6 +46,11 @@ export class StaleEntries<V extends Kept> {
     const value = this.#entries.get(sid);
     if (value !== undefined) this.#served.add(sid);
     return value;
+  }
+
+  /** An entry's size may have changed: serving one may make it grow. */
+  recount(sid: string, value: V): void {
+    if (this.peek(sid) === value) this.#entries.resize(sid, sizeOf(sid, value));
   }
 
   /** Whether the session was served, and Redis has not answered since. */
@@ -77,4 +82,8 @@ export class StaleEntries<V extends Kept> {
     if (this.#entries.size > 0) this.#entries.clear();
     this.#served.clear();
   }
+}
+
+function sizeOf(sid: string, { bytes }: Kept): number {
+  return bytes + sid.length;
 }

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { LocalCache } from "../../lib/cache/local-cache.ts";
 import { NearCache } from "../../lib/cache/near-cache.ts";
+import { StaleEntries } from "../../lib/cache/stale-entries.ts";
 import { createCounters } from "../../lib/reporting/counters.ts";
 import { StoredSession } from "../../lib/sessions/stored-session.ts";
 
@@ -345,6 +346,25 @@ test("what is cached counts its memory and the characters of its id, and is coun
   const { local, fill } = nearCache();
   await fill("12345");
   expect(local.bytes).toBe(stored("12345").bytes + "a".length);
+});
+
+test("what is kept without verification is counted again, too, and stays within the same limit", () => {
+  const text = JSON.stringify({ cookie: {}, list: Array(100).fill({ a: 1 }) });
+  const maxBytes = 20 * stored(text).bytes;
+  const stale = new StaleEntries<StoredSession>(60_000, { maxBytes });
+  const local = new LocalCache<StoredSession>({ maxBytes });
+  const near = new NearCache(local, { isLive: () => true }, createCounters(), stale);
+  const sids = Array.from({ length: 10 }, (_, i) => `s${i}`);
+  for (const sid of sids) near.endWrite(near.beginWrite(sid), stored(text));
+  near.suspend(performance.now());
+  for (const sid of [...sids, ...sids]) {
+    const served = stale.serve(sid);
+    served?.copy(sid);
+    if (served !== undefined) near.recount(sid, served);
+  }
+  const kept = [...stale.entries()].map(([sid, { bytes }]) => bytes + sid.length);
+  expect(kept.length).toBeGreaterThan(0);
+  expect(kept.reduce((sum, bytes) => sum + bytes)).toBeLessThanOrEqual(maxBytes);
 });
 
 describe("the expiry of a session", () => {
