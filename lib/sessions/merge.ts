@@ -2,7 +2,9 @@ import { isDeepStrictEqual } from "node:util";
 import type { SessionData } from "express-session";
 import type { ConflictingValues, ResolveConflict } from "../options/types.ts";
 import type { SessionSave } from "../redis/session-values.ts";
+import { describeValue } from "../reporting/errors.ts";
 import { isSameMaxAge } from "./lifetime.ts";
+import { isPromise } from "./promises.ts";
 
 /** A write over a value that is expected in Redis; it is merged with whatever else is there. */
 export interface SessionMerge {
@@ -36,8 +38,15 @@ export function mergeSessions(
   resolve: ResolveConflict = takeOurs,
 ): SessionData {
   const resolveKey: ResolveConflict = (key, versions) =>
-    key === "cookie" ? mergeCookies(versions) : resolve(key, versions);
+    key === "cookie" ? mergeCookies(versions) : requireValue(resolve(key, versions));
   return mergeKeys(base, theirs, ours, resolveKey) as unknown as SessionData;
+}
+
+/** @throws TypeError for what an asynchronous function returns: JSON would make an empty object of it */
+function requireValue(value: unknown): unknown {
+  if (!isPromise(value)) return value;
+  value.catch(() => {});
+  throw new TypeError(`resolveConflict: the function must return a value, got ${describeValue(value)}`);
 }
 
 function mergeKeys(base: unknown, theirs: unknown, ours: unknown, resolve: ResolveConflict): Values {

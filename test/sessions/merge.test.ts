@@ -48,6 +48,14 @@ test("undefined from resolveConflict deletes the key", () => {
   expect(merge({ a: 1 }, { a: 2 }, { a: 3 }, () => undefined)).toEqual({});
 });
 
+test("an asynchronous resolveConflict is a TypeError: its promise would be written as an empty object", () => {
+  for (const resolve of [async () => 4, async () => Promise.reject(new Error("no"))]) {
+    expect(() => merge({ a: 1 }, { a: 2 }, { a: 3 }, resolve)).toThrow(
+      new TypeError("resolveConflict: the function must return a value, got an object (Promise)"),
+    );
+  }
+});
+
 test("the cookie is the later writer's", () => {
   const [base, theirs, mine] = [sessionOf({}, 1_000), sessionOf({}, 2_000), sessionOf({}, 3_000)];
   const resolve = vi.fn();
