@@ -201,9 +201,12 @@ export function compressed({ fromBytes = 1_024 }: CompressedOptions = {}): Codec
   return {
     encode(text) {
       const isAmbiguous = text.startsWith("zip:");
-      if (!isAmbiguous && Buffer.byteLength(text) < fromBytes) return text;
+      const bytes = Buffer.byteLength(text);
+      // Nobody could read it.
+      if (bytes > MAX_TEXT_BYTES) throw new RangeError("The text is longer than 64 MiB");
+      if (!isAmbiguous && bytes < fromBytes) return text;
       const value = COMPRESSED + deflateRawSync(text, { level: 1 }).toString("base64");
-      return isAmbiguous || value.length < Buffer.byteLength(text) ? value : text;
+      return isAmbiguous || value.length < bytes ? value : text;
     },
     decode(value) {
       if (!value.startsWith("zip:")) return value;

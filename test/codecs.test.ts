@@ -186,10 +186,17 @@ describe("compressed", () => {
 
   test("what is damaged, of another version, or would fill the memory, is refused", () => {
     const codec = compressed({ fromBytes: 0 });
-    const bomb = codec.encode(" ".repeat(64 * 1024 * 1024 + 1), of("a"));
+    const bomb = `zip:v1:${deflateRawSync(" ".repeat(64 * 1024 * 1024 + 1)).toString("base64")}`;
     for (const value of ["zip:v1:", "zip:v1:AAAA", "zip:v2:AAAA", bomb]) {
       expect(codeOf(() => codec.decode(value, of("a")))).toBe("ERR_CODEC_FORMAT");
     }
+  });
+
+  test("a text that would be refused then is not encoded", () => {
+    const expected = new RangeError("The text is longer than 64 MiB");
+    expect(() => compressed().encode(" ".repeat(64 * 1024 * 1024 + 1), of("a"))).toThrow(expected);
+    const longest = " ".repeat(64 * 1024 * 1024);
+    expect(compressed().decode(compressed().encode(longest, of("a")), of("a")) === longest).toBe(true);
   });
 
   test("a value of four megabytes that inflates to four gigabytes is refused, without taking them", () => {
