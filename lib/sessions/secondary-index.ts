@@ -143,7 +143,7 @@ export class SecondaryIndex {
     if (except != null && typeof except !== "string") throw optionError("except", "a session id", except);
     try {
       let places = keepNewest;
-      if (places > 0 && except !== undefined && (await this.#has(value, except))) places--;
+      if (places > 0 && except != null && (await this.#has(value, except))) places--;
       const deletion = this.#deletion(value, "destroyAllOf");
       for await (const { found, unreadable } of this.#compareAll(value, "destroyAllOf")) {
         const others = found.filter(({ sid }) => sid !== except);

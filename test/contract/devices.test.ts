@@ -145,6 +145,7 @@ describe("keepNewest", () => {
     expect(await left({ keepNewest: 1, except: "s0" })).toEqual(["s0"]);
     expect(await left({ keepNewest: 0, except: "s0" })).toEqual(["s0"]);
     expect(await left({ keepNewest: 0 })).toEqual([]);
+    expect(await left({ keepNewest: 2, except: null })).toEqual(["s5", "s4"]);
     expect(await left({ keepNewest: 9 })).toEqual(["s5", "s4", "s3", "s2", "s1", "s0"]);
     // It is nobody's, or somebody else's: it takes no place.
     await store.set("bob", sessionOf({ user: "bob" }));
