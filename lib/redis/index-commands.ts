@@ -92,9 +92,13 @@ export class IndexCommands {
     await this.#executor.runScript(deadline, { script: REMOVE_LISTED, keys: sets, args });
   }
 
-  /** The sets of a value: when its sessions end, and since when they have been known. */
+  /**
+   * The sets of a value: when its sessions end, and since when they have been known. The length of the prefix separates it from
+   * the value: `a:b` under the prefix `sess:` must not share its sets with `b` under `sess:a:`, whose sessions have other keys.
+   */
   keysFor(value: string): readonly [ends: string, since: string] {
-    const base = `${INDEX_PREFIX}${this.#topology.prefix}${value}}`;
+    const { prefix } = this.#topology;
+    const base = `${INDEX_PREFIX}${prefix}${value}}:${prefix.length}`;
     return [`${base}:ends`, `${base}:since`];
   }
 }

@@ -32,7 +32,7 @@ for i, key in ipairs(KEYS) do
   local text, ttlMs = redis.call("GET", key), redis.call("PTTL", key)
   local owner = text and cjson.decode(text).u
   if owner and owner ~= "${UNKNOWN_OWNER}" then
-    local endsKey = "idx:{" .. ARGV[1] .. owner .. "}:ends"
+    local endsKey = "idx:{" .. ARGV[1] .. owner .. "}:" .. #ARGV[1] .. ":ends"
     local score = redis.call("ZSCORE", endsKey, string.sub(key, #ARGV[1] + 1))
     if not score then found[#found + 1] = {i, owner, -1}
     elseif tonumber(score) < nowMs + ttlMs - 2 then found[#found + 1] = {i, owner, nowMs + ttlMs - tonumber(score)} end
@@ -136,7 +136,7 @@ export class SingleRig extends Rig {
 
   override async loseIndex(owners: readonly string[]): Promise<void> {
     for (const owner of owners) {
-      const value = `idx:{${this.prefix}${owner}}`;
+      const value = `idx:{${this.prefix}${owner}}:${this.prefix.length}`;
       await this.direct.del([`${value}:ends`, `${value}:since`]);
     }
     const expiration = { type: "PX", value: UNREADABLE_MS } as const;

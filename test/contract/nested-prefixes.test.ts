@@ -34,6 +34,22 @@ test("what the outer store writes and destroys by its own name for the session i
   ]);
 });
 
+test("users whose names differ from the other store's by the prefix alone have an index of their own", async () => {
+  const space = newSpace();
+  const indexBy = (session: object) => (session as { user?: string }).user;
+  const { store: outer } = await startNode(space, { store: { indexBy } });
+  const { store: inner } = await startNode({ ...space, prefix: `${space.prefix}a:` }, { store: { indexBy } });
+  await outer.set("o", sessionOf({ user: "a:bob" }));
+  await inner.set("i", sessionOf({ user: "bob" }));
+  // A listing removes the entries of sessions that do not exist.
+  for (let i = 0; i < 2; i++) {
+    expect((await outer.sessionsOf("a:bob")).map(({ sid }) => sid)).toEqual(["o"]);
+    expect((await inner.sessionsOf("bob")).map(({ sid }) => sid)).toEqual(["i"]);
+  }
+  expect(await outer.destroyAllOf("a:bob")).toBe(1);
+  expect(await inner.destroyAllOf("bob")).toBe(1);
+});
+
 test("other sessions of the outer store, and all of the inner one for the outer, are ignored", async () => {
   const { outer, inner, prefix } = await startNested();
   const direct = await directClient();

@@ -20,7 +20,7 @@ async function open(space: Space, options: StoreOptions = {}) {
 
 /** The set of ends of a user, and commands on it. */
 async function endsOf(space: Space, user: string) {
-  const key = `idx:{${space.prefix}${user}}:ends`;
+  const key = `idx:{${space.prefix}${user}}:${space.prefix.length}:ends`;
   const { primary } = await redis.ownersOf(key);
   return {
     sids: async () => ((await primary.run("ZRANGE", key, "0", "-1")) as unknown[]).map(String).toSorted(),
