@@ -295,7 +295,7 @@ export class SessionCommands {
     const ttlMs = this.#executor.read("PTTL", ttl, asInteger);
     // The key may have expired between the two commands, and only its ttl shows that.
     if (text === "" || ttlMs < NEVER) return undefined;
-    return { text: requireReadable(text), expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };
+    return { text, expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };
   }
 
   /** Runs a script that writes one session. In a Cluster its index entry is added before, since it has another slot. */

@@ -3,6 +3,7 @@ import type { BatchBuilder } from "./topology.ts";
 
 /** The value of a key. */
 export interface StoredValue {
+  /** Cut off after `MAX_VALUE_BYTES` + 1 bytes. */
   readonly text: string;
   /** When the key expires, by performance.now(), rather too early than too late; undefined for never. */
   readonly expiresAt: number | undefined;

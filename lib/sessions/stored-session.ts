@@ -1,4 +1,5 @@
 import type { SessionData } from "express-session";
+import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
 import { memoryOfJson, memoryOfTexts } from "./memory.ts";
@@ -141,6 +142,8 @@ export class StoredSession {
       alignExpires(session, this.#expiresAt);
       return session;
     };
+    // A value that was read: Redis has more of it. One that this process has written was measured then.
+    if (this.#value !== undefined && isTooLong(this.#value)) throw corruptError(this.#format, sid, TOO_LONG);
     if (this.#text === undefined) {
       this.#text = decode(this.#format, sid, this.#value as string);
       this.#bytes = memoryOfTexts(this.#value, this.#text);

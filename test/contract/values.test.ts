@@ -84,6 +84,29 @@ describe.each(COOKIES.map((cookie) => [JSON.stringify(cookie), cookie]))("the co
   });
 });
 
+test("one that is too long is an error for its own request, and skipped where many are read", async () => {
+  const space = newSpace();
+  const direct = await directClient();
+  const indexBy = () => "ann";
+  const { store } = await startNode(space, { store: { indexBy } });
+  const key = `${space.prefix}long`;
+  await store.set("long", sessionOf());
+  await store.set("s", sessionOf());
+  await direct.setRange(key, 64 * 1024 * 1024, "x");
+  store.evictFromCache("long");
+  const reason = /^The value of session [0-9a-f]{16} in Redis is not a session: it is longer than 64 MiB$/;
+  const expected = { code: "ERR_SESSION_CORRUPT", key, message: expect.stringMatching(reason) };
+  await expect(store.get("long")).rejects.toMatchObject(expected);
+  const errors: Error[] = [];
+  store.on("clusterError", (error) => errors.push(error));
+  expect((await store.all()).map(({ id }) => id)).toEqual(["s"]);
+  expect((await store.sessionsOf("ann")).map(({ sid }) => sid)).toEqual(["s"]);
+  expect(await store.destroyWhere(() => true)).toBe(1);
+  expect(errors).toMatchObject([expected, expected, expected]);
+  expect(await store.destroyAllOf("ann")).toBe(1);
+  expect(await direct.exists(key)).toBe(0);
+});
+
 test.each(["originalMaxAge", "maxAge", "expires"])(
   "%s: false is none, and keeps the rest of the cookie",
   async (name) => {
