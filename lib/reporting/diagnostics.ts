@@ -94,7 +94,7 @@ export function traceOperation<T>(
   nodeId: string,
   work: () => Promise<T>,
 ): Promise<T> {
-  // Node 20 has no `hasSubscribers` on tracing channels.
+  // Before Node 20.13, tracing channels have no `hasSubscribers`.
   if (!OPERATION_CHANNELS.some(({ hasSubscribers }) => hasSubscribers)) return work();
   let outcome: Promise<T> | undefined;
   const message: StoreOperation = { operation, nodeId, session: sid === undefined ? sid : hashSid(sid) };
