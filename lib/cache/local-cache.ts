@@ -5,15 +5,15 @@ import { END, grown, SlotList } from "./slot-list.ts";
 /** Limits of a {@link LocalCache}. */
 export interface LocalCacheLimits {
   /** Maximum time for which an entry is served, in milliseconds. @default 30_000 */
-  readonly ttlMs?: number;
+  readonly ttlMs?: number | undefined;
   /** Maximum number of entries. @default 10_000 */
-  readonly maxSize?: number;
+  readonly maxSize?: number | undefined;
   /** Maximum number of bytes, as counted by the callers of {@link LocalCache.set}. @default 67_108_864 (64 MiB) */
-  readonly maxBytes?: number;
+  readonly maxBytes?: number | undefined;
   /** Maximum number of bytes of one entry. A larger one is not stored. @default maxBytes */
-  readonly maxEntryBytes?: number;
+  readonly maxEntryBytes?: number | undefined;
   /** A clock in milliseconds that never goes backwards. @default performance.now */
-  readonly clock?: () => number;
+  readonly clock?: (() => number) | undefined;
 }
 
 /** Counters of a {@link LocalCache} since its creation or the last reset, and its current contents. */
