@@ -92,7 +92,13 @@ export type NodeFault = keyof typeof NODE_FAULTS | keyof typeof SOME_NODES_FAULT
 export type RedisFault = keyof typeof INDEXED_FAULTS | keyof typeof TRACKED_FAULTS | keyof typeof OUTSIDE;
 
 /** Faults of a primary and its replica, or of a Cluster. One at a time, with the recovery. */
-export type ServerFault = "pauseClients" | "pauseWrites" | "killPrimary" | "failover" | "moveSlots";
+export type ServerFault =
+  | "pauseClients"
+  | "pauseWrites"
+  | "killPrimary"
+  | "failover"
+  | "moveSlots"
+  | "returnSlot";
 
 /** What may happen, how often compared to the others. */
 export interface FaultKinds {
@@ -134,6 +140,8 @@ function faultsOf(options: Options, node: number): FaultKinds["node"] {
 
 /** What `moveSlots` takes besides its time. */
 export const MOVING_MS = 13_000;
+/** The same of `returnSlot`. */
+export const RETURNING_MS = 4_500;
 const OUTSIDE_MS = 60;
 /** So long before a fault `becomeReplica` nothing else happens to Redis: all are live again. */
 const CALM_MS = 800;

@@ -3,6 +3,7 @@ import {
   type NodeFault,
   type PlannedFault,
   quietSpan,
+  RETURNING_MS,
   type RedisFault,
   type ServerFault,
   STEPS,
@@ -49,9 +50,9 @@ export class Scenes {
   /** Nobody deletes all sessions while slots move: then no node would have any in memory. */
   keepSessions(): void {
     for (const { kind, at: from, ms } of this.#faults) {
-      if (kind !== "moveSlots") continue;
-      const isKept = ({ at, kind }: PlannedOperation) =>
-        kind !== "clear" || at < from || at > from + ms + MOVING_MS;
+      if (kind !== "moveSlots" && kind !== "returnSlot") continue;
+      const until = from + ms + (kind === "moveSlots" ? MOVING_MS : RETURNING_MS);
+      const isKept = ({ at, kind }: PlannedOperation) => kind !== "clear" || at < from || at > until;
       for (const mine of this.#plan.operations) mine.splice(0, mine.length, ...mine.filter(isKept));
     }
   }

@@ -69,11 +69,14 @@ const SERVERS: Record<ServerFault, OfServers> = {
     await rig.servers.moveSlot(key, ms / 2);
     await moveUsedSlot(rig, sids, chance, ms / 2);
   },
+  returnSlot: returnUsedSlot,
 };
 
 const IN_ONE_SLOT = /\{cold\}/;
 /** So many of its sessions are deleted. */
 const DELETED = 15;
+/** So many of other slots are read. */
+const OTHERS = 60;
 /** Then all nodes have them in memory. */
 const READ_MS = 200;
 /** What an acknowledgement and the measuring may add to the lease. */
@@ -90,17 +93,38 @@ async function moveUsedSlot(
   ms: number,
 ): Promise<void> {
   const moved = sids.filter((sid) => IN_ONE_SLOT.test(sid));
-  const { leaseMs } = LEASE.cluster;
   await rig.servers.moveSlot(rig.prefix + moved[0], ms, async () => {
     readByAll(rig, moved);
     await pause(READ_MS);
   });
+  await deleteAndRead(rig, moved.slice(-DELETED), chance);
+}
+
+/**
+ * Takes the slot that many sessions are in from its primary, and gives it back, so that no node is subscribed to them any more.
+ * All nodes have them in memory, and wait for replies when the notice of that arrives: node-redis takes it for one of these.
+ */
+async function returnUsedSlot(
+  rig: TopologyRig,
+  { chance }: PlannedFault,
+  _key: string,
+  sids: readonly string[],
+): Promise<void> {
+  const used = sids.filter((sid) => IN_ONE_SLOT.test(sid));
+  readByAll(rig, used);
+  await pause(READ_MS);
+  const others = sids.filter((sid) => !IN_ONE_SLOT.test(sid)).slice(-OTHERS);
+  await rig.servers.returnSlot(rig.prefix + used[0], () => readByAll(rig, others));
+  await deleteAndRead(rig, used.slice(0, DELETED), chance);
+}
+
+/** One node deletes sessions, and later than a lease, all nodes read them. */
+async function deleteAndRead(rig: TopologyRig, sids: readonly string[], chance: number): Promise<void> {
   const { process } = rig.nodes[Math.floor(chance * rig.nodes.length)] as Node;
-  const deleted = moved.slice(-DELETED);
-  for (const sid of deleted) process.perform("destroy", sid);
+  for (const sid of sids) process.perform("destroy", sid);
   for (let i = 0; i < 2; i++) {
-    await pause(leaseMs + SLACK_MS);
-    readByAll(rig, deleted);
+    await pause(LEASE.cluster.leaseMs + SLACK_MS);
+    readByAll(rig, sids);
   }
 }
 

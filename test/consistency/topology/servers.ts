@@ -3,7 +3,7 @@ import { eventually } from "../../support/eventually.ts";
 import { type ClusterNode, type RedisCluster, startCluster } from "../../support/redis/cluster.ts";
 import { type SentinelSet, startSentinels } from "../../support/redis/sentinel.ts";
 import type { RedisServer } from "../../support/redis-server.ts";
-import { type FaultKinds, MOVING_MS } from "../fault-schedule.ts";
+import { type FaultKinds, MOVING_MS, RETURNING_MS } from "../fault-schedule.ts";
 import type { Access } from "../protocol.ts";
 
 /** What can be done to several servers that make one Redis. */
@@ -21,6 +21,11 @@ export interface Servers {
   failover(key: string): Promise<void>;
   /** Moves a key's slot to another primary, with time for reads and writes halfway. @param atLast called at the end of that time */
   moveSlot(key: string, ms: number, atLast?: () => Promise<void>): Promise<void>;
+  /**
+   * Takes a key's slot from its primary, and gives it back, at the end of a time in which the primary is busy and executes nothing
+   * else. @param meanwhile called at the beginning of that time
+   */
+  returnSlot(key: string, meanwhile: () => void): Promise<void>;
   /** Resolves when all are there, and agree. */
   settled(): Promise<void>;
   stop(): Promise<void>;
@@ -28,6 +33,9 @@ export interface Servers {
 
 /** For longer than the lease, so that what is missed meanwhile is served for longer than that. */
 const HALF_MOVED_MS = 4_000;
+
+/** Some hundred milliseconds. */
+const BUSY = "for i = 1, 3e7 do end";
 
 const NODE_FAULTS = { killSubscriber: 3, killData: 3, stopNode: 2, killNode: 1, stepClock: 2 } as const;
 
@@ -41,8 +49,8 @@ class ClusterServers implements Servers {
   readonly access: Access;
   readonly kinds: FaultKinds = {
     node: NODE_FAULTS,
-    redis: { pauseClients: 2, pauseWrites: 2, killPrimary: 2, failover: 2, moveSlots: 3 },
-    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: MOVING_MS },
+    redis: { pauseClients: 2, pauseWrites: 2, killPrimary: 2, failover: 2, moveSlots: 3, returnSlot: 3 },
+    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: MOVING_MS, returnSlot: RETURNING_MS },
   };
   readonly #cluster: RedisCluster;
 
@@ -82,6 +90,19 @@ class ClusterServers implements Servers {
       await atLast();
     };
     await this.#cluster.moveSlot(await this.#cluster.slotOf(key), from, to, halfway);
+  }
+
+  async returnSlot(key: string, meanwhile: () => void): Promise<void> {
+    const { primary } = await this.#cluster.ownersOf(key);
+    const slot = String(await this.#cluster.slotOf(key));
+    const commands = [
+      ["EVAL", BUSY, "0"],
+      ["CLUSTER", "DELSLOTS", slot],
+      ["CLUSTER", "ADDSLOTS", slot],
+    ];
+    const running = commands.map((command) => primary.run(...command));
+    meanwhile();
+    await Promise.all(running);
   }
 
   settled(): Promise<void> {
@@ -142,6 +163,8 @@ class SentinelServers implements Servers {
   }
 
   async moveSlot(): Promise<void> {}
+
+  async returnSlot(): Promise<void> {}
 
   async settled(): Promise<void> {
     await this.#set.settled();
