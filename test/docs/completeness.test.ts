@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { createClient } from "redis";
 import ts from "typescript";
 import { describe, expect, test } from "vitest";
+import { ClusteredRedisStore } from "../../lib/index.ts";
 import type { OptionTable } from "../../lib/options/option.ts";
 import { CLUSTER_OPTIONS, LOCAL_CACHE_OPTIONS, STORE_OPTIONS } from "../../lib/options/options.ts";
 import { CACHE_STATS, CLUSTER_STATS } from "../../lib/reporting/counters.ts";
@@ -117,6 +119,36 @@ test("docs/guides/errors.md has a heading for every code of an error or a warnin
   expect(codes.size).toBeGreaterThan(3);
   const text = textOf("docs/guides/errors.md");
   for (const code of codes) expect(text).toContain(`## ${code.replaceAll('"', "")}`);
+});
+
+/** Wrong options whose message does not say all. */
+const WRONG: Readonly<Record<string, object>> = {
+  "ttl is 0": { ttl: 0 },
+  "resolveConflict without merging": { resolveConflict: () => 1 },
+  "no prefix with indexBy": { prefix: "", indexBy: () => "" },
+  maxAge: { maxAge: 5 },
+  ttlMs: { ttlMs: 5 },
+  "stale sessions without messages": { cluster: false, localCache: { staleIfErrorMs: 5 } },
+  "a lease that is too short": { cluster: { leaseMs: 500 } },
+  "a function that returns no client": { cluster: { subscriber: () => undefined } },
+};
+
+test.each(Object.keys(WRONG))("docs/guides/errors.md has the message for: %s", (name) => {
+  const client = createClient();
+  let message = "";
+  try {
+    new ClusteredRedisStore({ client, ...WRONG[name] });
+  } catch (error) {
+    message = (error as Error).message;
+  }
+  const documented = [...textOf("docs/guides/errors.md").matchAll(/`([^`\n]+)`/g)].map(([, text = ""]) => {
+    const parts = text.split("…").map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
+    return new RegExp(`^${parts.join(".*")}$`);
+  });
+  expect(
+    documented.some((pattern) => pattern.test(message)),
+    message,
+  ).toBe(true);
 });
 
 test("CONTRIBUTING.md has a row for every folder of lib/ and every file beside them", () => {
