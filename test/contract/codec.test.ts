@@ -301,8 +301,10 @@ describe("values that cannot be decoded", () => {
     }));
     for (const serializer of serializers) {
       const { store } = await start(newSpace(), { onCorrupt: "none", serializer });
-      await store.set("s", sessionOf());
-      expect(store.localCache.peek("s")).toBeDefined();
+      await eventually(async () => {
+        await store.set("s", sessionOf());
+        return store.localCache.peek("s") !== undefined;
+      });
       const reported = nextEvent(store, "clusterError");
       expect(await store.get("s")).toBeNull();
       expect(await reported).toMatchObject([{ code: "ERR_SESSION_CORRUPT" }]);

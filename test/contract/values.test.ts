@@ -2,7 +2,16 @@ import type { Request } from "express";
 import type { Session, SessionData } from "express-session";
 import { describe, expect, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
-import { directClient, loadAsRequest, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+import { nextEvent } from "../support/eventually.ts";
+import {
+  directClient,
+  loadAsRequest,
+  newSpace,
+  ownRedis,
+  sessionOf,
+  startNode,
+  valuesOf,
+} from "../support/node.ts";
 import { catchProcessEvents } from "../support/process-events.ts";
 
 /** Whatever may stand under a session's key. */
@@ -86,9 +95,11 @@ describe.each(COOKIES.map((cookie) => [JSON.stringify(cookie), cookie]))("the co
 
 test("one that is too long is an error for its own request, and skipped where many are read", async () => {
   const space = newSpace();
-  const direct = await directClient();
-  const indexBy = () => "ann";
-  const { store } = await startNode(space, { store: { indexBy } });
+  // Nobody else waits for it, and nothing here has a deadline that a busy machine misses.
+  const { url } = await ownRedis();
+  const direct = await directClient({ url });
+  const options = { indexBy: () => "ann", commandTimeoutMs: 200_000 };
+  const { store } = await startNode(space, { url, store: options });
   const key = `${space.prefix}long`;
   await store.set("long", sessionOf());
   await store.set("s", sessionOf());
@@ -97,13 +108,10 @@ test("one that is too long is an error for its own request, and skipped where ma
   const reason = /^The value of session [0-9a-f]{16} in Redis is not a session: it is longer than 64 MiB$/;
   const expected = { code: "ERR_SESSION_CORRUPT", key, message: expect.stringMatching(reason) };
   await expect(store.get("long")).rejects.toMatchObject(expected);
-  const errors: Error[] = [];
-  store.on("clusterError", (error) => errors.push(error));
+  const reported = nextEvent(store, "clusterError");
   expect((await store.all()).map(({ id }) => id)).toEqual(["s"]);
-  expect((await store.sessionsOf("ann")).map(({ sid }) => sid)).toEqual(["s"]);
-  expect(await store.destroyWhere(() => true)).toBe(1);
-  expect(errors).toMatchObject([expected, expected, expected]);
-  expect(await store.destroyAllOf("ann")).toBe(1);
+  expect(await reported).toMatchObject([expected]);
+  expect(await store.destroyAllOf("ann")).toBe(2);
   expect(await direct.exists(key)).toBe(0);
 });
 
