@@ -26,20 +26,17 @@ const NODE_FAULTS = {
   lateMessages: 8,
   lateRequests: 8,
   lostReplies: 8,
-  cutWrites: 6,
+  cutWrites: 10,
 } as const;
 
 /** Of a pool: its connections overtake one another. */
-const POOL_FAULTS = { crossedReplies: 10 } as const;
+const POOL_FAULTS = { crossedReplies: 12 } as const;
 /** Of a node with a single connection. */
 const PLAIN_FAULTS = { skippedReplies: 6 } as const;
 /** Of a node that waits for Redis for longer than a lease. */
 const PATIENT_FAULTS = { lateTouches: 12 } as const;
 /** With `--stale`, of one that does not: Redis counts as away while its stale sessions last. */
-const STALE_FAULTS = { longPartition: 8 } as const;
-/** With tracking, of one that does not wait for the subscriber's connection either. */
-const SLOW_FAULTS = { slowMessages: 6 } as const;
-
+const STALE_FAULTS = { longPartition: 24 } as const;
 /** Some end before a lease lapses: what is read meanwhile, and after it, may come from memory. From and to, in milliseconds. */
 const BRIEF: Partial<Record<string, readonly [number, number]>> = {
   lateReplies: [80, 140],
@@ -47,20 +44,26 @@ const BRIEF: Partial<Record<string, readonly [number, number]>> = {
   lateMessages: [160, 420],
   lateRequests: [180, 340],
   lostReplies: [120, 240],
-  cutWrites: [30, 60],
-  slowMessages: [300, 400],
+  cutWrites: [240, 300],
+  smallTable: [300, 600],
   longPartition: [2_200, 2_400],
   crossedReplies: [300, 301],
   lateTouches: [300, 301],
   skippedReplies: [1_000, 1_001],
 };
 
+/** A node that waits for longer gives what is aimed at it so many times as long, so that it succeeds on a busy machine, too. */
+const PATIENT_TIMES: Partial<Record<string, number>> = { crossedReplies: 2, lateAnswers: 1.6 };
+
 /** When what a fault consists of happens, in milliseconds since it began. Operations are aimed at these. */
 export const STEPS = {
-  /** It is made twice, each time for so long: without late replies to writes, and with them. */
-  crossedReplies: { holdMessages: 30, releaseReads: 75, releaseWrites: 90, end: 150 },
+  /** In parts of the fault's time. It is made twice, each time for half of it: without late replies to writes, and with them. */
+  crossedReplies: { holdMessages: 0.1, releaseReads: 0.25, releaseWrites: 0.3, end: 0.5 },
   lateTouches: { execute: 130, end: 300 },
 } as const;
+
+/** So many connections `cutWrites` ends, one after the other. */
+export const CUTS = 2;
 
 /** Faults of Redis, or of its contents. One at a time. */
 const REDIS_FAULTS = {
@@ -78,14 +81,14 @@ const REDIS_FAULTS = {
 const INDEXED_FAULTS = { ...REDIS_FAULTS, refuseWrites: 6, loseOwners: 6 } as const;
 
 /** With tracking, what happens behind the stores' backs is not excused. */
-const TRACKED_FAULTS = { ...REDIS_FAULTS, flushDb: 4, evictKeys: 12, smallTable: 6 } as const;
+const TRACKED_FAULTS = { ...REDIS_FAULTS, flushDb: 4, evictKeys: 12, smallTable: 8 } as const;
 
 /** Writes of other programs, between all faults. */
 const OUTSIDE = { writeKeys: 1 } as const;
 
 const SOME_NODES_FAULTS = {
   ...{ ...POOL_FAULTS, ...PLAIN_FAULTS, ...PATIENT_FAULTS },
-  ...{ ...STALE_FAULTS, ...SLOW_FAULTS },
+  ...STALE_FAULTS,
 } as const;
 
 export type NodeFault = keyof typeof NODE_FAULTS | keyof typeof SOME_NODES_FAULTS;
@@ -134,7 +137,6 @@ function faultsOf(options: Options, node: number): FaultKinds["node"] {
     ...(usesPool(options, node) ? POOL_FAULTS : PLAIN_FAULTS),
     ...(isPatient && PATIENT_FAULTS),
     ...(options.stale && !isPatient && STALE_FAULTS),
-    ...(options.tracking && !isPatient && SLOW_FAULTS),
   };
 }
 
@@ -143,6 +145,8 @@ export const MOVING_MS = 13_000;
 /** The same of `returnSlot`. */
 export const RETURNING_MS = 4_500;
 const OUTSIDE_MS = 60;
+/** Before a fault, the operations that are aimed at it begin. */
+export const BEFORE_MS = 200;
 /** So long before a fault `becomeReplica` nothing else happens to Redis: all are live again. */
 const CALM_MS = 800;
 /** From the end of a node's fault to the next, on average. */
@@ -180,6 +184,19 @@ function calmSpan(fault: PlannedFault): Span | undefined {
   return quietSpan(fault) && [at - CALM_MS, at + LEASE.single.leaseMs + CALM_MS];
 }
 
+/** Faults of one node with operations aimed at them that need Redis from shortly before until shortly after they have begun. */
+const AIMED: readonly Kind[] = ["cutWrites", "crossedReplies", "lateTouches", "lostReplies", "longPartition"];
+const AIMED_MS = 300;
+/** Redis executes what is aimed at other faults all the same, and no node's cache is emptied. */
+const HARMLESS: readonly Kind[] = ["evictKeys", "garbage", "smallTable"];
+
+/** When no fault of `AIMED` begins. */
+function busySpan(fault: PlannedFault): Span | undefined {
+  const { kind, at, ms } = fault;
+  if (HARMLESS.includes(kind)) return undefined;
+  return [at - AIMED_MS, (quietSpan(fault)?.[1] ?? at + ms) + BEFORE_MS];
+}
+
 /** The round's first fifth and last tenth are calm. One list for each node, and one for Redis. */
 export function planFaults(
   options: Options,
@@ -197,12 +214,14 @@ export function planFaults(
     mean: number,
     kinds: Partial<Record<Kind, number>>,
     calm: readonly Span[] = [],
+    busy: readonly Span[] = [],
     lasts: (random: Random, kind: Kind) => number = durationOf,
   ) => {
     const faults: PlannedFault[] = [];
     let at = from + random.gap(mean);
     while (at < to) {
-      const kind = turns.next(kinds as Record<Kind, number>);
+      const isBusy = busy.some(([begin, end]) => at > begin && at < end);
+      const kind = turns.next(kinds as Record<Kind, number>, (one) => !isBusy || !AIMED.includes(one));
       const lastsMs = lasts(random, kind);
       const wholeMs = lastsMs + (recoveryMs[kind] ?? 0);
       if (kind === "becomeReplica") at += CALM_MS;
@@ -214,10 +233,19 @@ export function planFaults(
   };
   const redis = lane(undefined, 1_000, ofRedis);
   const calm = redis.map(calmSpan).filter((span) => span !== undefined);
+  const busy = redis.map(busySpan).filter((span) => span !== undefined);
   const lanes = Array.from({ length: options.nodes }, (_, node) =>
-    lane(node, NODE_MS, ofNodes === NODE_FAULTS ? faultsOf(options, node) : ofNodes, calm),
+    lane(
+      node,
+      NODE_MS,
+      ofNodes === NODE_FAULTS ? faultsOf(options, node) : ofNodes,
+      calm,
+      busy,
+      (random, kind) =>
+        (isImpatient(options, node) ? 1 : (PATIENT_TIMES[kind] ?? 1)) * durationOf(random, kind),
+    ),
   );
-  const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, [], () => 0)] : [];
+  const outside = options.tracking ? [lane(undefined, OUTSIDE_MS, OUTSIDE, [], [], () => 0)] : [];
   return [...lanes, redis, ...outside];
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { FaultProxy } from "../support/fault-proxy.ts";
-import { type NodeFault, type PlannedFault, type RedisFault, STEPS } from "./fault-schedule.ts";
+import { CUTS, type NodeFault, type PlannedFault, type RedisFault, STEPS } from "./fault-schedule.ts";
 import { LEASE, UNKNOWN_OWNER } from "./protocol.ts";
 import type { Node, Rig } from "./rig.ts";
 import { isShort } from "./schedule.ts";
@@ -145,23 +145,25 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
   },
   // Between a write and its message, if they are not one unit.
   cutWrites: async (rig, { data }, { ms, chance }) => {
-    data.cutBefore("toServer", "PUBLISH", 2 + Math.floor(chance * 4));
-    await pause(ms);
+    for (let i = 0; i < CUTS; i++) {
+      data.cutBefore("toServer", "PUBLISH", 2 + Math.floor(chance * 4));
+      await pause(ms / CUTS);
+    }
     await rig.heal(data);
   },
   // On their connections, reads are late, and replies to writes are, while no message arrives.
-  crossedReplies: async (rig, { data, bus }) => {
+  crossedReplies: async (rig, { data, bus }, { ms }) => {
     const { holdMessages, releaseReads, releaseWrites, end } = STEPS.crossedReplies;
     for (const areWritesLate of [false, true]) {
       data.hold("toServer", "GETRANGE");
       if (areWritesLate) data.hold("toClient", "EXEC");
-      await pause(holdMessages);
+      await pause(holdMessages * ms);
       bus.hold("toClient");
-      await pause(releaseReads - holdMessages);
+      await pause((releaseReads - holdMessages) * ms);
       data.release("toServer");
-      await pause(releaseWrites - releaseReads);
+      await pause((releaseWrites - releaseReads) * ms);
       data.release("toClient");
-      await pause(end - releaseWrites);
+      await pause((end - releaseWrites) * ms);
       await Promise.all([rig.heal(data), rig.heal(bus)]);
     }
   },
@@ -177,8 +179,6 @@ const NODE: Record<NodeFault, (rig: SingleRig, target: Target, fault: PlannedFau
   },
   // By the application, on the client that it shares with the store. From then on all replies are out of step.
   skippedReplies: (_rig, { node }) => node.process.skipReplies(),
-  // Slower than some wait for them, though fast enough for the lease.
-  slowMessages: (rig, { bus }, { ms, chance }) => delay(rig, bus, ms, 60 + chance * 60),
 };
 
 async function partition(rig: SingleRig, { data, bus }: Ways, { ms, chance }: PlannedFault): Promise<void> {

@@ -550,6 +550,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a write is cached although a read was answered meanwhile",
+    flags: ["--pool"],
     edits: [
       {
         file: "cache/near-cache.ts",
@@ -560,6 +561,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a reply that is not cached leaves what is cached",
+    flags: ["--pool"],
     edits: [
       {
         file: "cache/near-cache.ts",

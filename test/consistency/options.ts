@@ -70,6 +70,11 @@ export function usesPool(options: Options, node: number): boolean {
   return options.pool || isImpatient(options, node);
 }
 
+/** Whether a node's cache is so small that sessions leave it all the time, and return. */
+export function hasSmallCache(node: number): boolean {
+  return node % 3 === 1;
+}
+
 /** Whether the round of that seed has an index. */
 export function isIndexed({ index }: Options, seed: number): boolean {
   return index === "half" ? seed % 2 === 0 : index === "all";

@@ -17,3 +17,10 @@ test("with turns, each key is chosen as often as its weight says, at any time an
   }
   expect(furthestOff).toBeLessThan(2);
 });
+
+test("a key that cannot be chosen now is chosen as soon as it can be", () => {
+  const turns = new Turns(new Random(1));
+  const weights = { first: 1, second: 1 } as const;
+  for (let i = 0; i < 5; i++) expect(turns.next(weights, (key) => key === "second")).toBe("second");
+  for (let i = 0; i < 5; i++) expect(turns.next(weights)).toBe("first");
+});

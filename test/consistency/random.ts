@@ -47,7 +47,11 @@ export class Turns {
     this.#random = random;
   }
 
-  next<K extends string>(weights: Readonly<Record<K, number>>): K {
+  /** @param isPossible whether a key can be chosen now; the others wait for their turns */
+  next<K extends string>(
+    weights: Readonly<Record<K, number>>,
+    isPossible: (key: K) => boolean = () => true,
+  ): K {
     const entries = Object.entries(weights) as [K, number][];
     const total = entries.reduce((sum, [, weight]) => sum + weight, 0);
     let [chosen] = entries[0] as [K, number];
@@ -55,7 +59,7 @@ export class Turns {
     for (const [key, weight] of entries) {
       const behind = (this.#behind.get(key) ?? this.#random.next()) + weight / total;
       this.#behind.set(key, behind);
-      if (behind > most) [chosen, most] = [key, behind];
+      if (behind > most && isPossible(key)) [chosen, most] = [key, behind];
     }
     this.#behind.set(chosen, most - 1);
     return chosen;

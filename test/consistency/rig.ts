@@ -5,7 +5,7 @@ import type { Held } from "./check-rest.ts";
 import { Clock } from "./clock.ts";
 import type { PlannedFault } from "./fault-schedule.ts";
 import { NodeProcess } from "./node-process.ts";
-import { isIndexed, type Options, STALE_MS } from "./options.ts";
+import { hasSmallCache, isIndexed, type Options, STALE_MS } from "./options.ts";
 import {
   type Access,
   type EventRecord,
@@ -104,8 +104,7 @@ export abstract class Rig {
       asyncParse: index % 2 === 1,
       commandTimeoutMs,
       cacheTtlMs: options.cacheTtlMs,
-      // So small that sessions leave it all the time, and return.
-      cacheSize: index % 3 === 1 ? SMALL_CACHE : undefined,
+      cacheSize: hasSmallCache(index) ? SMALL_CACHE : undefined,
       staleIfErrorMs: options.stale ? STALE_MS : 0,
       isIndexed: isIndexed(options, options.seed),
       isTracked: options.tracking,

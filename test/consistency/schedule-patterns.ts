@@ -7,6 +7,7 @@ export interface PatternPlan {
   readonly ms: number;
   /** Operations a second of each node: patterns are as frequent as these. */
   readonly rate: number;
+  readonly leaseMs: number;
   /** With `onConflict: "merge"`. */
   readonly merge: boolean;
   /** Whether each connection has a delay of its own. */
@@ -33,6 +34,7 @@ const CROSSINGS = 0.015;
 const EARLY_ENDS = 0.006;
 const SWEEPS = 0.002;
 const CONTESTS = 0.002;
+const CROWDS = 0.000_8;
 
 /** Sessions that are only touched, to live shorter and longer. */
 const IDLE_SESSIONS = 12;
@@ -40,6 +42,11 @@ const IDLE_SESSIONS = 12;
 const CROSSED_SESSIONS = 8;
 const FLOOD_SIZE = 50;
 const FLOOD_MS = 150;
+/** So many sessions are read in one turn on a subscriber's connection; the client reads the others. */
+const CROWD_SIZE = 256;
+const CROWDED_OUT = 8;
+/** When whoever has held something old since then has held it for longer than a lease. */
+const LATER_MS = [200, 950, 1_400];
 /** One session lives for 20 or 40 minutes. */
 const BOTH_LIVES_MS = 60 * 60_000;
 
@@ -53,11 +60,14 @@ export class Patterns {
   readonly oneOff: string[] = [];
   readonly idle: readonly string[];
   readonly crossed: readonly string[];
+  /** These are not there. */
+  readonly #crowd: readonly string[];
 
   constructor(plan: PatternPlan) {
     this.#plan = plan;
     this.idle = Array.from({ length: IDLE_SESSIONS }, (_, i) => `${plan.seed}-idle-${i}`);
     this.crossed = Array.from({ length: CROSSED_SESSIONS }, (_, i) => `${plan.seed}-crossed-${i}`);
+    this.#crowd = Array.from({ length: plan.isTracked ? CROWD_SIZE : 0 }, () => this.#newSid("crowd"));
   }
 
   add(): void {
@@ -69,6 +79,7 @@ export class Patterns {
       this.#each(REGENERATIONS, (at) => this.#regeneration(mine, at));
       this.#each(FLOODS, (at) => this.#flood(mine, at));
       if (this.#plan.pool) this.#each(CONTESTS, (at) => this.#contest(mine, at));
+      if (this.#plan.isTracked) this.#each(CROWDS, (at) => this.#crowdOut(mine, at));
       if (!areTouchesKnown) continue;
       this.#each(IDLE_READS, (at) => mine.push(plan(at, "get", this.#idleSid())));
       this.#each(IDLE_TOUCHES, (at) => mine.push(plan(at, "touch", this.#idleSid())));
@@ -154,6 +165,19 @@ export class Patterns {
     for (let i = 0; i < 8; i++) mine.push(plan(at + 40 + 8 * i, "get", sid));
   }
 
+  /** A process reads so many sessions in one turn that the client reads some of them; then another program writes these. */
+  #crowdOut(mine: PlannedOperation[], at: number): void {
+    const { plan } = this.#plan;
+    const other = this.#anyNode();
+    const crowded = Array.from({ length: CROWDED_OUT }, () => this.#newSid("crowd"));
+    for (const sid of crowded) other.push(plan(at - 100, "set", sid));
+    for (const sid of [...this.#crowd, ...crowded]) mine.push(plan(at, "get", sid));
+    for (const sid of crowded) {
+      other.push(plan(at + 100, "outside", sid));
+      for (const later of LATER_MS) mine.push(plan(at + later, "get", sid));
+    }
+  }
+
   #anyNode(): PlannedOperation[] {
     const { operations, random } = this.#plan;
     return operations[random.between(0, operations.length)] as PlannedOperation[];
@@ -163,7 +187,7 @@ export class Patterns {
     return this.idle[this.#plan.random.between(0, IDLE_SESSIONS)] as string;
   }
 
-  #newSid(kind: "once" | "long" | "new" | "new-owned"): string {
+  #newSid(kind: "once" | "crowd" | "long" | "new" | "new-owned"): string {
     const sid = `${this.#plan.seed}-${kind}-${this.oneOff.length}`;
     this.oneOff.push(sid);
     return sid;

@@ -1,19 +1,21 @@
 import {
+  BEFORE_MS,
+  CUTS,
   MOVING_MS,
-  type NodeFault,
   type PlannedFault,
   quietSpan,
   RETURNING_MS,
-  type RedisFault,
-  type ServerFault,
   STEPS,
 } from "./fault-schedule.ts";
-import { LEASE, type PlannedOperation } from "./protocol.ts";
+import { hasSmallCache } from "./options.ts";
+import type { PlannedOperation } from "./protocol.ts";
 import type { PatternPlan } from "./schedule-patterns.ts";
 
 /** So many sessions each fault has, at 200 operations a second. */
 const SCENES = 8;
 const LONG_MS = 1_200_000;
+/** So many leases after it, they are read for the last time. */
+const LATER = 2.6;
 
 type Scene = (sid: string, fault: PlannedFault, node: number) => void;
 
@@ -32,48 +34,62 @@ export class Scenes {
   }
 
   add(): void {
-    const { rate, random, operations } = this.#plan;
+    const { rate, areTouchesKnown, leaseMs } = this.#plan;
     const count = Math.ceil((SCENES * rate) / 200);
+    const scenesOf = areTouchesKnown ? this.#scenes : this.#serverScenes;
     for (const fault of this.#faults) {
-      const scenes = this.#scenes[fault.kind] ?? [];
+      const scenes = scenesOf[fault.kind] ?? [];
       for (let i = 0; i < count; i++) {
         for (const scene of scenes) {
           const sid = `${this.#plan.seed}-scene${this.#lengthOf(scene)}-${this.sids.length}`;
           this.sids.push(sid);
-          scene(sid, fault, fault.node ?? random.between(0, operations.length));
+          scene(
+            sid,
+            fault,
+            fault.node ?? this.#other(undefined, fault, fault.at + fault.ms + LATER * leaseMs),
+          );
         }
       }
     }
     for (const fault of this.#faults) this.#onlyRead(fault);
+    this.#keepSessions();
   }
 
-  /** Nobody deletes all sessions while slots move: then no node would have any in memory. */
-  keepSessions(): void {
-    for (const { kind, at: from, ms } of this.#faults) {
-      if (kind !== "moveSlots" && kind !== "returnSlot") continue;
-      const until = from + ms + (kind === "moveSlots" ? MOVING_MS : RETURNING_MS);
-      const isKept = ({ at, kind }: PlannedOperation) => kind !== "clear" || at < from || at > until;
-      for (const mine of this.#plan.operations) mine.splice(0, mine.length, ...mine.filter(isKept));
+  /**
+   * Nobody deletes all sessions while slots move, nor does a node that serves stale ones (a sweep drops all of them): then no node would
+   * have any in memory.
+   */
+  #keepSessions(): void {
+    const after = { moveSlots: MOVING_MS, returnSlot: RETURNING_MS, longPartition: BEFORE_MS };
+    for (const { kind, at, ms, node } of this.#faults) {
+      if (!(kind in after)) continue;
+      const [from, to] = [at - BEFORE_MS, at + ms + after[kind as keyof typeof after]];
+      const isKept = ({ at, kind }: PlannedOperation) =>
+        (kind !== "clear" && kind !== "sweep") || at < from || at > to;
+      for (const [i, mine] of this.#plan.operations.entries())
+        if (node === undefined || node === i) mine.splice(0, mine.length, ...mine.filter(isKept));
     }
   }
 
   /** The end of a key comes while the reply to a read is late, or while the wall clock is set back. */
-  readonly #end: Scene = (sid, { at, ms, kind, chance }, node) => {
+  readonly #end: Scene = (sid, fault, node) => {
+    const { at, ms, kind, chance } = fault;
     // The clock goes back at the end of its step ahead, or at the beginning of its step behind.
     const when = kind === "stepClock" && chance < 0.5 ? at + ms : at;
     const isClock = kind === "stepClock";
     const endsAt = when + this.#between(50, 80);
-    const setAt = when - (isClock ? 200 : 30);
-    this.#add(this.#other(node), setAt, "set", sid, { lifeMs: Math.round(endsAt - setAt) });
+    const setAt = when - (isClock ? 200 : 60);
+    this.#add(this.#other(node, fault), setAt, "set", sid, { lifeMs: Math.round(endsAt - setAt) });
     this.#add(node, when + (isClock ? -120 : this.#between(3, 20)), "get", sid);
-    for (let i = 1; i < 6; i++) this.#add(node, endsAt + 12 * i, "get", sid);
+    for (let i = 1; i < 9; i++) this.#add(node, endsAt + 12 * i, "get", sid);
     if (isClock) for (let i = 1; i < 4; i++) this.#add(node, endsAt + 100 * i, "get", sid);
   };
 
   /** A touch ends a session while its reply is late; the session is in memory, or has been read just before. */
-  readonly #endByTouch: Scene = (sid, { at }, node) => {
+  readonly #endByTouch: Scene = (sid, fault, node) => {
+    const { at } = fault;
     const isCached = this.#isLikely(0.5);
-    this.#add(this.#other(node), at - 120, "set", sid, { lifeMs: LONG_MS });
+    this.#add(this.#other(node, fault), at - 120, "set", sid, { lifeMs: LONG_MS });
     this.#add(node, isCached ? at - 60 : at + this.#between(2, 8), "get", sid);
     const touchedAt = at + this.#between(8, 16);
     this.#add(node, touchedAt, "touch", sid, { lifeMs: 40 });
@@ -81,11 +97,12 @@ export class Scenes {
   };
 
   /** Two nodes write, and this one reads, in any order, so that replies and messages overtake one another. */
-  readonly #overtake: Scene = (sid, { at, ms, kind }, node) => {
+  readonly #overtake: Scene = (sid, fault, node) => {
+    const { at, ms, kind } = fault;
     this.#add(node, at - 150, "set", sid);
     // Then reads do not wait for the subscriber's connection any more.
     const from = kind === "lateMessages" ? at + Math.max(5, ms - 100) : at + 5;
-    const other = this.#other(node);
+    const other = this.#other(node, fault);
     if (this.#isLikely(0.5)) this.#add(other, from - 20, "set", sid);
     this.#add(node, from + this.#between(0, 30), "set", sid);
     for (let i = 0; i < 2; i++) this.#add(other, from + this.#between(0, 60), "set", sid);
@@ -97,9 +114,22 @@ export class Scenes {
     this.#readLater(node, at + ms, sid);
   };
 
+  /**
+   * A node writes, reads, and writes again in one turn. The message of the first write comes before its reply, so the read is sent
+   * then, and the second write is not sent yet.
+   */
+  readonly #writeAgain: Scene = (sid, fault, node) => {
+    const { at, ms } = fault;
+    this.#add(this.#other(node, fault), at - 150, "set", sid);
+    const when = at + this.#between(3, 30);
+    for (const kind of ["set", "get", "set"] as const) this.#add(node, when, kind, sid);
+    for (let later = when + 6; later < at + ms; later += 9) this.#add(node, later, "get", sid);
+  };
+
   /** A write is executed after its caller has got a timeout, and has read what there was before. */
-  readonly #executeLate: Scene = (sid, { at, ms }, node) => {
-    this.#add(this.#other(node), at - 150, "set", sid);
+  readonly #executeLate: Scene = (sid, fault, node) => {
+    const { at, ms } = fault;
+    this.#add(this.#other(node, fault), at - 150, "set", sid);
     this.#add(node, at - 80, "get", sid);
     this.#add(node, at + this.#between(3, 30), this.#isLikely(0.3) ? "set" : "destroy", sid);
     this.#readLater(node, at + ms, sid);
@@ -109,10 +139,11 @@ export class Scenes {
    * A save is executed, its reply is lost, and the request restores what it had loaded. It loads so early that its session is
    * there by then on a busy machine, too, although some node is under another fault.
    */
-  readonly #restore: Scene = (sid, { at }, node) => {
+  readonly #restore: Scene = (sid, fault, node) => {
+    const { at } = fault;
     const { merge } = this.#plan;
     const again = { isRevert: true, isAwaited: true };
-    this.#add(this.#other(node), at - 1_400, "set", sid);
+    this.#add(this.#other(node, fault), at - 1_400, "set", sid);
     this.#add(node, at - 900, "set", sid);
     const thinkMs = 500 + this.#between(5, 30);
     const twice = this.#add(node, at - 500, "twice", sid, { thinkMs });
@@ -120,9 +151,19 @@ export class Scenes {
     this.#readLater(node, at, sid);
   };
 
+  /** A write is executed, its reply is lost, and another node writes. */
+  readonly #sendAgain: Scene = (sid, fault, node) => {
+    const { at, ms } = fault;
+    const other = this.#other(node, fault);
+    this.#add(other, at - 200, "set", sid);
+    this.#add(node, at + this.#between(30, ms), "set", sid);
+    this.#add(other, at + ms + this.#between(20, 80), "set", sid);
+    this.#readLater(other, at + ms + 80, sid);
+  };
+
   /** A touch follows a write with another life while the cache is not used. */
   readonly #cross: Scene = (sid, { at, ms, kind }, node) => {
-    const from = kind === "killSubscriber" ? at : at + Math.min(ms, LEASE.single.leaseMs);
+    const from = kind === "killSubscriber" ? at : at + Math.min(ms, this.#plan.leaseMs);
     const when = from + this.#between(2, 80);
     const lifeMs = LONG_MS;
     this.#add(node, at - 100, "set", sid, { lifeMs });
@@ -130,17 +171,20 @@ export class Scenes {
   };
 
   /** Several writes are sent together, and the connection ends within them; others have these sessions in memory. */
-  readonly #burst: Scene = (sid, { at, ms }, node) => {
-    const reader = this.#other(node);
-    this.#add(node, at - 150, "set", sid);
-    this.#add(reader, at - 80, "get", sid);
-    this.#add(node, at + 5 + 10 * Math.floor(this.#between(0, 3)), "set", sid);
+  readonly #burst: Scene = (sid, fault, node) => {
+    const { at, ms, kind } = fault;
+    const reader = this.#other(node, fault, at + ms + LATER * this.#plan.leaseMs);
+    this.#add(node, at - 200, "set", sid);
+    this.#add(reader, at - 100, "get", sid);
+    const bursts = kind === "cutWrites" ? [0, ms / CUTS] : [0, 10, 20];
+    this.#add(node, at + 5 + (bursts[Math.floor(this.#between(0, bursts.length))] as number), "set", sid);
     this.#readLater(reader, at + ms, sid);
   };
 
   /** Sessions are read while all are deleted. */
-  readonly #empty: Scene = (sid, { at }, node) => {
-    this.#add(this.#other(node), at - 150, "set", sid);
+  readonly #empty: Scene = (sid, fault, node) => {
+    const { at } = fault;
+    this.#add(this.#other(node, fault), at - 150, "set", sid);
     this.#add(node, at + this.#between(-15, 5), "get", sid);
     this.#readLater(node, at, sid);
   };
@@ -149,21 +193,25 @@ export class Scenes {
    * A read that this node has sent is executed after its own later write, and after another's still later one; the reply to its write
    * comes early or late. The client reads the session, on another connection than it writes.
    */
-  readonly #crossReplies: Scene = (sid, { at: begin }, node) => {
+  readonly #crossReplies: Scene = (sid, fault, node) => {
+    const { at: begin, ms } = fault;
     const { holdMessages, releaseWrites, end } = STEPS.crossedReplies;
+    const other = this.#other(node, fault);
     // Half of them in the second part.
-    const at = this.#isLikely(0.5) ? begin : begin + end + 5;
-    this.#add(this.#other(node), begin - 150, "set", sid);
+    const at = this.#isLikely(0.5) ? begin : begin + end * ms + 5;
+    const writtenAt = at + holdMessages * ms;
+    this.#add(other, begin - 150, "set", sid);
     this.#add(node, at + 2, "get", sid);
-    this.#add(node, at + holdMessages + this.#between(6, 12), "set", sid);
-    this.#add(this.#other(node), at + holdMessages + this.#between(20, 28), "set", sid);
-    for (let i = 0; i < 5; i++) this.#add(node, at + releaseWrites + 4 + 8 * i, "get", sid);
+    this.#add(node, writtenAt + this.#between(0.02, 0.04) * ms, "set", sid);
+    this.#add(other, writtenAt + this.#between(0.06, 0.09) * ms, "set", sid);
+    for (let i = 0; i < 6; i++) this.#add(node, at + (releaseWrites + 0.03 * i) * ms + 4, "get", sid);
   };
 
   /** A touch that ends a session is executed late, and nothing tells of it; the session has been read meanwhile. */
-  readonly #touchLate: Scene = (sid, { at }, node) => {
+  readonly #touchLate: Scene = (sid, fault, node) => {
+    const { at } = fault;
     const { execute, end } = STEPS.lateTouches;
-    this.#add(this.#other(node), at - 120, "set", sid, { lifeMs: LONG_MS });
+    this.#add(this.#other(node, fault), at - 120, "set", sid, { lifeMs: LONG_MS });
     this.#add(node, at + this.#between(4, 14), "touch", sid, { lifeMs: 40 });
     this.#add(node, at + this.#between(20, 35), "get", sid);
     for (let when = at + execute + 75; when < at + end; when += 10) this.#add(node, when, "get", sid);
@@ -177,18 +225,20 @@ export class Scenes {
   };
 
   /** Another node writes a stale session at the beginning. */
-  readonly #outlast: Scene = (sid, { at, ms }, node) => {
-    const other = this.#other(node);
+  readonly #outlast: Scene = (sid, fault, node) => {
+    const { at, ms } = fault;
+    const other = this.#other(node, fault);
     this.#add(other, at - 150, "set", sid);
-    this.#add(node, at - 80, "get", sid);
+    for (const before of [80, 50, 20]) this.#add(node, at - before, "get", sid);
     this.#add(other, at + 20, "set", sid);
     for (let when = at + 1_000; when < at + ms + 400; when += 100) this.#add(node, when, "get", sid);
   };
 
   /** Another program writes a session while the reply to a read of it is under way. */
-  readonly #report: Scene = (sid, { at, ms }, node) => {
+  readonly #report: Scene = (sid, fault, node) => {
+    const { at, ms } = fault;
     if (!this.#plan.isTracked) return;
-    const other = this.#other(node);
+    const other = this.#other(node, fault);
     this.#add(other, at - 150, "set", sid);
     const readAt = at + Math.max(3, ms - this.#between(40, 100));
     this.#add(node, readAt, "get", sid);
@@ -196,16 +246,14 @@ export class Scenes {
     this.#readLater(node, at + ms, sid);
   };
 
-  /** Another program writes a session twice; between the two, the node reads it while it does not wait for its subscriber. */
-  readonly #reportNothing: Scene = (sid, { at, ms }, node) => {
-    if (!this.#plan.isTracked) return;
-    const other = this.#other(node);
+  /** Redis drops most of what it has to report, by the commands of those to whom it reports; then another program writes. */
+  readonly #dropFromTable: Scene = (sid, fault, node) => {
+    const { at, ms } = fault;
+    const other = this.#other(node, fault);
     this.#add(other, at - 150, "set", sid);
-    this.#add(node, at - 80, "get", sid);
-    this.#add(other, at + this.#between(5, 60), "outside", sid);
-    for (let when = at + 70; when < at + ms - 40; when += 9) this.#add(node, when, "get", sid);
-    this.#add(other, at + ms + 30, "outside", sid);
-    this.#readLater(node, at + ms + 30, sid);
+    this.#add(node, at + this.#between(10, ms - 60), "get", sid);
+    this.#add(other, at + ms - 20, "outside", sid);
+    this.#readLater(node, at + ms, sid);
   };
 
   #onlyRead(fault: PlannedFault): void {
@@ -216,8 +264,8 @@ export class Scenes {
     for (const mine of this.#plan.operations) mine.splice(0, mine.length, ...mine.filter(isKept));
   }
 
-  readonly #scenes: Partial<Record<NodeFault | RedisFault | ServerFault, readonly Scene[]>> = {
-    lateReplies: [this.#overtake, this.#end, this.#endByTouch],
+  readonly #scenes: Partial<Record<PlannedFault["kind"], readonly Scene[]>> = {
+    lateReplies: [this.#overtake, this.#end, this.#endByTouch, this.#writeAgain],
     lateAnswers: [this.#end, this.#endByTouch, this.#overtake, this.#report],
     lateMessages: [this.#overtake, this.#report],
     lateRequests: [this.#executeLate],
@@ -231,7 +279,12 @@ export class Scenes {
     crossedReplies: [this.#crossReplies, this.#crossReplies],
     lateTouches: [this.#touchLate],
     longPartition: [this.#endStale, this.#outlast],
-    slowMessages: [this.#reportNothing, this.#reportNothing],
+    smallTable: [this.#dropFromTable, this.#dropFromTable],
+  };
+
+  /** With several servers, whose replies nobody can delay, and where the ends of keys are not judged. */
+  readonly #serverScenes: Partial<Record<PlannedFault["kind"], readonly Scene[]>> = {
+    lostReplies: [this.#sendAgain, this.#sendAgain],
   };
 
   /** What a session's name says of its life, or of its size. */
@@ -243,7 +296,9 @@ export class Scenes {
 
   /** When whoever holds something old has held it for longer than a lease. */
   #readLater(node: number, from: number, sid: string): void {
-    for (const later of [5, 20, 60, 850, 1_300]) this.#add(node, from + later, "get", sid);
+    const { leaseMs } = this.#plan;
+    for (const later of [5, 20, 60, 1.7 * leaseMs, LATER * leaseMs])
+      this.#add(node, from + later, "get", sid);
   }
 
   #add(
@@ -258,9 +313,15 @@ export class Scenes {
     return operation;
   }
 
-  #other(node: number): number {
-    const { length } = this.#plan.operations;
-    return (node + this.#plan.random.between(1, length)) % length;
+  /** Another node that has no fault of its own until then, if there is one, and room for more than a few sessions. */
+  #other(node: number | undefined, fault: PlannedFault, until = fault.at + fault.ms): number {
+    const isCalm = (one: number) =>
+      !hasSmallCache(one) &&
+      !this.#faults.some(({ node, at, ms }) => node === one && at < until && at + ms > fault.at - BEFORE_MS);
+    const others = [...this.#plan.operations.keys()].filter((one) => one !== node);
+    const calm = others.filter(isCalm);
+    const chosen = calm.length > 0 ? calm : others;
+    return chosen[this.#plan.random.between(0, chosen.length)] as number;
   }
 
   #between(from: number, to: number): number {

@@ -1,6 +1,6 @@
 import type { PlannedFault } from "./fault-schedule.ts";
 import { isIndexed, type Options } from "./options.ts";
-import { type Again, type OperationKind, type PlannedOperation, UNKNOWN_OWNER } from "./protocol.ts";
+import { type Again, LEASE, type OperationKind, type PlannedOperation, UNKNOWN_OWNER } from "./protocol.ts";
 import { Random } from "./random.ts";
 import { Patterns } from "./schedule-patterns.ts";
 import { Scenes } from "./schedule-scenes.ts";
@@ -139,12 +139,12 @@ export function planRound(
     ...{ rate: options.rate, merge: options.merge, pool: options.pool, isTracked: options.tracking },
     owners: hasOwners ? owners : undefined,
     areTouchesKnown: options.topology === "single",
+    leaseMs: LEASE[options.topology].leaseMs,
   };
   const patterns = new Patterns(patternPlan);
   patterns.add();
   const scenes = new Scenes(patternPlan, faults);
-  if (options.topology === "single") scenes.add();
-  else scenes.keepSessions();
+  scenes.add();
   for (const mine of operations) mine.sort((a, b) => a.at - b.at);
   return {
     operations,

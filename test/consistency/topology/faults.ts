@@ -15,18 +15,19 @@ export async function makeFault(
   const key = rig.prefix + sids[Math.floor(fault.chance * sids.length)];
   if (fault.node !== undefined) {
     const node = rig.nodes[fault.node] as Node;
-    return NODE[fault.kind as NodeFault]?.(rig, node, fault);
+    return NODE[fault.kind as NodeFault]?.(rig, node, fault, key);
   }
   const kind = fault.kind as ServerFault;
   await SERVERS[kind](rig, fault, key, sids);
   await rig.recovered();
 }
 
-type OfNode = (rig: TopologyRig, node: Node, fault: PlannedFault) => Promise<void>;
+type OfNode = (rig: TopologyRig, node: Node, fault: PlannedFault, key: string) => Promise<void>;
 
 const NODE: Partial<Record<NodeFault, OfNode>> = {
   killSubscriber: (rig, node, fault) => killClients(rig, node, fault, true),
   killData: (rig, node, fault) => killClients(rig, node, fault, false),
+  lostReplies,
   stopNode: async (_rig, node, { ms }) => {
     node.process.stop();
     await pause(ms);
@@ -79,6 +80,8 @@ const DELETED = 15;
 const OTHERS = 60;
 /** Then all nodes have them in memory. */
 const READ_MS = 200;
+/** Until the kernel has what was sent. */
+const SENDING_MS = 5;
 /** What an acknowledgement and the measuring may add to the lease. */
 const SLACK_MS = 500;
 
@@ -125,6 +128,28 @@ async function deleteAndRead(rig: TopologyRig, sids: readonly string[], chance: 
   for (let i = 0; i < 2; i++) {
     await pause(LEASE.cluster.leaseMs + SLACK_MS);
     readByAll(rig, sids);
+  }
+}
+
+/**
+ * A primary is stopped while the node sends, and ends the node's connections as soon as it continues: it has executed by then what
+ * was sent, and has not answered.
+ */
+async function lostReplies(rig: TopologyRig, node: Node, { ms }: PlannedFault, key: string): Promise<void> {
+  try {
+    const server = await rig.primaryOf(key);
+    const mine = (await server.clients()).filter(
+      ({ name, isSubscriber }) => name === node.settings.name && !isSubscriber,
+    );
+    await server.process.pause();
+    await pause(ms);
+    const killed = Promise.allSettled(mine.map(({ id }) => server.run("CLIENT", "KILL", "ID", id)));
+    await pause(SENDING_MS);
+    await server.process.resume();
+    await killed;
+  } catch (error) {
+    // No primary is known while there is an election.
+    rig.note(-1, "not killed", String(error));
   }
 }
 

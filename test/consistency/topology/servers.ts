@@ -37,7 +37,10 @@ const HALF_MOVED_MS = 4_000;
 /** Some hundred milliseconds. */
 const BUSY = "for i = 1, 3e7 do end";
 
-const NODE_FAULTS = { killSubscriber: 3, killData: 3, stopNode: 2, killNode: 1, stepClock: 2 } as const;
+const NODE_FAULTS = {
+  ...{ killSubscriber: 3, killData: 3, lostReplies: 4 },
+  ...{ stopNode: 2, killNode: 1, stepClock: 2 },
+} as const;
 
 export async function startServers(kind: "cluster" | "sentinel"): Promise<Servers> {
   return kind === "cluster"
