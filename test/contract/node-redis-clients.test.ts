@@ -1,6 +1,5 @@
 import type { LookupFunction } from "node:net";
 import { createClient, createClientPool, RESP_TYPES } from "redis";
-import * as v5 from "redis-v5";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
 import {
   ClusteredRedisStore,
@@ -22,6 +21,7 @@ import {
   watchCommands,
   whenLive,
 } from "../support/node.ts";
+import * as v5 from "../support/redis-v5.ts";
 
 type AnyClient = RedisStoreClient & {
   on(event: string, listener: (error: unknown) => void): unknown;

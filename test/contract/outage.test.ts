@@ -1,5 +1,4 @@
 import { createClient, createClientPool } from "redis";
-import * as v5 from "redis-v5";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore, type ClusteredRedisStoreOptions } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
@@ -15,6 +14,7 @@ import {
   valuesOf,
   whenLive,
 } from "../support/node.ts";
+import * as v5 from "../support/redis-v5.ts";
 
 /** Longer than a busy machine takes for a command. */
 const TIMEOUT_MS = 1_000;

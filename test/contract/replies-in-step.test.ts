@@ -1,7 +1,6 @@
 import type { EventEmitter } from "node:events";
 import { Socket } from "node:net";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
-import * as v5 from "redis-v5";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
@@ -9,6 +8,7 @@ import { directClient, newSpace, recordEvents, sessionOf, startNode, valuesOf } 
 import { startCluster } from "../support/redis/cluster.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import * as v5 from "../support/redis-v5.ts";
 import { type AnyClient, openStore, type StoreOptions } from "../topologies/stores.ts";
 
 // Longer than V8's longest string (536,870,888 characters), and as long as Redis allows: node-redis's decoder throws.

@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { RedisStore as ConnectRedis } from "connect-redis";
 import { createClient, createCluster } from "redis";
-import * as v5 from "redis-v5";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore, type ClusterOptions, type SessionStoreError } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
@@ -22,6 +21,7 @@ import {
   whenLive,
 } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
+import * as v5 from "../support/redis-v5.ts";
 import { type AnyClient, openStore } from "../topologies/stores.ts";
 
 const cluster: ClusterOptions = { tracking: true };

@@ -13,6 +13,9 @@ import { eventually } from "./eventually.ts";
 import { type FaultProxy, startProxy } from "./fault-proxy.ts";
 import type { RedisServer } from "./redis/server.ts";
 import { startRedis } from "./redis-server.ts";
+import { shareClasses } from "./shared-classes.ts";
+
+shareClasses(createClient);
 
 export type Client = ReturnType<typeof createClient>;
 

@@ -1,5 +1,4 @@
 import { createClient, createCluster } from "redis";
-import * as v5 from "redis-v5";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
@@ -7,6 +6,7 @@ import { indexBy } from "../support/indexed.ts";
 import { cacheIn, newSpace, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, startCluster } from "../support/redis/cluster.ts";
 import type { RedisServer } from "../support/redis/server.ts";
+import * as v5 from "../support/redis-v5.ts";
 import { clients as plainClients, redis, sidAt, useCluster } from "./clusters.ts";
 import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { surviveFullMemory } from "./full-memory.ts";

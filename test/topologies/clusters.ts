@@ -1,5 +1,4 @@
 import { createCluster } from "redis";
-import * as v5 from "redis-v5";
 import { afterAll, beforeAll } from "vitest";
 import type { Space } from "../support/node.ts";
 import {
@@ -8,6 +7,7 @@ import {
   type RedisCluster,
   startCluster,
 } from "../support/redis/cluster.ts";
+import * as v5 from "../support/redis-v5.ts";
 import type { AnyClient } from "./stores.ts";
 
 /** The Cluster of `useCluster`. */

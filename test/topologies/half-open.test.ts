@@ -1,7 +1,6 @@
 import { spawn, spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
-import * as v5 from "redis-v5";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Connection } from "../../lib/redis/client.ts";
 import { Silence } from "../../lib/redis/silence.ts";
@@ -11,6 +10,7 @@ import { newSpace, ownRedis, sessionOf, valuesOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { serverOnPath } from "../support/redis/process.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
+import * as v5 from "../support/redis-v5.ts";
 import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
 
 const TIMEOUT_MS = process.env["FIGURES"] ? 5_000 : 500;

@@ -1,11 +1,11 @@
 import { createCluster, createSentinel } from "redis";
-import * as v5 from "redis-v5";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { eventually } from "../support/eventually.ts";
 import { newSpace, sessionOf, valuesOf } from "../support/node.ts";
 import { type RedisCluster, startCluster } from "../support/redis/cluster.ts";
 import { type SentinelSet, startSentinels } from "../support/redis/sentinel.ts";
 import type { RedisServer } from "../support/redis/server.ts";
+import * as v5 from "../support/redis-v5.ts";
 import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
 
 const TIMEOUT_MS = 2_000;

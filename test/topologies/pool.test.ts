@@ -1,10 +1,10 @@
 import { createClient, createClientPool } from "redis";
-import * as v5 from "redis-v5";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { indexBy } from "../support/indexed.ts";
 import { directClient, newSpace, sessionOf, valuesOf } from "../support/node.ts";
 import { type RedisServer, startRedis } from "../support/redis-server.ts";
+import * as v5 from "../support/redis-v5.ts";
 import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { openPast, openTwo } from "./kill.ts";
 import { Load } from "./load.ts";

@@ -1,5 +1,4 @@
 import { createClient, createSentinel } from "redis";
-import * as v5 from "redis-v5";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore, type ClusterOptions } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
@@ -7,6 +6,7 @@ import { startProxy } from "../support/fault-proxy.ts";
 import { indexBy } from "../support/indexed.ts";
 import { cacheIn, newSpace, recordEvents, refusalWhenReady, sessionOf, valuesOf } from "../support/node.ts";
 import { type SentinelSet, startSentinels } from "../support/redis/sentinel.ts";
+import * as v5 from "../support/redis-v5.ts";
 import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { surviveFullMemory } from "./full-memory.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
