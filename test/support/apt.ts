@@ -1,10 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { atExit } from "./redis/at-exit.ts";
 
 const POLICY = "/usr/sbin/policy-rc.d";
 const KEPT = `${POLICY}.kept-by-tests`;
+/** Test files that need the same program start at the same time, and apt-get fails where another is at work. */
+const LOCK = join(tmpdir(), "apt-of-tests.lock");
 
 /** Whether packages can be installed here without asking anybody. */
 export function canInstall(): boolean {
@@ -27,7 +31,8 @@ export async function install(name: string): Promise<void> {
 /** Not synchronous: it may take a minute, and a test runner ends a worker that is silent for so long. */
 async function apt(...args: string[]): Promise<void> {
   const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-  const [code] = await once(spawn("apt-get", args, { stdio: ["ignore", "ignore", "inherit"], env }), "exit");
+  const child = spawn("flock", [LOCK, "apt-get", ...args], { stdio: ["ignore", "ignore", "inherit"], env });
+  const [code] = await once(child, "exit");
   if (code !== 0) throw new Error(`apt-get ${args.join(" ")} ended with exit status ${code}`);
 }
 
