@@ -8,7 +8,7 @@ const folders = readdirSync("lib", { withFileTypes: true }).filter((entry) => en
 const UNIT = ["test/*.test.ts", ...folders.map(({ name }) => `test/${name}/**/*.test.ts`)];
 
 /** What takes longest starts first: started last, one file would keep a single worker busy at the end. */
-const FIRST = ["consistency", "topologies", "demo", "package", "docs", "contract"];
+const FIRST = ["consistency", "demo", "topologies", "docs", "package", "contract"];
 
 // Faults are real (paused servers, cut connections): a test waits for the event, not for a clock.
 const PATIENT = { testTimeout: 240_000, hookTimeout: 240_000 };
@@ -26,7 +26,7 @@ class LongestFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     // Most files wait for servers and child processes most of the time, so there are more workers than cores.
-    maxWorkers: Math.min(8, 2 * availableParallelism()),
+    maxWorkers: Math.min(8, 3 * availableParallelism()),
     sequence: { sequencer: LongestFirst },
     coverage: { include: ["lib/**"], provider: "v8" },
     projects: [
