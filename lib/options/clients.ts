@@ -35,10 +35,11 @@ function mistakeIn(given: unknown): string | undefined {
     return `${describeValue(redactUrl(given))}: pass await createClient({ url }).connect()`;
   if (given === null || typeof given !== "object") return undefined;
   if ("then" in given) return `${describeValue(given)}: did you forget await?`;
-  if (given.constructor?.name === "RedisLegacyClient") return "client.legacy(): pass the client itself";
   if ("status" in given && "multi" in given)
     return "an ioredis client: npm install redis, and pass await createClient({ url }).connect()";
   if ("send_command" in given || "internal_send_command" in given) return `node-redis 3 or older: ${UPGRADE}`;
+  // Not by the name of its class, which bundlers change.
+  if ("sendCommand" in given && "multi" in given) return "client.legacy(): pass the client itself";
   return undefined;
 }
 

@@ -155,6 +155,13 @@ describe("ttl in milliseconds instead of seconds", () => {
   });
 });
 
+/** Its class is called RedisLegacyClient in node-redis, `_RedisLegacyClient` in a bundle of esbuild, `t` if that is minified. */
+function bundledLegacy() {
+  const legacy = client.legacy();
+  const { constructor: Legacy } = legacy as unknown as { constructor: new (...args: never[]) => object };
+  return Object.setPrototypeOf(legacy, class t extends Legacy {}.prototype);
+}
+
 describe("what is passed instead of a client, and what to pass", () => {
   const mistakes: [what: string, options: unknown, message: string][] = [
     ["a Promise", { client: Promise.resolve(client) }, "got an object (Promise): did you forget await?"],
@@ -164,6 +171,7 @@ describe("what is passed instead of a client, and what to pass", () => {
     ["node-redis 3", { client: { send_command() {}, multi() {} } }, "got node-redis 3 or older: npm install"],
     ["node-redis 4", { client: { isOpen: true, multi() {} } }, "got node-redis 4 or older: npm install"],
     ["the legacy form", { client: client.legacy() }, "got client.legacy(): pass the client itself"],
+    ["the same in a bundle", { client: bundledLegacy() }, "got client.legacy(): pass the client itself"],
     ["session, as in connect-redis 6", () => {}, "got a function (as connect-redis 6 took session): pass {"],
     ["the client as options", client, "got a client: pass { client }"],
     ["a Promise as options", Promise.resolve(client), "got a Promise: did you forget await? Pass { client }"],
