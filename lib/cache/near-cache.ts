@@ -21,7 +21,7 @@ export interface PendingWrite {
   sequence: number | undefined;
   /**
    * Taken at the call; taken again when the write's own message arrives. Undefined while the cache was not usable, or if later
-   * writes might not be noticed.
+   * writes might not be noticed: then it stays so.
    */
   token: FillToken | undefined;
   /** Its own message has arrived: the messages before it are about older writes, those after it about newer ones. */
@@ -252,6 +252,12 @@ export class NearCache<V extends Cacheable> {
   #drop(sid: string): boolean {
     this.#fence.revoke(sid);
     return this.#cache.delete(sid);
+  }
+
+  /** Messages about a session do not arrive any more: it is dropped, and what pending writes store is not cached. */
+  onUnsubscribed(sid: string): void {
+    for (const write of this.#writes.get(sid) ?? []) write.token = undefined;
+    this.invalidate(sid);
   }
 
   /** Drops the sessions for which `isObsolete` holds, and revokes their tokens. */

@@ -112,9 +112,9 @@ export class MessageReceiver {
     this.#changed.clear();
   }
 
-  /** Messages about a session arrive at another primary from now on. */
-  onMoved(sid: string): void {
-    this.#options.cache.invalidate(sid);
+  /** Messages about a session do not arrive any more. */
+  onUnsubscribed(sid: string): void {
+    this.#options.cache.onUnsubscribed(sid);
   }
 
   /** Redis has removed an expired key. */

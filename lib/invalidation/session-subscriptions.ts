@@ -309,7 +309,7 @@ export class SessionSubscriptions {
     if (sid === undefined) return;
     this.disturbances++;
     this.#forget([channel]);
-    this.#options.receiver.onMoved(sid);
+    this.#options.receiver.onUnsubscribed(sid);
   }
 
   #scheduleSweep(added: number): void {

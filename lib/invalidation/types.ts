@@ -47,6 +47,8 @@ export interface InvalidatedCache {
   suspend(verifiedAt: number): void;
   /** The message of this process's own write has arrived. */
   onOwnMessage(sid: string, sequence: number): void;
+  /** Messages about the session do not arrive any more. */
+  onUnsubscribed(sid: string): void;
   /** Whether a session is cached, or may be as soon as an operation under way ends. */
   isInUse(sid: string): boolean;
 }

@@ -499,6 +499,27 @@ describe("writes", () => {
     expect(cached()).toBeUndefined();
   });
 
+  test.each([
+    ["not arrived", false],
+    ["arrived", true],
+  ])(
+    "3. a write is not cached if its session is unsubscribed meanwhile, its own message having %s",
+    async (_, hasArrived) => {
+      const { near, fill, write, cached } = nearCache();
+      await fill("1");
+      const writing = write("2", { sequence: 7 });
+      if (hasArrived) near.onOwnMessage("a", 7);
+      near.onUnsubscribed("a");
+      writing.resolve(true);
+      await writing.result;
+      expect(cached()).toBeUndefined();
+      await fill("2");
+      expect(cached()).toBe("2");
+      near.onUnsubscribed("a");
+      expect(cached()).toBeUndefined();
+    },
+  );
+
   test("3. the message of another write of this process invalidates what is cached", async () => {
     const { near, fill, cached } = nearCache();
     await fill("1");

@@ -261,3 +261,20 @@ test("a slot is taken from its primary and given back, and the notice is lost: R
   await eventually(async () => valuesOf(await b.get(sid))?.["v"] === 1);
   for (const other of others) expect(await b.get(other)).toBeNull();
 });
+
+test("what is written while its slot moves is not cached without a subscription at the new primary", async () => {
+  const { a, b, sid, key, places, runUnnoticed } = await cachedByTwo();
+  const { slot, from, to, third } = places;
+  await redis.makeNewest(to);
+  await cacheIn(a, sid);
+  await migrate(slot, from, to);
+  for (const node of [to, third]) await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+  // The notice arrives before the write has been redirected.
+  const moved = runUnnoticed(["CLUSTER", "SETSLOT", String(slot), "NODE", to.id]);
+  await a.set(sid, sessionOf({ v: 1 }, HOUR_MS));
+  await moved;
+  await eventually(() => to.run("SET", key, JSON.stringify(sessionOf({ v: 2 }))));
+  await b.set(sid, sessionOf({ v: 3 }, HOUR_MS));
+  await eventually(async () => valuesOf(await a.get(sid))?.["v"] === 3);
+  await redis.moveSlot(slot, to, from);
+});
