@@ -145,10 +145,12 @@ function checkTouch(
   if (ends.some(isMine)) return;
   const windowMs = Math.min(lifeMs / 100, 60_000) + TOUCH_SLACK_MS;
   const knownFrom = Math.max(loadedAt - boundMs, pendingWriteAt(history, touch, histories));
+  // What bypasses the store is not published, so a copy from before may be what the node goes by.
+  const isPublished = ({ at }: KeyEnd) => !history.states.some((state) => state.isSilent && state.at === at);
   const isNear = ends.some(
     ({ at, endsAt }, i) =>
       at <= answeredAt &&
-      (ends[i + 1]?.at ?? Number.POSITIVE_INFINITY) > knownFrom &&
+      (ends.slice(i + 1).find(isPublished)?.at ?? Number.POSITIVE_INFINITY) > knownFrom &&
       Math.abs(endsAt - invokedAt - lifeMs) < windowMs,
   );
   if (isNear) return;

@@ -249,6 +249,23 @@ test("a touch that is called while a write with another life is pending sets the
   expect(judge(operations(false), carriedOut)).toEqual([]);
 });
 
+test("a touch may be skipped because of a life that only a write past the store has changed, and of no other", () => {
+  const minutes = (count: number) => count * 60_000;
+  const life = (at: number, ttlMs: number, version: number, node?: number): RedisEvent => ({
+    ...{ kind: "set", sid: SID, text: text(version, String(version)), node, at },
+    ttlMs,
+  });
+  const touched = 10 * BOUND_MS;
+  const operations = [
+    call("set", [10, 12], { version: 1, stamp: "1", lifeMs: minutes(40) }),
+    call("touch", [touched, touched], { lifeMs: minutes(40) }),
+  ];
+  const byAnother = call("set", [50, 52], { node: 1, version: 2, stamp: "2", lifeMs: minutes(20) });
+  const first = life(11, minutes(40), 1, 0);
+  expect(judge(operations, [first, life(51, minutes(20), 2)])).toEqual([]);
+  expect(judge([...operations, byAnother], [first, life(51, minutes(20), 2, 1)])).toEqual(["lifetime"]);
+});
+
 test.each<[string, EventRecord[], number]>([
   ["its own", [], 1],
   ["perhaps another operation's, which its process did not live to report", [event("killed", 300, 0, "")], 0],
