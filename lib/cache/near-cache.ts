@@ -68,8 +68,8 @@ export class NearCache<V extends Cacheable> {
   readonly #entryBytes: number;
   readonly #fence = new FillFence();
   readonly #reads = new Map<string, InFlightRead<V>>();
-  /** The pending writes of each session, in the order of their calls. One that is never sent may end before an earlier one. */
-  readonly #writes = new Map<string, PendingWrite[]>();
+  /** Pending writes, in the order of their calls; one never sent may end before an earlier one. No Map: see `Deadline.end`. */
+  readonly #writes: Record<string, PendingWrite[]> = Object.create(null);
   /** When sessions expire by a pending touch. A reply that arrives meanwhile may be from before Redis executes it. */
   readonly #touches = new Map<string, number>();
 
@@ -147,7 +147,7 @@ export class NearCache<V extends Cacheable> {
 
   async #fetchAndFill(sid: string, token: FillToken | undefined, fetch: Fetch<V>): Promise<V | undefined> {
     const session = await fetch(token !== undefined);
-    for (const each of this.#writes.get(sid) ?? []) each.isOvertaken = true;
+    for (const each of this.#writes[sid] ?? []) each.isOvertaken = true;
     const write = this.#newestWrite(sid);
     const isBehind = write !== undefined && !write.isPositioned;
     const isRevoked = token !== undefined && !this.#fence.isValid(token);
@@ -162,7 +162,7 @@ export class NearCache<V extends Cacheable> {
 
   /** Whether a session is cached, or may be as soon as an operation under way ends: until then its messages must be received. */
   isInUse(sid: string): boolean {
-    if (this.#reads.has(sid) || this.#writes.has(sid) || this.#cache.peek(sid) !== undefined) return true;
+    if (this.#reads.has(sid) || sid in this.#writes || this.#cache.peek(sid) !== undefined) return true;
     return this.#stale?.peek(sid) !== undefined;
   }
 
@@ -181,8 +181,8 @@ export class NearCache<V extends Cacheable> {
     const state = { isPositioned: false, isOvertaken: false, isEnded: false };
     const write: PendingWrite = { sids, token, sequence: undefined, onExecuted: [], ...state };
     for (const each of sids) {
-      const pending = this.#writes.get(each);
-      if (pending === undefined) this.#writes.set(each, [write]);
+      const pending = this.#writes[each];
+      if (pending === undefined) this.#writes[each] = [write];
       else if (pending.at(-1) !== write) pending.push(write);
     }
     return write;
@@ -256,7 +256,7 @@ export class NearCache<V extends Cacheable> {
 
   /** Messages about a session do not arrive any more: it is dropped, and what pending writes store is not cached. */
   onUnsubscribed(sid: string): void {
-    for (const write of this.#writes.get(sid) ?? []) write.token = undefined;
+    for (const write of this.#writes[sid] ?? []) write.token = undefined;
     this.invalidate(sid);
   }
 
@@ -294,7 +294,7 @@ export class NearCache<V extends Cacheable> {
 
   /** This process's own message about a session has arrived: the position of one of its writes. */
   onOwnMessage(sid: string, sequence: number): void {
-    const write = this.#writes.get(sid)?.find((pending) => pending.sequence === sequence);
+    const write = this.#writes[sid]?.find((pending) => pending.sequence === sequence);
     // Cached when the reply came first.
     if (write === undefined && this.#cache.peek(sid)?.writtenBy === sequence) return;
     this.invalidate(sid);
@@ -307,15 +307,15 @@ export class NearCache<V extends Cacheable> {
   }
 
   #newestWrite(sid: string): PendingWrite | undefined {
-    return this.#writes.get(sid)?.at(-1);
+    return this.#writes[sid]?.at(-1);
   }
 
   /** A write of a session has ended. */
   #remove(sid: string, write: PendingWrite): void {
-    const pending = this.#writes.get(sid) ?? [];
+    const pending = this.#writes[sid] ?? [];
     const at = pending.indexOf(write);
     if (at < 0) return;
-    if (pending.length === 1) this.#writes.delete(sid);
+    if (pending.length === 1) delete this.#writes[sid];
     else pending.splice(at, 1);
   }
 

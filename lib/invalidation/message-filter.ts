@@ -31,7 +31,8 @@ export class MessageFilter {
   /** What all own messages on the channels of sessions begin with. */
   readonly #ownStart: string;
   #lastSequence = 0;
-  readonly #pending = new Map<number, OwnMessage>();
+  /** By sequence number. No Map, for the reason that `Deadline.end` states. */
+  readonly #pending: Record<number, OwnMessage> = Object.create(null);
   /** Own writes with an unknown outcome: if Redis carries one out later, its message is news to this store, too. */
   readonly #failed = new Set<number>();
   readonly #seen = new Set<string>();
@@ -49,12 +50,12 @@ export class MessageFilter {
 
   /** A write begins, and is about to publish its message. */
   begin(sequence: number, message: OwnMessage): void {
-    this.#pending.set(sequence, message);
+    this.#pending[sequence] = message;
   }
 
   /** The write has ended. @param isPublished whether Redis has confirmed that it published the message */
   end(sequence: number, isPublished: boolean): void {
-    this.#pending.delete(sequence);
+    delete this.#pending[sequence];
     if (!isPublished) remember(this.#failed, sequence);
   }
 
@@ -73,7 +74,7 @@ export class MessageFilter {
   originOf({ instanceId, sequence }: ClusterMessage, text: string, hasCopies: boolean): MessageOrigin {
     if (instanceId === this.#instanceId) {
       if (this.#isOwn(sequence, text)) return "own";
-      const pending = this.#pending.get(sequence);
+      const pending = this.#pending[sequence];
       if (pending !== undefined && isText(pending.text, text)) pending.isNews = true;
     }
     if (!hasCopies) return "new";
@@ -84,7 +85,7 @@ export class MessageFilter {
   }
 
   #isOwn(sequence: number, text: string): boolean {
-    const pending = this.#pending.get(sequence);
+    const pending = this.#pending[sequence];
     if (pending !== undefined) return isText(pending.text, text) && !pending.deadline.passed;
     return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
   }

@@ -84,7 +84,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "this.#reads.has(sid) || this.#writes.has(sid) || this.#cache.peek(sid) !== undefined",
+        from: "this.#reads.has(sid) || sid in this.#writes || this.#cache.peek(sid) !== undefined",
         to: "this.#cache.peek(sid) !== undefined",
       },
     ],
@@ -261,7 +261,7 @@ export const MUTATIONS: readonly Mutation[] = [
       { file: "sessions/session-operations.ts", from: "        await stored.parse(sid);\n", to: "" },
       {
         file: "cache/near-cache.ts",
-        from: "    for (const each of this.#writes.get(sid) ?? []) each.isOvertaken = true;\n    const write = this.#newestWrite(sid);\n",
+        from: "    for (const each of this.#writes[sid] ?? []) each.isOvertaken = true;\n    const write = this.#newestWrite(sid);\n",
         to: `    const write = this.#newestWrite(sid);
     if (write !== undefined) write.isOvertaken = true;
     if (token !== undefined && this.#fence.isValid(token)) {
@@ -554,7 +554,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "cache/near-cache.ts",
-        from: "    for (const each of this.#writes.get(sid) ?? []) each.isOvertaken = true;\n",
+        from: "    for (const each of this.#writes[sid] ?? []) each.isOvertaken = true;\n",
         to: "",
       },
     ],
