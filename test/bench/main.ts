@@ -21,6 +21,7 @@ import { type HttpSample, type Sample, Samples } from "./samples.ts";
 import { measureSilence } from "./silence.ts";
 import { measureStall } from "./stall.ts";
 import { describe, machine } from "./support/machine.ts";
+import { place, placement } from "./support/placement.ts";
 import { earlierResults, writeResults } from "./support/results.ts";
 import { Remote } from "./support/rpc.ts";
 
@@ -35,8 +36,11 @@ const progress = (what: string) =>
   console.error(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s: ${what}`);
 
 async function measure(plan: Plan, isQuick: boolean): Promise<Results> {
+  const places = placement();
+  // What is started from here on inherits it.
+  if (places !== undefined) place(process.pid, places.redis);
   const server = await startRedis({ own: true });
-  const ranOn = machine(server.version, PACKAGES);
+  const ranOn = machine(server.version, PACKAGES, places);
   console.log(`${describe(ranOn)}\n${plan.rounds} rounds of ${plan.slices} turns; median (quartiles)`);
   const redis = createClient({ url: server.url });
   await redis.connect();
@@ -44,6 +48,7 @@ async function measure(plan: Plan, isQuick: boolean): Promise<Results> {
   const contenders = new Map<ContenderName, ContenderProcess>(
     CONTENDER_NAMES.map((name) => [name, new Remote(here("contender/main.ts"), [name])]),
   );
+  for (const { pid } of contenders.values()) if (places !== undefined) place(pid, places.stores);
   const stage: Stage = {
     plan,
     redis: redis as unknown as Stage["redis"],

@@ -1,4 +1,5 @@
 import type { createClient } from "redis";
+import type { TurnOptions } from "./contender/in-process.ts";
 import type { handlers as contenderHandlers } from "./contender/main.ts";
 import { CONTENDER_NAMES, type ContenderName, REDIS_CONTENDERS } from "./contender/names.ts";
 import type { handlers as loadHandlers } from "./load.ts";
@@ -27,8 +28,8 @@ export interface Stage {
   readonly load: LoadProcess;
 }
 
-/** What the contenders do when many requests are in flight, so that their caches are full and their code is compiled. */
-const WARM_UP = { inFlight: 16, forMs: 100 };
+/** For how long each contender runs before it is measured, so that its code is compiled and its caches are full. */
+const WARM_UP_MS = 200;
 
 async function eachContender(
   { contenders }: Stage,
@@ -72,15 +73,20 @@ async function costOf(stage: Stage, contender: ContenderProcess, act: () => Prom
   };
 }
 
+async function warmUp(act: (options: TurnOptions) => Promise<unknown>): Promise<void> {
+  for (const inFlight of IN_FLIGHT) await act({ inFlight, forMs: WARM_UP_MS });
+}
+
 /** One turn of one contender. @param act runs with so many in flight, for so long */
 async function sampleOf(
   stage: Stage,
   contender: ContenderProcess,
-  act: (options: { inFlight: number; forMs: number }) => Promise<Turn>,
+  act: (options: TurnOptions) => Promise<Turn>,
+  turnMs: Plan["turnMs"] = stage.plan.turnMs,
 ): Promise<Sample> {
   const costs: Partial<Record<number, Cost>> = {};
   for (const inFlight of IN_FLIGHT) {
-    const forMs = stage.plan.turnMs[inFlight];
+    const forMs = turnMs[inFlight];
     costs[inFlight] = await costOf(stage, contender, () => act({ inFlight, forMs }));
   }
   return costs as Sample;
@@ -92,13 +98,12 @@ export async function roundOfRequests(stage: Stage, samples: Samples<Sample>): P
     await prepare(stage, scene);
     for (const mix of mixesOf(scene)) {
       const writes = MIXES[mix];
-      await eachContender(
-        stage,
-        async (contender) => void (await contender.call("requests", { writes, ...WARM_UP })),
+      await eachContender(stage, (contender) =>
+        warmUp((options) => contender.call("requests", { writes, ...options })),
       );
       for (let slice = 0; slice < stage.plan.slices; slice++) {
         await eachContender(stage, async (contender, name) => {
-          const act = (options: typeof WARM_UP) => contender.call("requests", { writes, ...options });
+          const act = (options: TurnOptions) => contender.call("requests", { writes, ...options });
           samples.add(name, whereOf(scene, mix), await sampleOf(stage, contender, act));
         });
       }
@@ -109,15 +114,13 @@ export async function roundOfRequests(stage: Stage, samples: Samples<Sample>): P
 /** `store.set` alone, without express-session, Redis on loopback. */
 export async function roundOfWrites(stage: Stage, samples: Samples<Sample>): Promise<void> {
   await prepare(stage, MAIN.loopback);
-  for (let slice = -1; slice < stage.plan.slices; slice++) {
-    await eachContender(
-      stage,
-      async (contender, name) => {
-        const sample = await sampleOf(stage, contender, (options) => contender.call("writes", options));
-        if (slice >= 0) samples.add(name, "writes", sample);
-      },
-      REDIS_CONTENDERS,
-    );
+  const eachRedis = (act: Parameters<typeof eachContender>[1]) => eachContender(stage, act, REDIS_CONTENDERS);
+  await eachRedis((contender) => warmUp((options) => contender.call("writes", options)));
+  for (let slice = 0; slice < stage.plan.slices; slice++) {
+    await eachRedis(async (contender, name) => {
+      const act = (options: TurnOptions) => contender.call("writes", options);
+      samples.add(name, "writes", await sampleOf(stage, contender, act, stage.plan.writeTurnMs));
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { cpus, loadavg } from "node:os";
+import type { Placement } from "./placement.ts";
 
 const require = createRequire(import.meta.url);
 
@@ -13,9 +14,11 @@ export interface Machine {
   readonly packages: Readonly<Record<string, string>>;
   readonly load: number;
   readonly date: string;
+  /** Undefined if the kernel chooses the CPUs. */
+  readonly placement?: Placement | undefined;
 }
 
-export function machine(redis: string, packages: readonly string[]): Machine {
+export function machine(redis: string, packages: readonly string[], placement?: Placement): Machine {
   return {
     cpu: cpus()[0]?.model.trim() ?? "unknown",
     cores: cpus().length,
@@ -24,12 +27,14 @@ export function machine(redis: string, packages: readonly string[]): Machine {
     packages: Object.fromEntries(packages.map((name) => [name, versionOf(name)])),
     load: loadavg()[0] ?? 0,
     date: new Date().toISOString().slice(0, 10),
+    placement,
   };
 }
 
-export function describe({ cpu, cores, node, redis, packages, load }: Machine): string {
+export function describe({ cpu, cores, node, redis, packages, load, placement }: Machine): string {
   const versions = Object.entries(packages).map(([name, version]) => `${name} ${version}`);
-  return `${cpu}, ${cores} cores (load at the start ${load.toFixed(1)}), Node ${node}, ${redis}, ${versions.join(", ")}`;
+  const places = placement && `; Redis on CPU ${placement.redis}, the stores on CPU ${placement.stores}`;
+  return `${cpu}, ${cores} cores (load at the start ${load.toFixed(1)}${places ?? ""}), Node ${node}, ${redis}, ${versions.join(", ")}`;
 }
 
 function versionOf(name: string): string {

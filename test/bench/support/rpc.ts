@@ -53,6 +53,10 @@ export class Remote<H extends Handlers> {
     });
   }
 
+  get pid(): number {
+    return this.#child.pid as number;
+  }
+
   call<K extends keyof H & string>(
     name: K,
     argument?: Parameters<H[K]>[0],
