@@ -127,10 +127,9 @@ export class SessionCommands {
     }
     if (index?.to !== undefined) await this.index.note(deadline, { sid, ttlMs, value: index.to });
     const key = this.#topology.prefix + sid;
-    const options: SetOptions = {
-      ...(ttlMs !== undefined && { expiration: { type: "PX", value: ttlMs } }),
-      ...(mustExist && { condition: "XX" }),
-    };
+    const options: SetOptions = {};
+    if (ttlMs !== undefined) options.expiration = { type: "PX", value: ttlMs };
+    if (mustExist) options.condition = "XX";
     const command = {
       name: "SET",
       acl: "+set",

@@ -72,8 +72,8 @@ export class LoadedStates {
   setSaved(sid: string, session: SessionData, base: string, { text, value, expiresAt }: StoredSession): void {
     const maxAge = session.cookie?.originalMaxAge;
     const isStored = isRequestSession(session);
-    const texts = { base, current: text, value, attempts: NO_ATTEMPTS };
-    this.set(session, { sid, expiresAt, maxAge, isStored, ...texts });
+    const attempts = NO_ATTEMPTS;
+    this.set(session, { sid, expiresAt, maxAge, isStored, base, current: text, value, attempts });
   }
 
   /** Adds saves of `session` with an unknown outcome. */
@@ -84,8 +84,8 @@ export class LoadedStates {
   /** Adds a private copy of the given session. @returns it */
   addCopy(sid: string, copy: SessionData, { text, value, expiresAt }: StoredSession): SessionData {
     const maxAge = copy.cookie?.originalMaxAge;
-    const texts = { base: text, current: text, value, attempts: NO_ATTEMPTS };
-    this.#states.set(copy, { sid, expiresAt, maxAge, isStored: false, ...texts });
+    const attempts = NO_ATTEMPTS;
+    this.set(copy, { sid, expiresAt, maxAge, isStored: false, base: text, current: text, value, attempts });
     return copy;
   }
 

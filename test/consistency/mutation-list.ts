@@ -419,7 +419,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a loaded session is saved whether it still exists or not",
-    edits: [{ file: "redis/session-commands.ts", from: '...(mustExist && { condition: "XX" }),', to: "" }],
+    edits: [{ file: "redis/session-commands.ts", from: 'if (mustExist) options.condition = "XX";', to: "" }],
   },
   {
     name: "under merge, a save overwrites whatever there is",
