@@ -1158,6 +1158,19 @@ test("the own message of an earlier write counts while a later one is pending", 
   expect(cached()).toBeUndefined();
 });
 
+test.each(["__proto__", "constructor", "toString", "1"])("a session may have the id %s", (sid) => {
+  const { near } = nearCache();
+  expect(near.isInUse(sid)).toBe(false);
+  const pending = near.beginWrite(sid);
+  expect(near.isInUse(sid)).toBe(true);
+  expect(near.whenWritten(sid)).toBeInstanceOf(Promise);
+  near.endWrite(pending, stored('"1"'));
+  expect(near.peek(sid)?.text).toBe('"1"');
+  near.invalidate(sid);
+  expect(near.isInUse(sid)).toBe(false);
+  expect(near.whenWritten(sid)).toBeUndefined();
+});
+
 test("a write that has ended is not kept while another of its session is pending, however many follow", async () => {
   const { near } = nearCache();
   let pending = near.beginWrite("a");
