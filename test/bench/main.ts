@@ -2,6 +2,7 @@
 //   --quick    the figures without HTTP, stalls, silence and memory, in two minutes; changes no document
 //   --publish  measures nothing: prints and writes the tables and pictures of the last full run again, and of bench:micro and bench:fan-out
 import { createClient } from "redis";
+import { serverOnPath } from "../support/redis/process.ts";
 import { startRedis } from "../support/redis-server.ts";
 import { CONTENDER_NAMES, type ContenderName } from "./contender/names.ts";
 import {
@@ -36,8 +37,8 @@ const progress = (what: string) =>
   console.error(`${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s: ${what}`);
 
 async function measure(plan: Plan, isQuick: boolean): Promise<Results> {
-  const places = placement();
-  // What is started from here on inherits it.
+  // Only a Redis that is started here inherits the CPU, as all does that is started from here on.
+  const places = serverOnPath() === undefined ? undefined : placement();
   if (places !== undefined) place(process.pid, places.redis);
   const server = await startRedis({ own: true });
   const ranOn = machine(server.version, PACKAGES, places);
