@@ -27,7 +27,7 @@ export class Deadline {
   /**
    * The operation has settled. The listeners hold what it has sent, and V8 may keep this object for longer: a Map or Set whose
    * entries come and go is rehashed again and again, and each former table keeps its entries, and the next table, until the next
-   * major garbage collection. So what is pending is better kept in an object without a prototype.
+   * major garbage collection. So what holds more than its result is kept in objects without a prototype.
    */
   end(): void {
     this.#listeners = undefined;
