@@ -15,6 +15,8 @@ interface ObservableClient extends RedisStoreClient {
   readonly isReady?: boolean;
   /** A Cluster's primaries. Its own `isReady` says only that it was connected once. */
   readonly masters?: readonly { readonly client?: { readonly isReady: boolean } }[];
+  /** A Sentinel's primary, if one is connected. Its own `isReady` says only that one was, with node-redis 5. */
+  getMasterNode?(): unknown;
   on?(event: string | symbol, listener: (event: unknown) => void): unknown;
 }
 
@@ -73,6 +75,7 @@ export function closedError(client: RedisStoreClient): Error {
 
 /** Whether commands can be sent; undefined if the client does not say. */
 export function isConnected(client: RedisStoreClient): boolean | undefined {
-  const { masters, isReady } = client as ObservableClient;
+  const { masters, isReady, getMasterNode } = client as ObservableClient;
+  if (getMasterNode !== undefined) return getMasterNode.call(client) !== undefined;
   return masters === undefined ? isReady : masters.some((node) => node.client?.isReady === true);
 }
