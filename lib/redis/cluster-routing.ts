@@ -7,7 +7,7 @@ import type { Doubts } from "./doubts.ts";
 import { slotOf } from "./key-slot.ts";
 import { ClientReadiness } from "./readiness.ts";
 import type { Batch } from "./topology.ts";
-import { buildUntil } from "./unsent.ts";
+import { execute } from "./unsent.ts";
 
 /** A client of one node, as a Cluster client creates them. */
 export interface NodeClient extends RedisSubscriberClient {
@@ -87,37 +87,36 @@ export class ClusterRoutes {
     if (typeof target === "object" && "key" in target) return this.#sendToKey(deadline, target.key, batch);
     const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
     const client = await this.#readyClient(deadline, find);
-    const replies = await this.#exec(execOn, client, deadline, batch);
-    return this.connections.requireInStep(batch, replies, client as Connection);
+    return await this.#exchange(client, deadline, batch);
   }
 
   async #sendToKey(deadline: Deadline, key: string, batch: Batch): Promise<unknown[]> {
     const slot = slotOf(key);
     const primary = () => this.#cluster.slots[slot]?.master;
     let find = primary;
-    let exec = execOn;
+    let isAsking = false;
     for (let redirections = 0; ; redirections++) {
       const client = await this.#readyClient(deadline, find);
       try {
-        return await this.#exec(exec, client, deadline, batch);
+        return await this.#exchange(client, deadline, batch, isAsking);
       } catch (error) {
         const [, kind, address] = /^(ASK|MOVED) \d+ (\S+)/.exec(errorMessage(error)) ?? [];
         if (address === undefined || redirections === MAX_REDIRECTIONS) throw error;
         const isOutdated = () => primary()?.client === client;
         if (kind === "MOVED" && isOutdated()) await this.#refresh(client);
-        exec = kind === "ASK" ? execAskingOn : execOn;
-        find = kind === "ASK" || isOutdated() ? () => this.#cluster.nodeByAddress.get(address) : primary;
+        isAsking = kind === "ASK";
+        find = isAsking || isOutdated() ? () => this.#cluster.nodeByAddress.get(address) : primary;
       }
     }
   }
 
-  #exec(exec: typeof execOn, client: NodeClient, deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    const replies = exec(client, {
-      ...batch,
-      build: (commands, isMoving) => buildUntil(deadline, commands, () => batch.build(commands, isMoving)),
-    });
-    this.connections.silence.track(client as Connection, replies);
-    return replies;
+  /** @param isAsking whether the node is only taking over the slot: it serves what follows ASKING in the same turn */
+  #exchange(client: NodeClient, deadline: Deadline, batch: Batch, isAsking = false): Promise<unknown[]> {
+    const asking = isAsking ? client.sendCommand(["ASKING"]) : undefined;
+    const executing = execute(deadline, client.multi(), batch, isAsking);
+    const replies =
+      asking === undefined ? executing : Promise.all([executing, asking]).then(([first]) => first);
+    return this.connections.receive(client as Connection, batch, replies);
   }
 
   /** The client of a node, connected or connecting. */
@@ -172,15 +171,4 @@ export class ClusterRoutes {
     };
     return readyClient() ?? this.#readiness.until(deadline, readyClient);
   }
-}
-
-async function execOn(client: NodeClient, { mode, build }: Batch): Promise<unknown[]> {
-  const batch = build(client.multi());
-  return mode === "transaction" ? batch.exec() : batch.execAsPipeline();
-}
-
-/** ASKING applies to the next command, or to a transaction as a whole. Both are queued in the same turn. */
-async function execAskingOn(client: NodeClient, { build }: Batch): Promise<unknown[]> {
-  const [, replies] = await Promise.all([client.sendCommand(["ASKING"]), build(client.multi(), true).exec()]);
-  return replies;
 }

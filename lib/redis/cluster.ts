@@ -165,8 +165,9 @@ export class Cluster implements Topology {
     const command = { name: "EVAL", acl: "+eval", target: { node: id } };
     const build: BatchBuilder = (batch) => batch.eval(SHARDED_CHANNELS.source, { keys: [], arguments: [] });
     return this.#deadlines.run("subscription", async (deadline) => {
-      const { replies } = await this.#executor.send(deadline, { ...command, build });
-      if (this.#executor.read("EVAL", replies[0], asInteger) === 0) return classicConnection(subscriber);
+      const [reply] = (await this.#executor.send(deadline, { ...command, build })).replies;
+      const isSharded = asInteger(reply) ?? this.#executor.reject("EVAL", reply);
+      if (isSharded === 0) return classicConnection(subscriber);
       const connection = shardedConnection(subscriber);
       // Denied now rather than with the first session. A slot that has moved meanwhile is redirected, which no permission needs.
       const channels = [`${channel}:{${tagOf(Math.max(0, this.#owners.indexOf(id)))}}none`];

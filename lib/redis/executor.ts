@@ -1,6 +1,5 @@
 import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import { hintFor } from "../reporting/fixes.ts";
-import type { CommandBatch, ScriptArguments } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
 import type { PublishingScript, Script } from "./script.ts";
@@ -34,10 +33,14 @@ export interface Command {
   readonly acl: string;
   readonly target: Target;
   readonly build: BatchBuilder;
-  /** Of a write that may be sent together with others: roughly what it sends. Its first command names its key. */
-  readonly bytes?: number;
   /** See `Batch`. */
-  readonly isInStep?: ((replies: readonly unknown[]) => boolean) | undefined;
+  readonly isInStep?: Batch["isInStep"];
+}
+
+/** A write that may be sent together with others. Its first command names its key, its last publishes the announcement. */
+export interface WriteCommand extends Command {
+  /** Roughly what it sends. */
+  readonly bytes: number;
 }
 
 /** One run of a script. */
@@ -48,9 +51,9 @@ export interface ScriptCall<T = unknown> {
   readonly args: readonly string[];
   /** Permissions that this run needs besides the script's `acl`. */
   readonly extraAcl?: string;
-  /** Whether it is certainly the reply to this run; see `Batch`. */
-  readonly isInStep?: (reply: unknown) => boolean;
-  /** Reads the reply; see `read`. */
+  /** See `Batch`. */
+  readonly isInStep?: Batch["isInStep"];
+  /** Reads the reply; undefined for one of another type. */
   readonly as?: (reply: unknown) => T | undefined;
 }
 
@@ -66,44 +69,44 @@ export class CommandExecutor {
     this.#topology = topology;
   }
 
+  /** Sends commands in one round trip, as a pipeline. @throws SessionStoreError `ERR_SESSION_REDIS` */
+  async send(deadline: Deadline, { name, acl, target, build, isInStep }: Command): Promise<Replies> {
+    try {
+      return await this.#exchange(deadline, { target, mode: "pipeline", build, isInStep });
+    } catch (error) {
+      throw this.#errorOf(name, error, acl);
+    }
+  }
+
   /**
-   * Sends commands in one round trip: with an announcement as a transaction, perhaps together with others, else as a pipeline.
+   * Sends a write and its announcement as a transaction, perhaps together with others.
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
-  async send(deadline: Deadline, command: Command, announcement?: Announcement): Promise<Replies> {
-    const { name, acl, target, build, bytes, isInStep } = command;
+  async sendWrite(
+    deadline: Deadline,
+    { name, acl, build, bytes }: WriteCommand,
+    announcement: Announcement,
+  ): Promise<Replies> {
     try {
-      if (announcement === undefined)
-        return await this.#exchange(deadline, { target, mode: "pipeline", isInStep, build });
-      const { channel, message } = announcement;
-      const buildBoth: BatchBuilder = (batch) => build(batch).publish(channel, message);
-      if (bytes !== undefined && this.#topology.combinesKeys)
-        return await this.#groups.send(deadline, buildBoth, bytes);
-      return await this.#exchange(deadline, { target, mode: "transaction", isInStep, build: buildBoth });
+      return await this.#groups.send(deadline, build, bytes);
     } catch (error) {
-      throw this.#errorOf(name, error, announcement ? `${acl} +multi +exec` : acl, announcement);
+      throw this.#errorOf(name, error, `${acl} +multi +exec`, announcement);
     }
   }
 
   /** Sends a batch, and reports it to those who watch for outages. Fails with what the client or Redis throws. */
-  #exchange(deadline: Deadline, batch: Batch): Promise<Replies> {
+  async #exchange(deadline: Deadline, commands: Batch): Promise<Replies> {
     const { outage } = this.#topology;
-    let sentAt = 0;
+    const batch = { ...commands, sentAt: 0 };
     outage.asked();
-    const build: BatchBuilder = (commands, isMoving) => {
-      sentAt = performance.now();
-      return batch.build(commands, isMoving);
-    };
-    return this.#topology.send(deadline, { ...batch, build }).then(
-      (replies) => {
-        outage.answered(sentAt);
-        return { replies, sentAt };
-      },
-      (error: unknown) => {
-        if (isErrorReply(error)) outage.answered(sentAt);
-        throw error;
-      },
-    );
+    try {
+      const replies = await this.#topology.send(deadline, batch);
+      outage.answered(batch.sentAt);
+      return { replies, sentAt: batch.sentAt };
+    } catch (error) {
+      if (isErrorReply(error)) outage.answered(batch.sentAt);
+      throw error;
+    }
   }
 
   /**
@@ -119,51 +122,38 @@ export class CommandExecutor {
   ): Promise<T> {
     const whileMoving = announcement?.whileMoving;
     const chosen = whileMoving !== undefined && "inShard" in script ? script.inShard : script;
-    const givenWith = (toPublish: Announcement["whileMoving"]) => ({
-      keys: [...keys],
-      arguments: [...(toPublish ? [toPublish.channel, toPublish.message] : []), ...args],
-    });
-    const given = givenWith(announcement);
     const target: Target = { key: keys[0] as string };
-    const check = isInStep && (([reply]: readonly unknown[]) => isInStep(reply));
-    const run = (add: (batch: CommandBatch, script: Script, given: ScriptArguments) => CommandBatch) => {
-      const build: BatchBuilder = (batch, isMoving) =>
-        isMoving && whileMoving ? add(batch, script, givenWith(whileMoving)) : add(batch, chosen, given);
-      return this.#exchange(deadline, { target, mode: "pipeline", build, isInStep: check });
+    let isKnown = true;
+    const build: BatchBuilder = (batch, isMoving) => {
+      const { sha1, source } = isMoving ? script : chosen;
+      const toPublish = (isMoving && whileMoving) || announcement;
+      const published = toPublish === undefined ? [] : [toPublish.channel, toPublish.message];
+      const given = { keys: [...keys], arguments: [...published, ...args] };
+      return isKnown ? batch.evalSha(sha1, given) : batch.eval(source, given);
     };
+    const run = () => this.#exchange(deadline, { target, mode: "pipeline", build, isInStep });
     let reply: unknown;
     try {
-      const { replies } = await run((batch, { sha1 }, given) => batch.evalSha(sha1, given)).catch(
-        (error: unknown) => {
-          if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
-          return run((batch, { source }, given) => batch.eval(source, given));
-        },
-      );
+      const { replies } = await run().catch((error: unknown) => {
+        if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
+        isKnown = false;
+        return run();
+      });
       reply = replies[0];
     } catch (error) {
       const acl = ["+evalsha +eval", chosen.acl, extraAcl].filter(Boolean).join(" ");
       throw this.#errorOf("EVALSHA", error, acl, announcement);
     }
-    return as === undefined ? (reply as T) : this.read("EVALSHA", reply, as);
+    return as === undefined ? (reply as T) : (as(reply) ?? this.reject("EVALSHA", reply));
   }
 
-  /**
-   * A reply as `as` reads it.
-   * @throws SessionStoreError `ERR_SESSION_REDIS` if it is of another type: then it is the reply to another command
-   */
-  read<T>(name: string, reply: unknown, as: (reply: unknown) => T | undefined): T {
-    const value = as(reply);
-    if (value !== undefined) return value;
+  /** A reply of an unexpected type is the reply to another command. @throws SessionStoreError `ERR_SESSION_REDIS` */
+  reject(name: string, reply: unknown): never {
     this.#topology.doubts.raise("replies are out of step");
     throw new SessionStoreError("ERR_SESSION_REDIS", `${name}: unexpected reply (${typeof reply})`);
   }
 
-  #errorOf(
-    name: string,
-    error: unknown,
-    acl: string,
-    announcement: Announcement | undefined,
-  ): SessionStoreError {
+  #errorOf(name: string, error: unknown, acl: string, announcement?: Announcement): SessionStoreError {
     const cause = withoutArguments(failureIn(error));
     const reason = errorMessage(cause);
     if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");

@@ -61,7 +61,7 @@ export class IndexCommands {
 
   /** Adds a session that exists, or is about to be written. */
   async note(deadline: Deadline, { sid, ttlMs, value }: IndexEntry): Promise<void> {
-    const args = [sid, ttlArgument(ttlMs)];
+    const args = [sid, ttlMs === undefined ? "" : String(Math.ceil(ttlMs))];
     await this.#executor.runScript(deadline, { script: NOTE_IN_INDEX, keys: this.keysFor(value), args });
   }
 
@@ -70,7 +70,7 @@ export class IndexCommands {
     const call = { script: LIST_INDEX, keys: this.keysFor(value), args: [], as: asArray };
     const parts = await this.#executor.runScript(deadline, call);
     const [listed = [], settled = []] = parts.map((part) =>
-      pairs(this.#executor.read("EVALSHA", part, asTexts)),
+      pairs(asTexts(part) ?? this.#executor.reject("EVALSHA", part)),
     );
     const scores = new Map(settled);
     return listed.map(([sid, since]) => ({ sid, since: Number(since), settledScore: scores.get(sid) }));
@@ -109,9 +109,4 @@ function pairs(texts: readonly string[]): (readonly [member: string, score: stri
     { length: texts.length / 2 },
     (_, i) => [texts[2 * i], texts[2 * i + 1]] as [string, string],
   );
-}
-
-/** A ttl as an argument of a script: whole milliseconds, or empty for never. */
-export function ttlArgument(ttlMs: number | undefined): string {
-  return ttlMs === undefined ? "" : String(Math.ceil(ttlMs));
 }

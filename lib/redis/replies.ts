@@ -20,19 +20,10 @@ export function asText(reply: unknown): string | undefined {
   return Buffer.isBuffer(reply) ? reply.toString() : undefined;
 }
 
-export function asTextOrNull(reply: unknown): string | null | undefined {
-  return reply === null ? null : asText(reply);
-}
-
 export function asTexts(reply: unknown): string[] | undefined {
   if (!Array.isArray(reply)) return undefined;
   const texts = reply.map(asText);
   return texts.every((text) => text !== undefined) ? texts : undefined;
-}
-
-export function asSetReply(reply: unknown): "OK" | null | undefined {
-  if (reply === null) return null;
-  return asText(reply) === "OK" ? "OK" : undefined;
 }
 
 export function asArray(reply: unknown): readonly unknown[] | undefined {

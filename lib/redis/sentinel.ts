@@ -19,7 +19,7 @@ import type {
   TopologyOptions,
 } from "./topology.ts";
 import { trackingError } from "./tracking.ts";
-import { buildUntil } from "./unsent.ts";
+import { execute } from "./unsent.ts";
 
 /** What is used of a Sentinel client. */
 interface SentinelClient extends BatchingClient {
@@ -84,10 +84,7 @@ export class Sentinel extends SinglePrimary {
     const onWrite = () => {
       writes = true;
     };
-    const commands = buildUntil(deadline, client.multi(), (commands) =>
-      batch.build(primaryOnly(commands, onWrite)),
-    );
-    const replies = await (batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline());
+    const replies = await execute(deadline, primaryOnly(client.multi(), onWrite), batch);
     return this.connections.requireInStep(batch, replies, used);
   }
 

@@ -8,18 +8,9 @@ import {
   type OpenAnnouncement,
   type ScriptCall,
 } from "./executor.ts";
-import { type IndexChange, IndexCommands, ttlArgument } from "./index-commands.ts";
+import { type IndexChange, IndexCommands } from "./index-commands.ts";
 import { INDEX_ACL } from "./index-scripts.ts";
-import {
-  asArray,
-  asInteger,
-  asSetReply,
-  asText,
-  asTextOrNull,
-  asTexts,
-  MAX_VALUE_BYTES,
-  requireReadable,
-} from "./replies.ts";
+import { asArray, asInteger, asText, asTexts, MAX_VALUE_BYTES, requireReadable } from "./replies.ts";
 import { DELETE, DELETE_UNCHANGED, REPLACE, REWRITE, SAVE, TOUCH, TOUCH_UNCHANGED } from "./scripts.ts";
 import type {
   ChangedValue,
@@ -104,7 +95,8 @@ export class SessionCommands {
         target: { key: keys[0] as string },
         build: (pipeline) => keys.reduce((all, key) => all.pTTL(key), pipeline),
       });
-      return batch.filter((_, i) => this.#executor.read("PTTL", replies[i], asInteger) >= NEVER);
+      const ttls = replies.map((reply) => asInteger(reply) ?? this.#executor.reject("PTTL", reply));
+      return batch.filter((_, i) => (ttls[i] as number) >= NEVER);
     });
     return (await Promise.all(batches)).flat();
   }
@@ -121,24 +113,26 @@ export class SessionCommands {
   ): Promise<boolean> {
     const { sid, text, ttlMs, mustExist, index } = save;
     const changesIndex = index?.to !== undefined || index?.from !== undefined;
-    if ((changesIndex && this.#topology.combinesKeys) || !this.#topology.hasTransactions) {
+    if (changesIndex || !this.#topology.hasTransactions) {
       const call = { script: SAVE, args: [text, mustExist ? "1" : "0"], as: asInteger };
       return (await this.#runOnSession(deadline, save, call, announcement)) === 1;
     }
-    if (index?.to !== undefined) await this.index.note(deadline, { sid, ttlMs, value: index.to });
     const key = this.#topology.prefix + sid;
     const options: SetOptions = {};
     if (ttlMs !== undefined) options.expiration = { type: "PX", value: ttlMs };
     if (mustExist) options.condition = "XX";
-    const command = {
-      name: "SET",
-      acl: "+set",
-      target: { key },
-      build: (batch: CommandBatch) => batch.set(key, text, options),
-      bytes: text.length,
+    const { channel, message } = announcement ?? NO_ANNOUNCEMENT;
+    const build = (batch: CommandBatch) => {
+      batch.set(key, text, options);
+      return announcement === undefined ? batch : batch.publish(channel, message);
     };
-    const { replies } = await this.#executor.send(deadline, command, announcement);
-    return this.#executor.read("SET", replies[0], asSetReply) !== null;
+    const command = { name: "SET", acl: "+set", target: { key }, build, bytes: text.length };
+    const { replies } =
+      announcement === undefined
+        ? await this.#executor.send(deadline, command)
+        : await this.#executor.sendWrite(deadline, command, announcement);
+    const [reply] = replies;
+    return reply !== null && (asText(reply) === "OK" || this.#executor.reject("SET", reply));
   }
 
   /** Writes a session and publishes the announcement, both or neither, if Redis still holds the expected value. */
@@ -159,9 +153,11 @@ export class SessionCommands {
   }
 
   #replaceResult([written, current = null]: readonly unknown[]): ReplaceResult {
-    if (this.#executor.read("EVALSHA", written, asInteger) === 1) return { written: true };
-    const text = this.#executor.read("EVALSHA", current, asTextOrNull);
-    return { written: false, current: text && requireReadable(text) };
+    const isWritten = asInteger(written) ?? this.#executor.reject("EVALSHA", written);
+    if (isWritten === 1) return { written: true };
+    if (current === null) return { written: false, current };
+    const text = asText(current) ?? this.#executor.reject("EVALSHA", current);
+    return { written: false, current: requireReadable(text) };
   }
 
   /** Changes when a session expires. Publishes the announcement if the result is "earlier", or if `isNews` and it exists. */
@@ -183,7 +179,8 @@ export class SessionCommands {
     const args = [touch.isNews ? "1" : "0", touch.expectedSha1 ?? ""];
     const call = { script: TOUCH_UNCHANGED, args, as: asTexts };
     const [result, text = "", sha1 = ""] = await this.#runOnSession(deadline, touch, call, announcement);
-    return result === "changed" ? { text, sha1 } : this.#executor.read("EVALSHA", result, asExpiryChange);
+    if (result === "changed") return { text, sha1 };
+    return asExpiryChange(result) ?? this.#executor.reject("EVALSHA", result);
   }
 
   /**
@@ -226,7 +223,8 @@ export class SessionCommands {
     const results = await this.#executor.runScript(deadline, call, { channel, message: head });
     return results.map((result) => {
       if (!Array.isArray(result)) {
-        return this.#executor.read("EVALSHA", result, asInteger) === 1 ? "deleted" : "missing";
+        const isDeleted = asInteger(result) ?? this.#executor.reject("EVALSHA", result);
+        return isDeleted === 1 ? "deleted" : "missing";
       }
       const [text, sha1, ttl] = result as unknown[];
       const stored = this.#storedValue(text, ttl, sentAt);
@@ -290,8 +288,8 @@ export class SessionCommands {
 
   /** The ttl was right when the command arrived, so counting from when it was sent errs on the early side. */
   #storedValue(value: unknown, ttl: unknown, sentAt: number): StoredValue | undefined {
-    const text = this.#executor.read("GETRANGE", value, asText);
-    const ttlMs = this.#executor.read("PTTL", ttl, asInteger);
+    const text = asText(value) ?? this.#executor.reject("GETRANGE", value);
+    const ttlMs = asInteger(ttl) ?? this.#executor.reject("PTTL", ttl);
     // The key may have expired between the two commands, and only its ttl shows that.
     if (text === "" || ttlMs < NEVER) return undefined;
     return { text, expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };
@@ -314,7 +312,7 @@ export class SessionCommands {
     const onSession = {
       ...call,
       keys: [this.#topology.prefix + sid, ...addTo, ...removeFrom],
-      args: [ttlArgument(ttlMs), sid, to === undefined ? "0" : "1", ...call.args],
+      args: [String(ttlMs ?? ""), sid, to === undefined ? "0" : "1", ...call.args],
       extraAcl: addTo.length + removeFrom.length > 0 ? INDEX_ACL : "",
     };
     return this.#executor.runScript(deadline, onSession, announcement ?? NO_ANNOUNCEMENT);

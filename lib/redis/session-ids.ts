@@ -58,8 +58,8 @@ export class SessionIds {
         target: { node: nodes[position] as string },
         build: (batch: CommandBatch) => batch.scan(cursor, options),
       };
-      const { replies } = await within((deadline) => this.#executor.send(deadline, command));
-      const page = this.#executor.read("SCAN", replies[0], asPage);
+      const [reply] = (await within((deadline) => this.#executor.send(deadline, command))).replies;
+      const page = asPage(reply) ?? this.#executor.reject("SCAN", reply);
       const sids = page.keys.map((key) => key.slice(fullPrefix.length));
       while (sids.length > MAX_BATCH_SIZE)
         yield { sids: sids.splice(0, MAX_BATCH_SIZE), next: `${position}:${cursor}` };

@@ -71,7 +71,7 @@ export abstract class SinglePrimary implements Topology {
   /** @throws SessionStoreError also if another reply than that to this heartbeat arrives */
   async sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
     const as = (reply: unknown) => receiversIn(reply, payload);
-    const isInStep = (reply: unknown) => as(reply) !== undefined;
+    const isInStep = ([reply]: readonly unknown[]) => as(reply) !== undefined;
     const call = { script: HEARTBEAT, keys: [this.#absentKey], args: [], isInStep, as };
     const receivers = await this.deadlines.run("heartbeat", (deadline) =>
       this.executor.runScript(deadline, call, { channel, message: payload }),

@@ -5,7 +5,7 @@ import { isErrorReply } from "./replies.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type { Batch, Primary, SubscriberConnection, SubscriberOptions, TopologyOptions } from "./topology.ts";
-import { buildUntil } from "./unsent.ts";
+import { execute } from "./unsent.ts";
 
 /** A client of one server, or a pool of them. */
 interface StandaloneClient extends BatchingClient {
@@ -32,22 +32,28 @@ export class Standalone extends SinglePrimary implements Primary {
     else this.connections.watch(client as Connection);
   }
 
-  async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    if (!this.#isConnected) {
-      await this.readiness.whenConnected(deadline, this.#client, () => this.#isConnected);
-    }
-    let used = this.#client as Connection;
-    const client = this.#isPool
-      ? this.connections.startingOn(this.#client, "execute", (connection, run) => {
-          used = connection;
-          this.hasTransactions = keepsTransactions(connection);
-          return run();
-        })
-      : this.#client;
-    const commands = buildUntil(deadline, client.multi(), batch.build);
-    const executing = batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
-    if (!this.#isPool) this.connections.silence.track(used, executing);
-    return this.connections.requireInStep(batch, await executing, used);
+  send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    if (this.#isConnected) return this.#exchange(deadline, batch);
+    return this.readiness
+      .whenConnected(deadline, this.#client, () => this.#isConnected)
+      .then(() => this.#exchange(deadline, batch));
+  }
+
+  #exchange(deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    if (this.#isPool) return this.#exchangeOnAny(deadline, batch);
+    const replies = execute(deadline, this.#client.multi(), batch);
+    return this.connections.receive(this.#client as Connection, batch, replies);
+  }
+
+  /** On a connection of the pool. */
+  async #exchangeOnAny(deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    let used: Connection | undefined;
+    const pool = this.connections.startingOn(this.#client, "execute", (connection, run) => {
+      used = connection;
+      this.hasTransactions = keepsTransactions(connection);
+      return run();
+    });
+    return this.connections.requireInStep(batch, await execute(deadline, pool.multi(), batch), used);
   }
 
   async discover(): Promise<readonly Primary[]> {

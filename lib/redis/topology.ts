@@ -14,7 +14,10 @@ export interface Topology {
   readonly prefix: string;
   /** Whether one command or script may use keys of several sessions, and a session's key together with its index. */
   readonly combinesKeys: boolean;
-  /** Whether a session and its message may be written in a transaction of plain commands; otherwise a script does it. */
+  /**
+   * Whether a session and its message may be written in a transaction of plain commands; otherwise a script does it. Only
+   * where keys may be combined.
+   */
   readonly hasTransactions: boolean;
   /** Reports when the data connection may be another one, or its replies may belong to other commands. */
   readonly doubts: Doubts;
@@ -63,6 +66,8 @@ export interface Batch {
    * opened again, and `send` fails. Default: yes.
    */
   readonly isInStep?: ((replies: readonly unknown[]) => boolean) | undefined;
+  /** When it was last built to be sent, by performance.now(); set by `send`. */
+  sentAt?: number;
 }
 
 /** What a batch results in. */

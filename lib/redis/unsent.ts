@@ -1,6 +1,6 @@
 import type { CommandBatch } from "./client.ts";
 import { Deadline } from "./deadlines.ts";
-import type { BatchBuilder } from "./topology.ts";
+import type { Batch, BatchBuilder } from "./topology.ts";
 
 /** The arguments of a command, as node-redis's batches keep them. */
 type CommandArguments = unknown[];
@@ -42,17 +42,41 @@ export class DeadlineOfParts extends Deadline {
 }
 
 /**
+ * Sends a batch, unless its deadline passes before node-redis writes it; see `buildUntil`.
+ * @param commands of the connection, and without any yet
+ * @param isMoving see `BatchBuilder`; then it is a transaction in any case, since ASKING applies to the next command alone
+ * @returns the replies
+ */
+export function execute(
+  deadline: Deadline,
+  commands: CommandBatch,
+  batch: Batch,
+  isMoving = false,
+): Promise<unknown[]> {
+  batch.sentAt = performance.now();
+  buildUntil(deadline, commands, batch.build, isMoving);
+  return isMoving || batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
+}
+
+/**
  * Adds commands to a batch that is dropped if node-redis has queued it, and not sent by its deadline, instead of being executed
  * later: node-redis reads a command's arguments only when it writes the command, and drops one whose arguments it cannot read.
  *
  * The first command decides for all, so that a batch is sent as a whole or not at all. Dropped from a transaction, its commands
  * leave an empty one.
- * @returns the batch
  */
-export function buildUntil(deadline: Deadline, batch: CommandBatch, build: BatchBuilder): CommandBatch {
-  if (deadline instanceof DeadlineOfParts) return build(batch);
+export function buildUntil(
+  deadline: Deadline,
+  batch: CommandBatch,
+  build: BatchBuilder,
+  isMoving = false,
+): void {
+  if (deadline instanceof DeadlineOfParts) {
+    build(batch);
+    return;
+  }
   const commands = keepCommands(batch);
-  build(batch);
+  build(batch, isMoving);
   deadline.onPassed(() => {
     whenWritten(commands, (others) => {
       // node-redis can encode neither.
@@ -60,7 +84,6 @@ export function buildUntil(deadline: Deadline, batch: CommandBatch, build: Batch
       throw new Error("It took too long to be sent");
     });
   });
-  return batch;
 }
 
 /**

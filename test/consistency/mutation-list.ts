@@ -298,9 +298,13 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/session-commands.ts",
-        from: "    const { replies } = await this.#executor.send(deadline, command, announcement);",
-        to: `    if (announcement !== undefined) await this.publish(deadline, announcement);
-    const { replies } = await this.#executor.send(deadline, command);`,
+        from: `      return announcement === undefined ? batch : batch.publish(channel, message);
+    };
+`,
+        to: `      return batch;
+    };
+    if (announcement !== undefined) await this.publish(deadline, announcement);
+`,
       },
     ],
   },
@@ -881,8 +885,8 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     edits: [
       {
         file: "redis/executor.ts",
-        from: "isMoving && whileMoving ? ",
-        to: "isMoving && whileMoving && keys.length === 0 ? ",
+        from: "const build: BatchBuilder = (batch, isMoving) => {\n",
+        to: "const build: BatchBuilder = (batch) => {\n      const isMoving = keys.length === 0;\n",
       },
     ],
     flags: ["--topology", "cluster"],

@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Connection } from "../../lib/redis/client.ts";
-import { Silence } from "../../lib/redis/silence.ts";
+import { Silence } from "../../lib/redis/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startProxy } from "../support/fault-proxy.ts";
 import { newSpace, ownRedis, sessionOf, valuesOf } from "../support/node.ts";
