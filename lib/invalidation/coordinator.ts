@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { runInBackground } from "../redis/background.ts";
-import type { Doubt } from "../redis/doubts.ts";
-import type { Primary } from "../redis/topology.ts";
+import type { Doubt, Primary } from "../redis/topology.ts";
 import { SessionStoreError } from "../reporting/errors.ts";
 import type { ClusterState } from "../reporting/types.ts";
 import { Announcements } from "./announcements.ts";

@@ -1,12 +1,10 @@
 import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
-import { closedError } from "./connection-state.ts";
 import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
-import type { Doubts } from "./doubts.ts";
 import { slotOf } from "./key-slot.ts";
-import { ClientReadiness } from "./readiness.ts";
-import type { Batch } from "./topology.ts";
+import { ClientReadiness, closedError } from "./readiness.ts";
+import type { Batch, Doubts } from "./topology.ts";
 import { execute } from "./unsent.ts";
 
 /** A client of one node, as a Cluster client creates them. */

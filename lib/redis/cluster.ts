@@ -1,28 +1,28 @@
 import { SessionStoreError } from "../reporting/errors.ts";
 import { keyPrefixOf, type RedisStoreClient } from "./client.ts";
 import { ClusterRoutes } from "./cluster-routing.ts";
-import { connectionProblem } from "./connection-state.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
-import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
 import { SLOTS, slotOf, tagOf } from "./key-slot.ts";
 import { Outage } from "./outage.ts";
+import { connectionProblem } from "./readiness.ts";
 import { asInteger, asText, isErrorReply, isRedirection, receiversIn } from "./replies.ts";
 import { SHARDED_CHANNELS } from "./script.ts";
 import { HEARTBEAT } from "./scripts.ts";
 import { classicConnection, shardedConnection } from "./session-connection.ts";
 import { subscriberFrom } from "./subscriber.ts";
-import type {
-  Batch,
-  BatchBuilder,
-  HeartbeatResult,
-  Primary,
-  Probe,
-  SessionConnection,
-  SubscriberConnection,
-  SubscriberOptions,
-  Topology,
-  TopologyOptions,
+import {
+  type Batch,
+  type BatchBuilder,
+  Doubts,
+  type HeartbeatResult,
+  type Primary,
+  type Probe,
+  type SessionConnection,
+  type SubscriberConnection,
+  type SubscriberOptions,
+  type Topology,
+  type TopologyOptions,
 } from "./topology.ts";
 
 /** The primaries that one node knows. */

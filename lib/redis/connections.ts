@@ -1,10 +1,9 @@
 import { errorMonitor } from "node:events";
 import { errorMessage } from "../reporting/errors.ts";
 import type { Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
-import type { Doubt, Doubts } from "./doubts.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
 import { subscriberFrom } from "./subscriber.ts";
-import type { Batch } from "./topology.ts";
+import type { Batch, Doubt, Doubts } from "./topology.ts";
 
 /** A client that hides its connections until they are used. */
 interface Owner {

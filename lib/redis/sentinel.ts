@@ -6,9 +6,9 @@ import type {
   RedisStoreClient,
   RedisSubscriberSource,
 } from "./client.ts";
-import { connectionProblem } from "./connection-state.ts";
 import { keepsTransactions } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
+import { connectionProblem } from "./readiness.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import type {
   Batch,
@@ -63,8 +63,7 @@ export class Sentinel extends SinglePrimary {
    * executed must not be: others may have written since. Redis has refused it if the error is READONLY.
    */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    const isConnected = () => addressOf(this.#client) !== undefined;
-    if (!isConnected()) await this.readiness.whenConnected(deadline, this.#client, isConnected);
+    if (addressOf(this.#client) === undefined) await this.readiness.whenConnected(deadline, this.#client);
     await this.#turnToStart();
     let used: Connection | undefined;
     let writes = false;

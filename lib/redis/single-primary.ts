@@ -1,24 +1,23 @@
 import { randomUUID } from "node:crypto";
 import { keyPrefixOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
-import { connectionProblem } from "./connection-state.ts";
 import { Connections } from "./connections.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
-import { Doubts } from "./doubts.ts";
 import { CommandExecutor } from "./executor.ts";
 import { Outage } from "./outage.ts";
-import { ClientReadiness } from "./readiness.ts";
+import { ClientReadiness, connectionProblem } from "./readiness.ts";
 import { receiversIn } from "./replies.ts";
 import { HEARTBEAT } from "./scripts.ts";
 import { classicConnection } from "./session-connection.ts";
-import type {
-  Batch,
-  HeartbeatResult,
-  Primary,
-  Probe,
-  SessionConnection,
-  SubscriberConnection,
-  Topology,
-  TopologyOptions,
+import {
+  type Batch,
+  Doubts,
+  type HeartbeatResult,
+  type Primary,
+  type Probe,
+  type SessionConnection,
+  type SubscriberConnection,
+  type Topology,
+  type TopologyOptions,
 } from "./topology.ts";
 
 /** What all topologies share in which one primary has all sessions. */

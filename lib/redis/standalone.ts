@@ -34,9 +34,8 @@ export class Standalone extends SinglePrimary implements Primary {
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     if (this.#isConnected) return this.#exchange(deadline, batch);
-    return this.readiness
-      .whenConnected(deadline, this.#client, () => this.#isConnected)
-      .then(() => this.#exchange(deadline, batch));
+    const connected = this.readiness.whenConnected(deadline, this.#client);
+    return connected.then(() => this.#exchange(deadline, batch));
   }
 
   #exchange(deadline: Deadline, batch: Batch): Promise<unknown[]> {

@@ -1,6 +1,6 @@
 import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
 import { Cluster } from "./cluster.ts";
-import { watchConnection } from "./connection-state.ts";
+import { watchConnection } from "./readiness.ts";
 import { Sentinel } from "./sentinel.ts";
 import { Standalone } from "./standalone.ts";
 import type { Topology } from "./topology.ts";
