@@ -1,4 +1,4 @@
-import { ADD_TO_INDEX } from "./index-scripts.ts";
+import { ADD_TO_INDEX } from "./index-commands.ts";
 import { MAX_VALUE_BYTES } from "./replies.ts";
 import { type PublishingScript, publishingScript, type Script, script } from "./script.ts";
 

@@ -8,8 +8,7 @@ import {
   type OpenAnnouncement,
   type ScriptCall,
 } from "./executor.ts";
-import { type IndexChange, IndexCommands } from "./index-commands.ts";
-import { INDEX_ACL } from "./index-scripts.ts";
+import { INDEX_ACL, type IndexChange, IndexCommands } from "./index-commands.ts";
 import { asArray, asInteger, asText, asTexts, MAX_VALUE_BYTES, requireReadable } from "./replies.ts";
 import { DELETE, DELETE_UNCHANGED, REPLACE, REWRITE, SAVE, TOUCH, TOUCH_UNCHANGED } from "./scripts.ts";
 import type {
