@@ -1,5 +1,4 @@
-import { aclHint, errorMessage, SessionStoreError } from "../reporting/errors.ts";
-import { hintFor } from "../reporting/fixes.ts";
+import { aclHint, errorMessage, hintFor, SessionStoreError } from "../reporting/errors.ts";
 import type { Deadline } from "./deadlines.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
 import type { PublishingScript, Script } from "./script.ts";

@@ -2,8 +2,7 @@ import type { SessionData } from "express-session";
 import type { Codec, Serializer } from "../options/types.ts";
 import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
-import { describeValue, SessionStoreError, withHidden } from "../reporting/errors.ts";
-import { hintFor } from "../reporting/fixes.ts";
+import { describeValue, hintFor, SessionStoreError, withHidden } from "../reporting/errors.ts";
 import { isWellFormed, standalone } from "../reporting/text.ts";
 
 /** How sessions are stored in Redis: a session is serialized to a text, which the codec encodes to the value of the key. */
