@@ -3,7 +3,7 @@ import type { Codec, Serializer } from "../options/types.ts";
 import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { describeValue, hintFor, SessionStoreError, withHidden } from "../reporting/errors.ts";
-import { isWellFormed, standalone } from "../reporting/text.ts";
+import { standalone } from "../reporting/text.ts";
 
 /** How sessions are stored in Redis: a session is serialized to a text, which the codec encodes to the value of the key. */
 export interface SessionFormat {
@@ -75,7 +75,7 @@ function requireStorable(
   };
   if (typeof text !== "string") return fail(describeType(text));
   if (text === "") fail("an empty string");
-  if (!isWellFormed(text)) fail("a string that is not well-formed UTF-16");
+  if (!text.isWellFormed()) fail("a string that is not well-formed UTF-16");
 }
 
 function serializeError(
