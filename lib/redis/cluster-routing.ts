@@ -108,12 +108,10 @@ export class ClusterRoutes {
     }
   }
 
-  /** @param isAsking whether the node is only taking over the slot: it serves what follows ASKING in the same turn */
   #exchange(client: NodeClient, deadline: Deadline, batch: Batch, isAsking = false): Promise<unknown[]> {
-    const asking = isAsking ? client.sendCommand(["ASKING"]) : undefined;
-    const executing = execute(deadline, client.multi(), batch, isAsking);
-    const replies =
-      asking === undefined ? executing : Promise.all([executing, asking]).then(([first]) => first);
+    const replies = isAsking
+      ? executeAsking(deadline, client, batch)
+      : execute(deadline, client.multi(), batch);
     return this.connections.receive(client as Connection, batch, replies);
   }
 
@@ -169,4 +167,12 @@ export class ClusterRoutes {
     };
     return readyClient() ?? this.#readiness.until(deadline, readyClient);
   }
+}
+
+/** ASKING applies to the next command, or to a transaction as a whole. Both are queued in the same turn. */
+async function executeAsking(deadline: Deadline, client: NodeClient, batch: Batch): Promise<unknown[]> {
+  const moving: Batch = { ...batch, mode: "transaction", build: (commands) => batch.build(commands, true) };
+  const asking = client.sendCommand(["ASKING"]);
+  const [replies] = await Promise.all([execute(deadline, client.multi(), moving), asking]);
+  return replies;
 }

@@ -23,10 +23,12 @@ export class Standalone extends SinglePrimary implements Primary {
   readonly id = "";
   database = 0;
   readonly #client: StandaloneClient;
+  readonly #isPool: boolean;
 
   constructor(client: RedisStoreClient, options: TopologyOptions) {
     super(client, options);
     this.#client = client as StandaloneClient;
+    this.#isPool = this.#client.isReady === undefined;
     this.hasTransactions = !this.#isPool && keepsTransactions(client as Connection);
     if (this.#isPool) this.connections.watchOwner(client, "error");
     else this.connections.watch(client as Connection);
@@ -109,10 +111,6 @@ export class Standalone extends SinglePrimary implements Primary {
 
   get #isConnected(): boolean {
     return this.#client.isReady ?? this.#client.isOpen;
-  }
-
-  get #isPool(): boolean {
-    return this.#client.isReady === undefined;
   }
 }
 

@@ -88,7 +88,7 @@ export interface Batch {
    * opened again, and `send` fails. Default: yes.
    */
   readonly isInStep?: ((replies: readonly unknown[]) => boolean) | undefined;
-  /** When it was last built to be sent, by performance.now(); set by `send`. */
+  /** When it was sent, by performance.now(), rather too early than too late; set by `send`. */
   sentAt?: number;
 }
 

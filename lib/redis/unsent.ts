@@ -42,20 +42,15 @@ export class DeadlineOfParts extends Deadline {
 }
 
 /**
- * Sends a batch, unless its deadline passes before node-redis writes it; see `buildUntil`.
- * @param commands of the connection, and without any yet
- * @param isMoving see `BatchBuilder`; then it is a transaction in any case, since ASKING applies to the next command alone
+ * Sends a batch, if node-redis writes it before its deadline; see `buildUntil`.
+ * @param commands those of a client, none yet
  * @returns the replies
  */
-export function execute(
-  deadline: Deadline,
-  commands: CommandBatch,
-  batch: Batch,
-  isMoving = false,
-): Promise<unknown[]> {
+export function execute(deadline: Deadline, commands: CommandBatch, batch: Batch): Promise<unknown[]> {
   batch.sentAt = performance.now();
-  buildUntil(deadline, commands, batch.build, isMoving);
-  return isMoving || batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
+  if (deadline instanceof DeadlineOfParts) batch.build(commands);
+  else buildUntil(deadline, commands, batch.build);
+  return batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
 }
 
 /**
@@ -65,18 +60,9 @@ export function execute(
  * The first command decides for all, so that a batch is sent as a whole or not at all. Dropped from a transaction, its commands
  * leave an empty one.
  */
-export function buildUntil(
-  deadline: Deadline,
-  batch: CommandBatch,
-  build: BatchBuilder,
-  isMoving = false,
-): void {
-  if (deadline instanceof DeadlineOfParts) {
-    build(batch);
-    return;
-  }
+export function buildUntil(deadline: Deadline, batch: CommandBatch, build: BatchBuilder): void {
   const commands = keepCommands(batch);
-  build(batch, isMoving);
+  build(batch);
   deadline.onPassed(() => {
     whenWritten(commands, (others) => {
       // node-redis can encode neither.
