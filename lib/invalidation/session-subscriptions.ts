@@ -1,6 +1,6 @@
 import { isRedirection } from "../redis/replies.ts";
-import { OutOfStepError } from "../redis/session-connection.ts";
 import type { SubscribedRead } from "../redis/session-values.ts";
+import { OutOfStepError } from "../redis/subscriber.ts";
 import type { BatchBuilder, SessionConnection } from "../redis/topology.ts";
 import { standalone } from "../reporting/text.ts";
 import type { MessageReceiver } from "./message-receiver.ts";

@@ -9,8 +9,7 @@ import { connectionProblem } from "./readiness.ts";
 import { asInteger, asText, isErrorReply, isRedirection, receiversIn } from "./replies.ts";
 import { SHARDED_CHANNELS } from "./script.ts";
 import { HEARTBEAT } from "./scripts.ts";
-import { classicConnection, shardedConnection } from "./session-connection.ts";
-import { subscriberFrom } from "./subscriber.ts";
+import { classicConnection, shardedConnection, subscriberFrom } from "./subscriber.ts";
 import {
   type Batch,
   type BatchBuilder,
@@ -166,8 +165,8 @@ export class Cluster implements Topology {
     const build: BatchBuilder = (batch) => batch.eval(SHARDED_CHANNELS.source, { keys: [], arguments: [] });
     return this.#deadlines.run("subscription", async (deadline) => {
       const [reply] = (await this.#executor.send(deadline, { ...command, build })).replies;
-      const isSharded = asInteger(reply) ?? this.#executor.reject("EVAL", reply);
-      if (isSharded === 0) return classicConnection(subscriber);
+      const hasSharded = asInteger(reply) ?? this.#executor.unexpected("EVAL", reply);
+      if (hasSharded === 0) return classicConnection(subscriber);
       const connection = shardedConnection(subscriber);
       // Denied now rather than with the first session. A slot that has moved meanwhile is redirected, which no permission needs.
       const channels = [`${channel}:{${tagOf(Math.max(0, this.#owners.indexOf(id)))}}none`];

@@ -143,11 +143,11 @@ export class CommandExecutor {
       const acl = ["+evalsha +eval", chosen.acl, extraAcl].filter(Boolean).join(" ");
       throw this.#errorOf("EVALSHA", error, acl, announcement);
     }
-    return as === undefined ? (reply as T) : (as(reply) ?? this.reject("EVALSHA", reply));
+    return as === undefined ? (reply as T) : (as(reply) ?? this.unexpected("EVALSHA", reply));
   }
 
   /** A reply of an unexpected type is the reply to another command. @throws SessionStoreError `ERR_SESSION_REDIS` */
-  reject(name: string, reply: unknown): never {
+  unexpected(name: string, reply: unknown): never {
     this.#topology.doubts.raise("replies are out of step");
     throw new SessionStoreError("ERR_SESSION_REDIS", `${name}: unexpected reply (${typeof reply})`);
   }

@@ -70,7 +70,7 @@ export class IndexCommands {
     const call = { script: LIST_INDEX, keys: this.keysFor(value), args: [], as: asArray };
     const parts = await this.#executor.runScript(deadline, call);
     const [listed = [], settled = []] = parts.map((part) =>
-      pairs(asTexts(part) ?? this.#executor.reject("EVALSHA", part)),
+      pairs(asTexts(part) ?? this.#executor.unexpected("EVALSHA", part)),
     );
     const scores = new Map(settled);
     return listed.map(([sid, since]) => ({ sid, since: Number(since), settledScore: scores.get(sid) }));

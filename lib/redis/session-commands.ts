@@ -94,7 +94,7 @@ export class SessionCommands {
         target: { key: keys[0] as string },
         build: (pipeline) => keys.reduce((all, key) => all.pTTL(key), pipeline),
       });
-      const ttls = replies.map((reply) => asInteger(reply) ?? this.#executor.reject("PTTL", reply));
+      const ttls = replies.map((reply) => asInteger(reply) ?? this.#executor.unexpected("PTTL", reply));
       return batch.filter((_, i) => (ttls[i] as number) >= NEVER);
     });
     return (await Promise.all(batches)).flat();
@@ -131,7 +131,7 @@ export class SessionCommands {
         ? await this.#executor.send(deadline, command)
         : await this.#executor.sendWrite(deadline, command, announcement);
     const [reply] = replies;
-    return reply !== null && (asText(reply) === "OK" || this.#executor.reject("SET", reply));
+    return reply !== null && (asText(reply) === "OK" || this.#executor.unexpected("SET", reply));
   }
 
   /** Writes a session and publishes the announcement, both or neither, if Redis still holds the expected value. */
@@ -152,10 +152,10 @@ export class SessionCommands {
   }
 
   #replaceResult([written, current = null]: readonly unknown[]): ReplaceResult {
-    const isWritten = asInteger(written) ?? this.#executor.reject("EVALSHA", written);
+    const isWritten = asInteger(written) ?? this.#executor.unexpected("EVALSHA", written);
     if (isWritten === 1) return { written: true };
     if (current === null) return { written: false, current };
-    const text = asText(current) ?? this.#executor.reject("EVALSHA", current);
+    const text = asText(current) ?? this.#executor.unexpected("EVALSHA", current);
     return { written: false, current: requireReadable(text) };
   }
 
@@ -179,7 +179,7 @@ export class SessionCommands {
     const call = { script: TOUCH_UNCHANGED, args, as: asTexts };
     const [result, text = "", sha1 = ""] = await this.#runOnSession(deadline, touch, call, announcement);
     if (result === "changed") return { text, sha1 };
-    return asExpiryChange(result) ?? this.#executor.reject("EVALSHA", result);
+    return asExpiryChange(result) ?? this.#executor.unexpected("EVALSHA", result);
   }
 
   /**
@@ -222,7 +222,7 @@ export class SessionCommands {
     const results = await this.#executor.runScript(deadline, call, { channel, message: head });
     return results.map((result) => {
       if (!Array.isArray(result)) {
-        const isDeleted = asInteger(result) ?? this.#executor.reject("EVALSHA", result);
+        const isDeleted = asInteger(result) ?? this.#executor.unexpected("EVALSHA", result);
         return isDeleted === 1 ? "deleted" : "missing";
       }
       const [text, sha1, ttl] = result as unknown[];
@@ -287,8 +287,8 @@ export class SessionCommands {
 
   /** The ttl was right when the command arrived, so counting from when it was sent errs on the early side. */
   #storedValue(value: unknown, ttl: unknown, sentAt: number): StoredValue | undefined {
-    const text = asText(value) ?? this.#executor.reject("GETRANGE", value);
-    const ttlMs = asInteger(ttl) ?? this.#executor.reject("PTTL", ttl);
+    const text = asText(value) ?? this.#executor.unexpected("GETRANGE", value);
+    const ttlMs = asInteger(ttl) ?? this.#executor.unexpected("PTTL", ttl);
     // The key may have expired between the two commands, and only its ttl shows that.
     if (text === "" || ttlMs < NEVER) return undefined;
     return { text, expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };

@@ -59,7 +59,7 @@ export class SessionIds {
         build: (batch: CommandBatch) => batch.scan(cursor, options),
       };
       const [reply] = (await within((deadline) => this.#executor.send(deadline, command))).replies;
-      const page = asPage(reply) ?? this.#executor.reject("SCAN", reply);
+      const page = asPage(reply) ?? this.#executor.unexpected("SCAN", reply);
       const sids = page.keys.map((key) => key.slice(fullPrefix.length));
       while (sids.length > MAX_BATCH_SIZE)
         yield { sids: sids.splice(0, MAX_BATCH_SIZE), next: `${position}:${cursor}` };

@@ -7,7 +7,7 @@ import { Outage } from "./outage.ts";
 import { ClientReadiness, connectionProblem } from "./readiness.ts";
 import { receiversIn } from "./replies.ts";
 import { HEARTBEAT } from "./scripts.ts";
-import { classicConnection } from "./session-connection.ts";
+import { classicConnection } from "./subscriber.ts";
 import {
   type Batch,
   Doubts,
