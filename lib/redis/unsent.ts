@@ -1,5 +1,5 @@
 import type { CommandBatch } from "./client.ts";
-import { Deadline } from "./deadlines.ts";
+import type { Deadline } from "./deadlines.ts";
 import type { Batch, BatchBuilder } from "./topology.ts";
 
 /** The arguments of a command, as node-redis's batches keep them. */
@@ -16,31 +16,6 @@ interface KeepingBatch {
 
 const KEPT = Symbol("commands");
 
-/** Commands that are sent together with others', and have a deadline of their own. */
-export interface BatchPart {
-  readonly deadline: Deadline;
-  /** Adds the commands, the first of which names a key. */
-  readonly build: BatchBuilder;
-  /** How many commands it has; known once they are added. */
-  commands: number;
-  /** Whether its deadline had passed when it was to be sent. */
-  isDropped: boolean;
-}
-
-/** The deadline of a batch whose parts are dropped one by one. */
-export class DeadlineOfParts extends Deadline {
-  readonly #parts: readonly BatchPart[];
-
-  constructor(parts: readonly BatchPart[]) {
-    super();
-    this.#parts = parts;
-  }
-
-  override get passed(): boolean {
-    return this.#parts.every(({ deadline }) => deadline.passed);
-  }
-}
-
 /**
  * Sends a batch, if node-redis writes it before its deadline; see `buildUntil`.
  * @param commands those of a client, none yet
@@ -48,8 +23,7 @@ export class DeadlineOfParts extends Deadline {
  */
 export function execute(deadline: Deadline, commands: CommandBatch, batch: Batch): Promise<unknown[]> {
   batch.sentAt = performance.now();
-  if (deadline instanceof DeadlineOfParts) batch.build(commands);
-  else buildUntil(deadline, commands, batch.build);
+  buildUntil(deadline, commands, batch.build);
   return batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
 }
 
@@ -72,40 +46,15 @@ export function buildUntil(deadline: Deadline, batch: CommandBatch, build: Batch
   });
 }
 
-/**
- * Adds the commands of several parts to a batch. A part whose deadline passes before node-redis writes its first command is
- * dropped from the batch: where its commands would be are some that only read, since the number of commands is fixed.
- * @returns the batch
- */
-export function addParts(parts: readonly BatchPart[], batch: CommandBatch): CommandBatch {
-  const commands = keepCommands(batch);
-  for (const part of parts) {
-    const from = commands.length;
-    part.build(batch);
-    const own = commands.slice(from);
-    part.commands = own.length;
-    part.deadline.onPassed(() => {
-      const [first] = own as [CommandArguments];
-      // Changes nothing if it is written already.
-      first.length = 2;
-      whenWritten(own, (others) => {
-        part.isDropped = true;
-        for (const args of others) args.splice(0, args.length, "PTTL", first[1]);
-        return "PTTL";
-      });
-    });
-  }
-  return batch;
-}
-
-/** @returns the arguments of each command that is added to a batch from now on */
-function keepCommands(batch: CommandBatch): readonly CommandArguments[] {
+/** @returns the arguments of each command that is added to a batch from the first call on */
+export function keepCommands(batch: CommandBatch): readonly CommandArguments[] {
   const keeping = batch as unknown as KeepingBatch;
-  const commands: CommandArguments[] = [];
-  keeping[KEPT] = { add: keeping.addCommand, commands };
-  // The same function for all batches: V8 is slow with one that is another each time.
-  keeping.addCommand = addAndKeep;
-  return commands;
+  if (!Object.hasOwn(keeping, KEPT)) {
+    keeping[KEPT] = { add: keeping.addCommand, commands: [] };
+    // The same function for all batches: V8 is slow with one that is another each time.
+    keeping.addCommand = addAndKeep;
+  }
+  return keeping[KEPT].commands;
 }
 
 function addAndKeep(this: KeepingBatch, first: unknown, second: unknown, third: unknown): unknown {
@@ -118,7 +67,7 @@ function addAndKeep(this: KeepingBatch, first: unknown, second: unknown, third: 
  * @param onRead called when node-redis reads the first of some commands to write it; not if it has written it already. It is given
  * the others, and returns the first's name
  */
-function whenWritten(
+export function whenWritten(
   [first, ...others]: readonly CommandArguments[],
   onRead: (others: readonly CommandArguments[]) => string,
 ): void {

@@ -1,14 +1,22 @@
 import { errorMessage } from "../reporting/errors.ts";
-import type { Deadline } from "./deadlines.ts";
+import type { CommandBatch } from "./client.ts";
+import { Deadline } from "./deadlines.ts";
 import type { Batch, BatchBuilder, Replies } from "./topology.ts";
-import { addParts, type BatchPart, DeadlineOfParts } from "./unsent.ts";
+import { keepCommands, whenWritten } from "./unsent.ts";
 
 /** Limits of a group, since Redis serves nobody else while it executes one. A write that is larger is sent alone. */
 const MAX_MEMBERS = 64;
 const MAX_BYTES: number = 256 * 1024;
 
 /** One write, and what becomes of it. */
-interface Member extends BatchPart {
+export interface Member {
+  readonly deadline: Deadline;
+  /** Adds its commands, the first of which names its key. */
+  readonly build: BatchBuilder;
+  /** How many commands it has; known once they are added. */
+  commands: number;
+  /** Whether its deadline had passed when it was to be sent. */
+  isDropped: boolean;
   /** Resolves with the replies to its own commands. */
   readonly resolve: (replies: Replies) => void;
   readonly reject: (error: unknown) => void;
@@ -20,7 +28,7 @@ interface Member extends BatchPart {
  *
  * 1. Writes that start in one turn form a group, which is sent at the end of the turn, or when it is full. Only after a turn
  *    with a single write, the first is sent at once, so that one that is alone costs and waits no more than without groups.
- * 2. A member whose deadline passes before it is sent changes nothing in Redis; see `addParts`.
+ * 2. A member whose deadline passes before it is sent changes nothing in Redis; see `addMembers`.
  * 3. Each member has its own outcome: the replies to its own commands, or their error.
  * 4. If Redis refuses the transaction because an ACL denies a key or a channel, it has executed nothing, and each member is sent
  *    by itself. So it is if the keys have different slots: behind one client may be a Cluster of one primary, or a proxy of
@@ -86,8 +94,8 @@ export class WriteGroups {
   }
 
   #sendTogether(members: readonly Member[]): void {
-    const group = asBatch((batch) => addParts(members, batch));
-    this.#exchange(new DeadlineOfParts(members), group).then(
+    const group = asBatch((batch) => addMembers(members, batch));
+    this.#exchange(new DeadlineOfGroup(members), group).then(
       ({ replies, sentAt }) => settle(members, replies, sentAt),
       (error: unknown) => {
         const { replies } = error as { replies?: readonly unknown[] };
@@ -100,6 +108,48 @@ export class WriteGroups {
       },
     );
   }
+}
+
+/** The deadline of a group, whose members are dropped one by one. */
+class DeadlineOfGroup extends Deadline {
+  readonly #members: readonly Member[];
+
+  constructor(members: readonly Member[]) {
+    super();
+    this.#members = members;
+  }
+
+  override get passed(): boolean {
+    return this.#members.every(({ deadline }) => deadline.passed);
+  }
+
+  override onPassed(): void {}
+}
+
+/**
+ * Adds the commands of a group to a batch. A member whose deadline passes before node-redis writes its first command is dropped:
+ * where its commands would be are some that only read, since the number of commands is fixed.
+ * @returns the batch
+ */
+export function addMembers(members: readonly Member[], batch: CommandBatch): CommandBatch {
+  const commands = keepCommands(batch);
+  for (const member of members) {
+    const from = commands.length;
+    member.build(batch);
+    const own = commands.slice(from);
+    member.commands = own.length;
+    member.deadline.onPassed(() => {
+      const [first] = own as [unknown[]];
+      // Changes nothing if it is written already.
+      first.length = 2;
+      whenWritten(own, (others) => {
+        member.isDropped = true;
+        for (const args of others) args.splice(0, args.length, "PTTL", first[1]);
+        return "PTTL";
+      });
+    });
+  }
+  return batch;
 }
 
 function asBatch(build: BatchBuilder): Batch {

@@ -320,9 +320,9 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "the members of a group are written without their messages",
     edits: [
       {
-        file: "redis/unsent.ts",
-        from: "    part.commands = own.length;\n",
-        to: `    part.commands = own.length;
+        file: "redis/write-groups.ts",
+        from: "    member.commands = own.length;\n",
+        to: `    member.commands = own.length;
     for (const args of own.slice(1)) args.splice(0, 3, "TYPE", args[1]);
 `,
       },
@@ -331,7 +331,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "a member of a group is sent after its deadline",
     isSafe: true,
-    edits: [{ file: "redis/unsent.ts", from: "part.deadline.onPassed(", to: "new Deadline().onPassed(" }],
+    edits: [
+      { file: "redis/write-groups.ts", from: "member.deadline.onPassed(", to: "new Deadline().onPassed(" },
+    ],
   },
   {
     name: "a group of writes is a pipeline instead of a transaction",
