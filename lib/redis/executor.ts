@@ -25,15 +25,11 @@ export interface OpenAnnouncement {
 }
 
 /** Commands to be sent, and what an error says of them. */
-export interface Command {
+export interface Command extends Omit<Batch, "mode" | "sentAt"> {
   /** Names the commands in errors. */
   readonly name: string;
   /** The permissions they need, in the words of an ACL. */
   readonly acl: string;
-  readonly target: Target;
-  readonly build: BatchBuilder;
-  /** See `Batch`. */
-  readonly isInStep?: Batch["isInStep"];
 }
 
 /** A write that may be sent together with others. Its first command names its key, its last publishes the announcement. */
@@ -43,15 +39,13 @@ export interface WriteCommand extends Command {
 }
 
 /** One run of a script. */
-export interface ScriptCall<T = unknown> {
+export interface ScriptCall<T = unknown> extends Pick<Batch, "isInStep"> {
   readonly script: Script | PublishingScript;
   /** All in one slot, and at least one. */
   readonly keys: readonly string[];
   readonly args: readonly string[];
   /** Permissions that this run needs besides the script's `acl`. */
   readonly extraAcl?: string;
-  /** See `Batch`. */
-  readonly isInStep?: Batch["isInStep"];
   /** Reads the reply; undefined for one of another type. */
   readonly as?: (reply: unknown) => T | undefined;
 }
