@@ -88,18 +88,20 @@ export class CommandExecutor {
   }
 
   /** Sends a batch, and reports it to those who watch for outages. Fails with what the client or Redis throws. */
-  async #exchange(deadline: Deadline, commands: Batch): Promise<Replies> {
+  #exchange(deadline: Deadline, commands: Batch): Promise<Replies> {
     const { outage } = this.#topology;
     const batch = { ...commands, sentAt: 0 };
     outage.asked();
-    try {
-      const replies = await this.#topology.send(deadline, batch);
-      outage.answered(batch.sentAt);
-      return { replies, sentAt: batch.sentAt };
-    } catch (error) {
-      if (isErrorReply(error)) outage.answered(batch.sentAt);
-      throw error;
-    }
+    return this.#topology.send(deadline, batch).then(
+      (replies) => {
+        outage.answered(batch.sentAt);
+        return { replies, sentAt: batch.sentAt };
+      },
+      (error: unknown) => {
+        if (isErrorReply(error)) outage.answered(batch.sentAt);
+        throw error;
+      },
+    );
   }
 
   /**

@@ -35,9 +35,15 @@ export class Standalone extends SinglePrimary implements Primary {
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    if (this.#isConnected) return this.#exchange(deadline, batch);
-    const connected = this.readiness.whenConnected(deadline, this.#client);
-    return connected.then(() => this.#exchange(deadline, batch));
+    if (!this.#isConnected) {
+      const connected = this.readiness.whenConnected(deadline, this.#client);
+      return connected.then(() => this.#exchange(deadline, batch));
+    }
+    try {
+      return this.#exchange(deadline, batch);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #exchange(deadline: Deadline, batch: Batch): Promise<unknown[]> {
