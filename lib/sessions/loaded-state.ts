@@ -1,9 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cookie, Session, SessionData } from "express-session";
-import type { Serializer } from "../options/types.ts";
-import { hiddenProperty } from "./hidden-property.ts";
 import { isSameMaxAge } from "./lifetime.ts";
-import { isPromise } from "./promises.ts";
+import { isPromise } from "./serializer.ts";
+import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 
 /** What this process read, wrote or tried to write. */
@@ -34,18 +33,53 @@ const MAX_ATTEMPTS = 8;
 
 const NO_ATTEMPTS: readonly Version[] = [];
 
-/** The session in a text; a promise if the serializer is asynchronous. */
-export type Parse = (sid: string, text: string) => SessionData | Promise<SessionData>;
+/** A property of objects that only its owner sees. It goes when its object goes. */
+export interface HiddenProperty<V> {
+  /** Undefined for what is no object, too. */
+  get(object: unknown): V | undefined;
+  set(object: object, value: V): void;
+}
+
+/** Whoever extends it adds private fields to an object that exists. */
+class Existing {
+  constructor(object: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: what makes it work
+    return object;
+  }
+}
+
+/**
+ * The property is a private field. A WeakMap does the same, but V8's young collections take its values for live, and a write
+ * then costs the process up to a tenth more, because each session's text grows old.
+ */
+export function hiddenProperty<V>(): HiddenProperty<V> {
+  /** Of objects that can get no field. */
+  const others = new WeakMap<object, V>();
+  // A class for each property: several stores may know of one object.
+  return class Holder extends Existing {
+    #value: V | undefined;
+
+    static get(given: unknown): V | undefined {
+      const object: object = Object(given);
+      if (object !== given) return undefined;
+      return #value in object ? object.#value : others.get(object);
+    }
+
+    static set(object: object, value: V): void {
+      if (#value in object) object.#value = value;
+      else if (Object.isExtensible(object)) new Holder(object).#value = value;
+      else others.set(object, value);
+    }
+  };
+}
 
 /** What is known of each session object. */
 export class LoadedStates {
-  readonly #serializer: Serializer;
-  readonly #parse: Parse;
+  readonly #operations: SessionOperations;
   readonly #states = hiddenProperty<LoadedState>();
 
-  constructor(serializer: Serializer, parse: Parse) {
-    this.#serializer = serializer;
-    this.#parse = parse;
+  constructor(operations: SessionOperations) {
+    this.#operations = operations;
   }
 
   get(session: object): LoadedState | undefined {
@@ -101,11 +135,11 @@ export class LoadedStates {
    */
   isUnchanged({ sid, base, attempts }: LoadedState, text: string): boolean | Promise<boolean> {
     if (attempts.length > 0) return false;
-    if (this.#serializer === JSON && !mayBeUnchanged(base, text)) return false;
+    if (this.#operations.format.serializer === JSON && !mayBeUnchanged(base, text)) return false;
     if (base === text) return true;
     try {
-      const was = this.#parse(sid, base);
-      const is = this.#parse(sid, text);
+      const was = this.#operations.parse(sid, base);
+      const is = this.#operations.parse(sid, text);
       if (!(isPromise(was) || isPromise(is))) return isSameSession(was, is);
       const compare = ([before, after]: SessionData[]) =>
         isSameSession(before as SessionData, after as SessionData);

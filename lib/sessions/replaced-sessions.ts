@@ -1,6 +1,7 @@
 import type { IndexBy } from "../options/types.ts";
 import { indexValueOf } from "./index-value.ts";
-import type { LoadedState, Parse } from "./loaded-state.ts";
+import type { LoadedState } from "./loaded-state.ts";
+import type { SessionOperations } from "./session-operations.ts";
 
 /** A deleted session that a new one replaces. */
 export interface ReplacedSession {
@@ -14,12 +15,12 @@ export interface ReplacedSession {
  */
 export class ReplacedSessions {
   readonly #indexBy: IndexBy | undefined;
-  readonly #parse: Parse;
+  readonly #operations: SessionOperations;
   readonly #replacedBy = new WeakMap<object, Promise<ReplacedSession | undefined>>();
 
-  constructor(indexBy: IndexBy | undefined, parse: Parse) {
+  constructor(indexBy: IndexBy | undefined, operations: SessionOperations) {
     this.#indexBy = indexBy;
-    this.#parse = parse;
+    this.#operations = operations;
   }
 
   /**
@@ -71,7 +72,7 @@ export class ReplacedSessions {
       return undefined;
     }
     if (this.#indexBy === undefined) return { indexValue: undefined };
-    const session = await this.#parse(loaded.sid, loaded.current);
+    const session = await this.#operations.parse(loaded.sid, loaded.current);
     try {
       return { indexValue: indexValueOf(this.#indexBy, session) };
     } catch {

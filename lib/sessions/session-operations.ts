@@ -27,11 +27,11 @@ import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { indexValueOf } from "./index-value.ts";
 import type { SessionMerge } from "./merge.ts";
-import { isPromise } from "./promises.ts";
 import {
   conflictError,
   decode,
   encode,
+  isPromise,
   MAX_CONFLICTS,
   notUtf8Error,
   type SessionFormat,

@@ -9,11 +9,10 @@ import { describeValue, optionError, SessionStoreError } from "../reporting/erro
 import type { EmitEvent } from "../reporting/types.ts";
 import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import { type LoadedState, LoadedStates, type Parse, type Version } from "./loaded-state.ts";
+import { type LoadedState, LoadedStates, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
-import { isPromise } from "./promises.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
-import { decode, stringify } from "./serializer.ts";
+import { decode, isPromise, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 
@@ -60,9 +59,8 @@ export class SessionTracker {
     this.#operations = operations;
     this.#counters = counters;
     this.#emit = emit;
-    const parse: Parse = (sid, text) => operations.parse(sid, text);
-    this.#states = new LoadedStates(options.serializer, parse);
-    this.#replaced = new ReplacedSessions(options.indexBy, parse);
+    this.#states = new LoadedStates(operations);
+    this.#replaced = new ReplacedSessions(options.indexBy, operations);
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */

@@ -3,11 +3,11 @@ import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
 import { memoryOfJson, memoryOfTexts } from "./memory.ts";
-import { isPromise } from "./promises.ts";
 import {
   corruptError,
   decode,
   describeType,
+  isPromise,
   isTooDeep,
   reasonOf,
   type SessionFormat,
