@@ -126,10 +126,13 @@ export class ClusteredRedisStore extends ManagedStore {
   override touch(sid: string, session: SessionData, callback: Callback | undefined): void;
   override touch(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
     return asCallback(callback, () =>
-      this.parts.tracker.touch(sid, session)?.catch((error: Error) => {
-        this.parts.counters.failedTouches++;
-        this.parts.emit("clusterError", error);
-      }),
+      this.parts.tracker.touch(sid, session)?.then(
+        () => {},
+        (error: Error) => {
+          this.parts.counters.failedTouches++;
+          this.parts.emit("clusterError", error);
+        },
+      ),
     );
   }
 
@@ -192,7 +195,7 @@ export class ClusteredRedisStore extends ManagedStore {
   override regenerate(...[req, callback]: Parameters<Store["regenerate"]>): void {
     const { tracker } = this.parts;
     const { sessionID, session: former } = req;
-    let deletion: Promise<boolean> | undefined;
+    let deletion: Promise<number> | undefined;
     this.destroy(sessionID, (error) => {
       // express-session adds this method to the store.
       (this as unknown as { generate(request: typeof req): void }).generate(req);

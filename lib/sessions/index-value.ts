@@ -24,14 +24,13 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
  * until it expires or the value is listed. A logout or a login must not fail because of it.
  */
 export function formerIndexValue(
-  indexBy: IndexBy | undefined,
-  read: () => SessionData | null | undefined | Promise<SessionData | null>,
+  indexBy: IndexBy,
+  read: () => SessionData | Promise<SessionData>,
 ): string | undefined {
-  if (indexBy === undefined) return undefined;
   try {
     const session = read();
     if (isPromise(session)) session.catch(() => {});
-    else if (session) return indexValueOf(indexBy, session);
+    else return indexValueOf(indexBy, session);
   } catch {
     // It cannot be read, or has no valid index value.
   }

@@ -26,13 +26,13 @@ export class ReplacedSessions {
   /**
    * `regenerate` replaces `former` by `session`.
    * @param loaded undefined if `former` is not known to have been in Redis
-   * @param deletion whether `regenerate` itself deleted it; undefined if that is not known
+   * @param deletion how many sessions `regenerate` itself deleted; undefined if that is not known
    */
   add(
     session: object,
     former: object,
     loaded: LoadedState | undefined,
-    deletion: Promise<boolean> | undefined,
+    deletion: Promise<number> | undefined,
   ): void {
     const inherited = this.#replacedBy.get(former);
     if (inherited === undefined && (loaded === undefined || deletion === undefined)) return;
@@ -61,7 +61,7 @@ export class ReplacedSessions {
   async #determine(
     inherited: Promise<ReplacedSession | undefined> | undefined,
     loaded: LoadedState | undefined,
-    deletion: Promise<boolean> | undefined,
+    deletion: Promise<number> | undefined,
   ): Promise<ReplacedSession | undefined> {
     const before = await inherited;
     if (before !== undefined || loaded === undefined || deletion === undefined) return before;

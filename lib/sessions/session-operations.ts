@@ -3,7 +3,7 @@ import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
 import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/near-cache.ts";
 import { StaleEntries } from "../cache/stale-entries.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
-import { type DestroyReason, isSid } from "../invalidation/messages.ts";
+import { isSid } from "../invalidation/messages.ts";
 import { SUBSCRIPTION_BYTES } from "../invalidation/session-subscriptions.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { IndexBy } from "../options/types.ts";
@@ -269,27 +269,26 @@ export class SessionOperations {
     throw conflictError(this.format, sid);
   }
 
-  /** Deletes any number of sessions, in batches. @param reason the method that does, for events @returns how many existed */
-  async delete({ sids, indexValue }: SessionDeletion, reason: DestroyReason): Promise<number> {
-    const counts = this.commands.batches(sids).map((batch) =>
-      this.queue.write("destroy", batch, async (deadline, pending) => {
-        // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
-        const content = { type: "SessionDeleted", sids: batch.filter(isSid), reason } as const;
-        const announcement = this.coordinator?.announcements.of(content, deadline);
-        pending.sequence = announcement?.sequence;
-        let isPublished = false;
-        try {
-          const deleted = await this.commands.delete(deadline, { sids: batch, indexValue }, announcement);
-          isPublished = true;
-          if (reason === "clear" || announcement?.isReported()) return deleted;
-          for (const sid of batch) this.#emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
-          return deleted;
-        } finally {
-          announcement?.settle(isPublished);
-        }
-      }),
-    );
-    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+  /** Deletes sessions. @param reason the method that does, for events @returns how many existed */
+  delete(deletion: SessionDeletion, reason: "destroy" | "clear"): Promise<number> {
+    const { sids } = deletion;
+    return this.queue.write("destroy", sids, async (deadline, pending) => {
+      // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
+      const named = reason === "clear" ? sids.filter(isSid) : sids;
+      const content = { type: "SessionDeleted", sids: named, reason } as const;
+      const announcement = this.coordinator?.announcements.of(content, deadline);
+      pending.sequence = announcement?.sequence;
+      let isPublished = false;
+      try {
+        const deleted = await this.commands.delete(deadline, deletion, announcement);
+        isPublished = true;
+        if (reason === "clear" || announcement?.isReported()) return deleted;
+        for (const sid of sids) this.#emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
+        return deleted;
+      } finally {
+        announcement?.settle(isPublished);
+      }
+    });
   }
 
   /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */

@@ -69,7 +69,8 @@ export class SessionScan {
     await this.#operations.queue.run("clear", undefined, () => queue.settled());
     cache.invalidateAll();
     for await (const { sids } of this.#operations.pages()) {
-      await this.#operations.delete({ sids, indexValue: undefined }, "clear");
+      const batches = commands.batches(sids).map((batch) => ({ sids: batch, indexValue: undefined }));
+      await Promise.all(batches.map((batch) => this.#operations.delete(batch, "clear")));
     }
     try {
       await this.#operations.queue.run("clear", undefined, async (deadline) => {

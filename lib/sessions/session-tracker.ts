@@ -51,8 +51,8 @@ export class SessionTracker {
   readonly #emit: EmitEvent;
   readonly #states: LoadedStates;
   readonly #replaced: ReplacedSessions;
-  /** The newest pending deletion of each session: whether the session existed. */
-  readonly #deletions = new Map<string, Promise<boolean>>();
+  /** The newest pending deletion of each session: how many sessions it deletes. */
+  readonly #deletions = new Map<string, Promise<number>>();
 
   constructor(options: ResolvedOptions, operations: SessionOperations, counters: Counters, emit: EmitEvent) {
     this.#options = options;
@@ -68,7 +68,8 @@ export class SessionTracker {
     const cached = this.#operations.cache.hit(sid);
     try {
       const session = cached === undefined ? this.#loadFromRedis(sid) : this.#copy(sid, cached);
-      return isPromise(session) ? session.catch(this.#noneIfCorrupt) : session;
+      if (this.#options.onCorrupt === "error" || !isPromise(session)) return session;
+      return session.catch(this.#noneIfCorrupt);
     } catch (error) {
       return this.#noneIfCorrupt(error);
     }
@@ -113,7 +114,7 @@ export class SessionTracker {
     sid: string,
     former: SessionData,
     session: SessionData,
-    deletion: Promise<boolean> | undefined,
+    deletion: Promise<number> | undefined,
   ): void {
     this.#replaced.add(session, former, this.#states.stored(sid, former), deletion);
   }
@@ -125,7 +126,11 @@ export class SessionTracker {
     const { ttl } = this.#options;
     const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
-    if (lifetime <= 0) return this.#delete(sid, () => session);
+    if (lifetime <= 0)
+      return this.#delete(
+        sid,
+        this.#formerIndexValue(() => session),
+      );
     const indexValue = this.#indexValueOf(session);
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(operations.format, sid, session);
@@ -133,10 +138,16 @@ export class SessionTracker {
     const save: Save = { sid, session, text, lifetime, isBehind, indexValue };
     const known = isBehind ? undefined : this.#states.stored(sid, session);
     const unchanged = known && this.#states.isUnchanged(known, text);
-    if (unchanged === true) return this.#extend(sid, session, lifetime);
-    // Before the write begins, which drops the cached session.
-    const isNegligible = isPromise(unchanged) && this.#isNegligible(save);
-    if (isPromise(unchanged)) unchanged.catch(() => {});
+    if (unchanged === true) {
+      await this.#extend(sid, session, lifetime);
+      return;
+    }
+    let isNegligible = false;
+    if (typeof unchanged === "object") {
+      unchanged.catch(() => {});
+      // Before the write begins, which drops the cached session.
+      isNegligible = this.#isNegligible(save);
+    }
     const replaced = this.#replaced.of(session);
     const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
       const deleted = replaced && (await replaced);
@@ -174,8 +185,7 @@ export class SessionTracker {
     const attempts: Version[] = [];
     const onAttempt = (current: string, value?: string) => attempts.push({ base: text, current, value });
     try {
-      const from =
-        indexBy && state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
+      const from = indexBy && state && this.#formerIndexValue(() => this.#operations.parse(sid, state.base));
       const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
       let stored: StoredSession | undefined;
       if (state !== undefined && this.#options.merge !== undefined) {
@@ -206,14 +216,11 @@ export class SessionTracker {
   async destroy(sid: string): Promise<void> {
     checkSid(sid);
     const cached = this.#options.indexBy && this.#operations.cache.peek(sid);
-    await this.#delete(sid, () => cached && this.#operations.copy(sid, cached));
+    await this.#delete(sid, cached && this.#formerIndexValue(() => this.#operations.copy(sid, cached)));
   }
 
-  async #delete(sid: string, read: () => SessionData | null | undefined | Promise<SessionData | null>) {
-    const indexValue = formerIndexValue(this.#options.indexBy, read);
-    const deletion = this.#operations
-      .delete({ sids: [sid], indexValue }, "destroy")
-      .then((count) => count > 0);
+  async #delete(sid: string, indexValue: string | undefined): Promise<void> {
+    const deletion = this.#operations.delete({ sids: [sid], indexValue }, "destroy");
     this.#deletions.set(sid, deletion);
     try {
       await deletion;
@@ -222,27 +229,31 @@ export class SessionTracker {
     }
   }
 
-  /** The newest pending deletion of a session: whether it existed. */
-  deletionOf(sid: string): Promise<boolean> | undefined {
+  /** The newest pending deletion of a session: how many sessions it deletes. */
+  deletionOf(sid: string): Promise<number> | undefined {
     return this.#deletions.get(sid);
   }
 
   /** Moves a session's expiry to what its cookie says. @returns undefined if there is nothing to do */
-  touch(sid: string, session: SessionData): Promise<void> | undefined {
+  touch(sid: string, session: SessionData): Promise<unknown> | undefined {
     checkSid(sid);
     checkSession(session);
     const { disableTouch, ttl } = this.#options;
     return disableTouch ? undefined : this.#extend(sid, session, lifetimeMs(session, ttl, Date.now()));
   }
 
-  #extend(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
+  #extend(sid: string, session: SessionData, lifetime: number): Promise<unknown> | undefined {
     if (this.#options.disableTTL) return undefined;
-    if (lifetime <= 0) return this.#delete(sid, () => session);
+    if (lifetime <= 0)
+      return this.#delete(
+        sid,
+        this.#formerIndexValue(() => session),
+      );
     if (this.#operations.stale?.skipsTouch(sid) === true) return undefined;
     const extension: Extension = { sid, session, lifetime, isBehind: this.#operations.queue.isBusy(sid) };
     if (!extension.isBehind && this.#isNegligible(extension)) return undefined;
     const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
-    return this.#operations.queue.runInTurn("touch", [sid], extendInTurn).then(() => {});
+    return this.#operations.queue.runInTurn("touch", [sid], extendInTurn);
   }
 
   /** Carries out a touch in its turn. @returns whether the session exists */
@@ -279,7 +290,7 @@ export class SessionTracker {
 
   /** What to write over the value `found`, for a request that started from `state`. */
   async #merged(state: LoadedState, found: string, proposal: MergeProposal): Promise<MergeProposal> {
-    const { ttl, merge, disableTTL, indexBy } = this.#options;
+    const { ttl, merge, disableTTL } = this.#options;
     const { sid } = state;
     // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
     const version = [...state.attempts, state].find(({ value }) => value === found);
@@ -301,7 +312,7 @@ export class SessionTracker {
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
       index: this.#indexChange(
         this.#indexValueOf(merged),
-        formerIndexValue(indexBy, () => theirs),
+        this.#formerIndexValue(() => theirs),
       ),
     };
   }
@@ -309,6 +320,10 @@ export class SessionTracker {
   /** @throws what `indexBy` throws: a session that is written must be found */
   #indexValueOf(session: SessionData): string | undefined {
     return this.#options.indexBy && indexValueOf(this.#options.indexBy, session);
+  }
+
+  #formerIndexValue(read: () => SessionData | Promise<SessionData>): string | undefined {
+    return this.#options.indexBy && formerIndexValue(this.#options.indexBy, read);
   }
 
   #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {

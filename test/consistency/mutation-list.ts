@@ -441,8 +441,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "this.commands.delete(deadline, { sids: batch, indexValue }, announcement);",
-        to: "this.commands.delete(deadline, { sids: batch, indexValue }, announcement && undefined);",
+        from: "this.commands.delete(deadline, deletion, announcement);",
+        to: "this.commands.delete(deadline, deletion, announcement && undefined);",
       },
     ],
   },
@@ -752,7 +752,7 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
         file: "sessions/session-tracker.ts",
         from: "    const indexValue = this.#indexValueOf(session);\n    // Now",
         to: `    const was = this.#states.stored(sid, session);
-    const former = was && formerIndexValue(this.#options.indexBy, () => operations.parse(sid, was.base));
+    const former = was && this.#formerIndexValue(() => operations.parse(sid, was.base));
     if (former !== undefined) {
       const sha1 = createHash("sha1").update(was?.value ?? "").digest("hex");
       const entry = { sid, since: 0, settledScore: undefined, sha1 };
