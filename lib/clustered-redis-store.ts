@@ -7,8 +7,7 @@ import type { Serializer, SessionTtl } from "./options/types.ts";
 import type { RedisStoreClient } from "./redis/client.ts";
 import { optionError } from "./reporting/errors.ts";
 import type { ClusterStats, ListedSession, StoreEvents, StoreHealth } from "./reporting/types.ts";
-import { isPromise } from "./sessions/serializer.ts";
-import type { StoredSession } from "./sessions/stored-session.ts";
+import { isPromise, type StoredSession } from "./sessions/stored-session.ts";
 import { hasUsableCookie, withNewCookie, withValidCookie } from "./sessions/valid-cookie.ts";
 import { createParts } from "./store-parts.ts";
 

@@ -1,7 +1,7 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
-import { isPromise } from "./serializer.ts";
+import { isPromise } from "./stored-session.ts";
 
 /** It becomes part of a key: a mistake such as indexing by a whole profile must not fill Redis. */
 const MAX_INDEX_VALUE_LENGTH = 1024;

@@ -1,9 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cookie, Session, SessionData } from "express-session";
 import { isSameMaxAge } from "./lifetime.ts";
-import { isPromise } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
-import type { StoredSession } from "./stored-session.ts";
+import { isPromise, type StoredSession } from "./stored-session.ts";
 
 /** What this process read, wrote or tried to write. */
 export interface Version {

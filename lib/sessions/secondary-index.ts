@@ -8,10 +8,9 @@ import { optionError } from "../reporting/errors.ts";
 import type { EmitEvent, UserSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { checkIndexValue, indexValueOf } from "./index-value.ts";
-import { isPromise } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { SessionScan } from "./session-scan.ts";
-import type { StoredSession } from "./stored-session.ts";
+import { isPromise, type StoredSession } from "./stored-session.ts";
 
 /** How far `reindex` has come. */
 export interface ReindexProgress {

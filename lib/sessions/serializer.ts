@@ -64,14 +64,6 @@ export function decode(format: SessionFormat, sid: string, value: string): strin
   throw corruptError(format, sid, `codec.decode returned ${describeType(text)}`);
 }
 
-/**
- * Whether a value is a promise, and not its outcome. By its method: zone.js and Bluebird replace the global `Promise`, of which
- * the promises of async functions are no instances then. No session has such a method, since it came out of a text.
- */
-export function isPromise<T>(value: T | PromiseLike<T>): value is Promise<T> {
-  return typeof (value as PromiseLike<T> | null | undefined)?.then === "function";
-}
-
 /** Redis cannot tell an empty value from none, and replaces a lone surrogate: other processes would not see the session. */
 function requireStorable(
   format: SessionFormat,

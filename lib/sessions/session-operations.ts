@@ -30,14 +30,13 @@ import {
   conflictError,
   decode,
   encode,
-  isPromise,
   MAX_CONFLICTS,
   notUtf8Error,
   type SessionFormat,
 } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
-import { StoredSession } from "./stored-session.ts";
+import { isPromise, StoredSession } from "./stored-session.ts";
 
 /** A cache whose entries are all as large as one may be holds so many: one huge session must not evict all others. */
 const MIN_FULL_CACHE = 16;
@@ -131,7 +130,7 @@ export class SessionOperations {
     if (pending.token === undefined || channels === undefined) return undefined;
     const isSubscribed = !channels.isTracked(sid) && channels.subscribe(sid);
     if (isSubscribed === false) pending.token = undefined;
-    if (!isPromise(isSubscribed)) return undefined;
+    if (typeof isSubscribed === "boolean") return undefined;
     return isSubscribed.then((succeeded) => {
       if (!succeeded) pending.token = undefined;
       if (deadline.passed) throw new Error("It took too long to subscribe");

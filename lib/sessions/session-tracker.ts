@@ -12,9 +12,9 @@ import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { ReplacedSessions } from "./replaced-sessions.ts";
-import { decode, isPromise, stringify } from "./serializer.ts";
+import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
-import type { StoredSession } from "./stored-session.ts";
+import { isPromise, type StoredSession } from "./stored-session.ts";
 
 /** A session's new expiry, as it stood when it was called. */
 interface Extension {
