@@ -46,12 +46,12 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
   };
   const topology = topologyOf(options);
   const operations = new SessionOperations(options, topology, counters, emit);
-  const tracker = new SessionTracker(options, operations, counters, emit);
-  const scan = new SessionScan(operations, counters, emit, options.ttl);
+  const tracker = new SessionTracker(operations);
+  const scan = new SessionScan(operations);
   const { indexBy } = options;
-  const index = indexBy && new SecondaryIndex(operations, scan, indexBy, emit);
+  const index = indexBy && new SecondaryIndex(operations, scan, indexBy);
   const parts = { options, counters, emit, operations, tracker, scan, index };
-  watchOutage(topology, parts);
+  watchOutage(topology, operations);
   const { cache, coordinator } = operations;
   if (coordinator === undefined || options.cluster === undefined) return parts;
   const { subscribeTimeoutMs } = options.cluster;
@@ -63,9 +63,11 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
 }
 
 /** Notices when Redis is away, asks until it answers again, has half-open connections replaced, and reports all that. */
-function watchOutage(topology: Topology, { options, counters, emit, operations }: StoreParts): void {
+function watchOutage(
+  topology: Topology,
+  { options, counters, emit, commands, stale }: SessionOperations,
+): void {
   const { client, commandTimeoutMs: limitMs } = options;
-  const { commands, stale } = operations;
   const deadlines = new Deadlines(limitMs);
   const report = (code: "ERR_SESSION_UNAVAILABLE" | "ERR_SESSION_REDIS", message: string) =>
     emit("clusterError", new SessionStoreError(code, message));

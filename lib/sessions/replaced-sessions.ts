@@ -1,4 +1,3 @@
-import type { IndexBy } from "../options/types.ts";
 import { indexValueOf } from "./index-value.ts";
 import type { LoadedState } from "./loaded-state.ts";
 import type { SessionOperations } from "./session-operations.ts";
@@ -14,12 +13,10 @@ export interface ReplacedSession {
  * the new session would restore, under another id, what a logout or a ban has ended.
  */
 export class ReplacedSessions {
-  readonly #indexBy: IndexBy | undefined;
   readonly #operations: SessionOperations;
   readonly #replacedBy = new WeakMap<object, Promise<ReplacedSession | undefined>>();
 
-  constructor(indexBy: IndexBy | undefined, operations: SessionOperations) {
-    this.#indexBy = indexBy;
+  constructor(operations: SessionOperations) {
     this.#operations = operations;
   }
 
@@ -71,10 +68,11 @@ export class ReplacedSessions {
       // The application has got the error, and nothing is known.
       return undefined;
     }
-    if (this.#indexBy === undefined) return { indexValue: undefined };
+    const { indexBy } = this.#operations.options;
+    if (indexBy === undefined) return { indexValue: undefined };
     const session = await this.#operations.parse(loaded.sid, loaded.current);
     try {
-      return { indexValue: indexValueOf(this.#indexBy, session) };
+      return { indexValue: indexValueOf(indexBy, session) };
     } catch {
       return { indexValue: undefined };
     }

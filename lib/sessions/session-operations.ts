@@ -52,22 +52,22 @@ export class SessionOperations {
   /** Undefined without `staleIfErrorMs`. */
   readonly stale: StaleFallback | undefined;
   readonly format: SessionFormat;
+  readonly options: ResolvedOptions;
+  readonly counters: Counters;
+  readonly emit: EmitEvent;
   readonly #ids: SessionIds;
-  readonly #indexBy: IndexBy | undefined;
   readonly #deadlines: Deadlines;
   /** Those of parsing, which needs no Redis. */
   readonly #parsing: Deadlines;
   /** Whether cached sessions are compared with what Redis holds. */
   readonly #comparesValues: boolean;
-  readonly #counters: Counters;
-  readonly #emit: EmitEvent;
 
   constructor(options: ResolvedOptions, topology: Topology, counters: Counters, emit: EmitEvent) {
     const { client, scanCount, localCache, cluster, commandTimeoutMs } = options;
-    this.#indexBy = options.indexBy;
+    this.options = options;
+    this.counters = counters;
+    this.emit = emit;
     this.#comparesValues = options.merge !== undefined || options.indexBy !== undefined;
-    this.#counters = counters;
-    this.#emit = emit;
     const prefix = topology.fullPrefix;
     this.format = { serializer: options.serializer, codec: options.codec, prefix };
     this.outage = topology.outage;
@@ -202,7 +202,7 @@ export class SessionOperations {
         if (result.current === null) return undefined;
         if (result.current === current) throw notUtf8Error(this.format, sid);
         current = result.current;
-        this.#counters.conflicts++;
+        this.counters.conflicts++;
       }
       throw conflictError(this.format, sid);
     } finally {
@@ -223,14 +223,15 @@ export class SessionOperations {
   ): Promise<number | undefined> {
     const { sid, ttlMs, isNews } = session;
     const expiresAt = performance.now() + ttlMs;
+    const { indexBy } = this.options;
     const touch = this.cache.beginTouch(sid, expiresAt);
     const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     let change: ExpiryChange | undefined;
     try {
       change =
-        this.#indexBy === undefined
+        indexBy === undefined
           ? await this.commands.touch(deadline, session, announcement)
-          : await this.#touchIndexed(this.#indexBy, deadline, session, known, announcement);
+          : await this.#touchIndexed(indexBy, deadline, session, known, announcement);
       return change === "none" ? undefined : expiresAt;
     } finally {
       announcement?.settle(change === "earlier" || (change === "later" && isNews));
@@ -282,7 +283,7 @@ export class SessionOperations {
         const deleted = await this.commands.delete(deadline, deletion, announcement);
         isPublished = true;
         if (reason === "clear" || announcement?.isReported()) return deleted;
-        for (const sid of sids) this.#emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
+        for (const sid of sids) this.emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
         return deleted;
       } finally {
         announcement?.settle(isPublished);

@@ -4,9 +4,7 @@ import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { IndexChange } from "../redis/index-commands.ts";
-import type { Counters } from "../reporting/counters.ts";
 import { describeValue, optionError, SessionStoreError } from "../reporting/errors.ts";
-import type { EmitEvent } from "../reporting/types.ts";
 import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, type Version } from "./loaded-state.ts";
@@ -47,20 +45,16 @@ interface Save extends Extension {
 export class SessionTracker {
   readonly #options: ResolvedOptions;
   readonly #operations: SessionOperations;
-  readonly #counters: Counters;
-  readonly #emit: EmitEvent;
   readonly #states: LoadedStates;
   readonly #replaced: ReplacedSessions;
   /** The newest pending deletion of each session: how many sessions it deletes. */
   readonly #deletions = new Map<string, Promise<number>>();
 
-  constructor(options: ResolvedOptions, operations: SessionOperations, counters: Counters, emit: EmitEvent) {
-    this.#options = options;
+  constructor(operations: SessionOperations) {
+    this.#options = operations.options;
     this.#operations = operations;
-    this.#counters = counters;
-    this.#emit = emit;
     this.#states = new LoadedStates(operations);
-    this.#replaced = new ReplacedSessions(options.indexBy, operations);
+    this.#replaced = new ReplacedSessions(operations);
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
@@ -79,7 +73,7 @@ export class SessionTracker {
   readonly #noneIfCorrupt = (error: unknown): null => {
     const isCorrupt = error instanceof SessionStoreError && error.code === "ERR_SESSION_CORRUPT";
     if (this.#options.onCorrupt !== "none" || !isCorrupt) throw error;
-    this.#emit("clusterError", error);
+    this.#operations.emit("clusterError", error);
     return null;
   };
 
@@ -163,7 +157,7 @@ export class SessionTracker {
         const isWritten = await this.#write(deadline, pending, save, state);
         if (isWritten && deleted && this.#options.indexBy === undefined) {
           this.#replaced.delete(session);
-          this.#emit("resurrection", sid);
+          this.#operations.emit("resurrection", sid);
         }
         return isWritten;
       }
@@ -284,8 +278,8 @@ export class SessionTracker {
 
   /** A request saved or touched a session that was deleted after it had been loaded. */
   #refuse(sid: string): void {
-    this.#counters.resurrections++;
-    this.#emit("resurrection", sid);
+    this.#operations.counters.resurrections++;
+    this.#operations.emit("resurrection", sid);
   }
 
   /** What to write over the value `found`, for a request that started from `state`. */
