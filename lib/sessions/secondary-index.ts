@@ -98,11 +98,8 @@ export class SecondaryIndex {
       if (existing.length === sids.length) continue;
       const exists = new Set(existing);
       const missing = batch.filter(({ sid }) => !exists.has(sid));
-      await this.#removeStale(
-        value,
-        missing.map((entry) => ({ ...entry, sha1: undefined })),
-        "countOf",
-      );
+      const stale = missing.map((entry) => ({ ...entry, sha1: undefined }));
+      await this.#removeStale(value, stale, "countOf");
     }
     return count;
   }
