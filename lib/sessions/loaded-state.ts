@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cookie, Session, SessionData } from "express-session";
+import { indexValueOf } from "./index-value.ts";
 import { isSameMaxAge } from "./lifetime.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import { isPromise, type StoredSession } from "./stored-session.ts";
@@ -25,6 +26,12 @@ export interface LoadedState extends Version {
   readonly isStored: boolean;
   /** Saves since then with an unknown outcome. */
   readonly attempts: readonly Version[];
+}
+
+/** A deleted session that a new one replaces. */
+interface ReplacedSession {
+  /** Undefined if it had none, or if that is not known. */
+  readonly indexValue: string | undefined;
 }
 
 /** Past that the oldest attempt is dropped; the next merge then takes it for another writer's. */
@@ -72,10 +79,15 @@ export function hiddenProperty<V>(): HiddenProperty<V> {
   };
 }
 
-/** What is known of each session object. */
+/** What is known of each session object, and which deleted session it replaces. */
 export class LoadedStates {
   readonly #operations: SessionOperations;
   readonly #states = hiddenProperty<LoadedState>();
+  /**
+   * Of new sessions of requests whose own session had been deleted when they called `regenerate`. A request that copies its user
+   * to the new session would restore, under another id, what a logout or a ban has ended.
+   */
+  readonly #replaced = new WeakMap<object, Promise<ReplacedSession | undefined>>();
 
   constructor(operations: SessionOperations) {
     this.#operations = operations;
@@ -122,10 +134,65 @@ export class LoadedStates {
     return copy;
   }
 
-  /** `session`, a request's Session, has been made of `data`, which nobody uses any more. */
-  adopt(data: object, session: object): void {
+  /**
+   * `session`, a request's Session, has been made of `data`, which nobody uses any more.
+   * @param former the request's object before, if it reloads
+   */
+  adopt(data: object, session: object, former: object | undefined): void {
     const state = this.get(data);
-    if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
+    if (state !== undefined) this.set(session, { ...state, isStored: true });
+    const replaced = former && this.#replaced.get(former);
+    if (replaced !== undefined) this.#replaced.set(session, replaced);
+  }
+
+  /**
+   * `regenerate` has replaced `former` by `session`.
+   * @param deletion how many sessions `regenerate` itself deleted; undefined if that is not known
+   */
+  replace(sid: string, former: object, session: object, deletion: Promise<number> | undefined): void {
+    const inherited = this.#replaced.get(former);
+    const loaded = this.stored(sid, former);
+    if (inherited === undefined && (loaded === undefined || deletion === undefined)) return;
+    const replaced = this.#determineReplaced(inherited, loaded, deletion);
+    // Saves get it.
+    replaced.catch(() => {});
+    this.#replaced.set(session, replaced);
+  }
+
+  /**
+   * The deleted session that `session` replaces, if any, until that has been reported. Rejects if it cannot be parsed: nobody knows
+   * whether it is restored.
+   */
+  replacedBy(session: object): Promise<ReplacedSession | undefined> | undefined {
+    return this.#replaced.get(session);
+  }
+
+  /** That `session` replaces a deleted one has been reported. */
+  onReplacementReported(session: object): void {
+    this.#replaced.delete(session);
+  }
+
+  async #determineReplaced(
+    inherited: Promise<ReplacedSession | undefined> | undefined,
+    loaded: LoadedState | undefined,
+    deletion: Promise<number> | undefined,
+  ): Promise<ReplacedSession | undefined> {
+    const before = await inherited;
+    if (before !== undefined || loaded === undefined || deletion === undefined) return before;
+    try {
+      if (await deletion) return undefined;
+    } catch {
+      // The application has got the error, and nothing is known.
+      return undefined;
+    }
+    const { indexBy } = this.#operations.options;
+    if (indexBy === undefined) return { indexValue: undefined };
+    const session = await this.#operations.parse(loaded.sid, loaded.current);
+    try {
+      return { indexValue: indexValueOf(indexBy, session) };
+    } catch {
+      return { indexValue: undefined };
+    }
   }
 
   /**

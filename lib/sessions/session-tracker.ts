@@ -9,7 +9,6 @@ import { formerIndexValue, indexValueOf } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
-import { ReplacedSessions } from "./replaced-sessions.ts";
 import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import { isPromise, type StoredSession } from "./stored-session.ts";
@@ -46,7 +45,6 @@ export class SessionTracker {
   readonly #options: ResolvedOptions;
   readonly #operations: SessionOperations;
   readonly #states: LoadedStates;
-  readonly #replaced: ReplacedSessions;
   /** The newest pending deletion of each session: how many sessions it deletes. */
   readonly #deletions = new Map<string, Promise<number>>();
 
@@ -54,7 +52,6 @@ export class SessionTracker {
     this.#options = operations.options;
     this.#operations = operations;
     this.#states = new LoadedStates(operations);
-    this.#replaced = new ReplacedSessions(operations);
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
@@ -98,8 +95,7 @@ export class SessionTracker {
 
   /** express-session has made `session` of the copy `data`. @param former the request's object before, if it reloads */
   adopt<T extends SessionData>(data: SessionData, session: T, former: SessionData | undefined): T {
-    this.#states.adopt(data, session);
-    if (former !== undefined) this.#replaced.inherit(session, former);
+    this.#states.adopt(data, session, former);
     return session;
   }
 
@@ -110,7 +106,7 @@ export class SessionTracker {
     session: SessionData,
     deletion: Promise<number> | undefined,
   ): void {
-    this.#replaced.add(session, former, this.#states.stored(sid, former), deletion);
+    this.#states.replace(sid, former, session, deletion);
   }
 
   /** Writes a session; deletes it if its life is over. */
@@ -142,7 +138,7 @@ export class SessionTracker {
       // Before the write begins, which drops the cached session.
       isNegligible = this.#isNegligible(save);
     }
-    const replaced = this.#replaced.of(session);
+    const replaced = this.#states.replacedBy(session);
     const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
       const deleted = replaced && (await replaced);
       if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {
@@ -156,7 +152,7 @@ export class SessionTracker {
       if (isSame === false || !(await isSame)) {
         const isWritten = await this.#write(deadline, pending, save, state);
         if (isWritten && deleted && this.#options.indexBy === undefined) {
-          this.#replaced.delete(session);
+          this.#states.onReplacementReported(session);
           this.#operations.emit("resurrection", sid);
         }
         return isWritten;

@@ -818,7 +818,7 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     flags: ["--index"],
     edits: [
       {
-        file: "sessions/replaced-sessions.ts",
+        file: "sessions/loaded-state.ts",
         from: "if (await deletion) return undefined;",
         to: "await deletion;",
       },
