@@ -183,7 +183,7 @@ export class ClusteredRedisStore extends ManagedStore {
     const former = req.session as SessionData | undefined;
     let session = super.createSession(req, withValidCookie(data));
     if (!hasUsableCookie(session)) session = super.createSession(req, withNewCookie(data));
-    return this.parts.tracker.adopt(data, session, former);
+    return this.parts.tracker.states.adopt(data, session, former);
   }
 
   /**
@@ -198,7 +198,7 @@ export class ClusteredRedisStore extends ManagedStore {
     this.destroy(sessionID, (error) => {
       // express-session adds this method to the store.
       (this as unknown as { generate(request: typeof req): void }).generate(req);
-      if (former) tracker.replace(sessionID, former, req.session, deletion);
+      if (former) tracker.states.replace(sessionID, former, req.session, deletion);
       callback(error);
     });
     deletion = tracker.deletionOf(sessionID);

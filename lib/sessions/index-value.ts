@@ -19,14 +19,14 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
   );
 }
 
+/** Reads a session. It may throw, or return a promise. */
+export type ReadSession = () => SessionData | Promise<SessionData>;
+
 /**
  * The index value of what is being replaced or deleted; undefined if it cannot be determined at once. Its entry then stays
  * until it expires or the value is listed. A logout or a login must not fail because of it.
  */
-export function formerIndexValue(
-  indexBy: IndexBy,
-  read: () => SessionData | Promise<SessionData>,
-): string | undefined {
+export function formerIndexValue(indexBy: IndexBy, read: ReadSession): string | undefined {
   try {
     const session = read();
     if (isPromise(session)) session.catch(() => {});

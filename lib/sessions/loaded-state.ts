@@ -135,14 +135,16 @@ export class LoadedStates {
   }
 
   /**
-   * `session`, a request's Session, has been made of `data`, which nobody uses any more.
+   * express-session has made `session`, a request's Session, of `data`, which nobody uses any more.
    * @param former the request's object before, if it reloads
+   * @returns `session`
    */
-  adopt(data: object, session: object, former: object | undefined): void {
+  adopt<T extends object>(data: object, session: T, former: object | undefined): T {
     const state = this.get(data);
     if (state !== undefined) this.set(session, { ...state, isStored: true });
     const replaced = former && this.#replaced.get(former);
     if (replaced !== undefined) this.#replaced.set(session, replaced);
+    return session;
   }
 
   /**

@@ -5,7 +5,7 @@ import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { IndexChange } from "../redis/index-commands.ts";
 import { describeValue, optionError, SessionStoreError } from "../reporting/errors.ts";
-import { formerIndexValue, indexValueOf } from "./index-value.ts";
+import { formerIndexValue, indexValueOf, type ReadSession } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
@@ -42,16 +42,17 @@ interface Save extends Extension {
  * express-session passes back the same objects that `createSession` made, so what is known of one is a hidden property of it.
  */
 export class SessionTracker {
+  /** What is known of the session objects of requests. */
+  readonly states: LoadedStates;
   readonly #options: ResolvedOptions;
   readonly #operations: SessionOperations;
-  readonly #states: LoadedStates;
   /** The newest pending deletion of each session: how many sessions it deletes. */
   readonly #deletions = new Map<string, Promise<number>>();
 
   constructor(operations: SessionOperations) {
     this.#options = operations.options;
     this.#operations = operations;
-    this.#states = new LoadedStates(operations);
+    this.states = new LoadedStates(operations);
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
@@ -89,24 +90,8 @@ export class SessionTracker {
     if (stored === undefined) return null;
     const copy = this.#operations.copy(sid, stored);
     return isPromise(copy)
-      ? copy.then((session) => this.#states.addCopy(sid, session, stored))
-      : this.#states.addCopy(sid, copy, stored);
-  }
-
-  /** express-session has made `session` of the copy `data`. @param former the request's object before, if it reloads */
-  adopt<T extends SessionData>(data: SessionData, session: T, former: SessionData | undefined): T {
-    this.#states.adopt(data, session, former);
-    return session;
-  }
-
-  /** `regenerate` has replaced `former` by `session`. @param deletion see `deletionOf` */
-  replace(
-    sid: string,
-    former: SessionData,
-    session: SessionData,
-    deletion: Promise<number> | undefined,
-  ): void {
-    this.#states.replace(sid, former, session, deletion);
+      ? copy.then((session) => this.states.addCopy(sid, session, stored))
+      : this.states.addCopy(sid, copy, stored);
   }
 
   /** Writes a session; deletes it if its life is over. */
@@ -116,18 +101,14 @@ export class SessionTracker {
     const { ttl } = this.#options;
     const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
-    if (lifetime <= 0)
-      return this.#delete(
-        sid,
-        this.#formerIndexValue(() => session),
-      );
+    if (lifetime <= 0) return this.#delete(sid, () => session);
     const indexValue = this.#indexValueOf(session);
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(operations.format, sid, session);
     const isBehind = operations.queue.isBusy(sid);
     const save: Save = { sid, session, text, lifetime, isBehind, indexValue };
-    const known = isBehind ? undefined : this.#states.stored(sid, session);
-    const unchanged = known && this.#states.isUnchanged(known, text);
+    const known = isBehind ? undefined : this.states.stored(sid, session);
+    const unchanged = known && this.states.isUnchanged(known, text);
     if (unchanged === true) {
       await this.#extend(sid, session, lifetime);
       return;
@@ -138,7 +119,7 @@ export class SessionTracker {
       // Before the write begins, which drops the cached session.
       isNegligible = this.#isNegligible(save);
     }
-    const replaced = this.#states.replacedBy(session);
+    const replaced = this.states.replacedBy(session);
     const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
       const deleted = replaced && (await replaced);
       if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {
@@ -146,13 +127,13 @@ export class SessionTracker {
         return false;
       }
       // Earlier saves that were pending may have changed what is known.
-      const state = known ?? this.#states.stored(sid, session);
-      const isSame = unchanged ?? (state !== undefined && this.#states.isUnchanged(state, text));
+      const state = known ?? this.states.stored(sid, session);
+      const isSame = unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
       // Nothing is awaited without need: each turn of the microtask queue costs every save.
       if (isSame === false || !(await isSame)) {
         const isWritten = await this.#write(deadline, pending, save, state);
         if (isWritten && deleted && this.#options.indexBy === undefined) {
-          this.#states.onReplacementReported(session);
+          this.states.onReplacementReported(session);
           this.#operations.emit("resurrection", sid);
         }
         return isWritten;
@@ -187,11 +168,11 @@ export class SessionTracker {
         stored = await this.#operations.write(deadline, pending, { sid, mustExist, ...proposal });
       }
       if (stored === undefined) this.#refuse(sid);
-      else this.#states.setSaved(sid, session, text, stored);
+      else this.states.setSaved(sid, session, text, stored);
       return stored !== undefined;
     } catch (error) {
       // Redis may have executed it all the same.
-      if (state !== undefined) this.#states.addAttempts(session, state, attempts);
+      if (state !== undefined) this.states.addAttempts(session, state, attempts);
       throw error;
     }
   }
@@ -206,10 +187,11 @@ export class SessionTracker {
   async destroy(sid: string): Promise<void> {
     checkSid(sid);
     const cached = this.#options.indexBy && this.#operations.cache.peek(sid);
-    await this.#delete(sid, cached && this.#formerIndexValue(() => this.#operations.copy(sid, cached)));
+    await this.#delete(sid, cached && (() => this.#operations.copy(sid, cached)));
   }
 
-  async #delete(sid: string, indexValue: string | undefined): Promise<void> {
+  async #delete(sid: string, read: ReadSession | undefined): Promise<void> {
+    const indexValue = read && this.#formerIndexValue(read);
     const deletion = this.#operations.delete({ sids: [sid], indexValue }, "destroy");
     this.#deletions.set(sid, deletion);
     try {
@@ -234,11 +216,7 @@ export class SessionTracker {
 
   #extend(sid: string, session: SessionData, lifetime: number): Promise<unknown> | undefined {
     if (this.#options.disableTTL) return undefined;
-    if (lifetime <= 0)
-      return this.#delete(
-        sid,
-        this.#formerIndexValue(() => session),
-      );
+    if (lifetime <= 0) return this.#delete(sid, () => session);
     if (this.#operations.stale?.skipsTouch(sid) === true) return undefined;
     const extension: Extension = { sid, session, lifetime, isBehind: this.#operations.queue.isBusy(sid) };
     if (!extension.isBehind && this.#isNegligible(extension)) return undefined;
@@ -251,14 +229,14 @@ export class SessionTracker {
     const { sid, session, lifetime, isBehind } = extension;
     const { disableTTL, indexBy } = this.#options;
     if (disableTTL || (isBehind && this.#isNegligible(extension))) return true;
-    const state = this.#states.get(session);
+    const state = this.states.get(session);
     const isNews = state === undefined || !isSameMaxAge(state.maxAge, session.cookie?.originalMaxAge);
-    const known = indexBy && (this.#operations.cache.peek(sid) ?? this.#states.of(sid, session))?.value;
+    const known = indexBy && (this.#operations.cache.peek(sid) ?? this.states.of(sid, session))?.value;
     const touch = { sid, ttlMs: lifetime, isNews };
     const expiresAt = await this.#operations.touch(deadline, touch, known);
     if (expiresAt === undefined) {
       if (state?.isStored && state.sid === sid) this.#refuse(sid);
-    } else if (state?.sid === sid) this.#states.set(session, { ...state, expiresAt });
+    } else if (state?.sid === sid) this.states.set(session, { ...state, expiresAt });
     return expiresAt !== undefined;
   }
 
@@ -266,7 +244,7 @@ export class SessionTracker {
   #isNegligible({ sid, session, lifetime, isBehind }: Extension): boolean {
     const { cache } = this.#operations;
     // A message has dropped it since it was loaded: the expiry that was loaded may no longer be the key's.
-    const known = cache.peek(sid) ?? (isBehind || cache.isUsable ? undefined : this.#states.of(sid, session));
+    const known = cache.peek(sid) ?? (isBehind || cache.isUsable ? undefined : this.states.of(sid, session));
     if (known?.expiresAt === undefined) return false;
     const moved = performance.now() + lifetime - known.expiresAt;
     return Math.abs(moved) < touchWindowMs(lifetime, this.#options.touchAfterMs);
@@ -297,13 +275,11 @@ export class SessionTracker {
     }
     const [was, theirs, ours] = versions as [SessionData, SessionData, SessionData];
     const merged = mergeSessions(was, theirs, ours, merge?.resolve);
+    const from = this.#formerIndexValue(() => theirs);
     return {
       text: stringify(this.#operations.format, sid, merged),
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
-      index: this.#indexChange(
-        this.#indexValueOf(merged),
-        this.#formerIndexValue(() => theirs),
-      ),
+      index: this.#indexChange(this.#indexValueOf(merged), from),
     };
   }
 
@@ -312,7 +288,7 @@ export class SessionTracker {
     return this.#options.indexBy && indexValueOf(this.#options.indexBy, session);
   }
 
-  #formerIndexValue(read: () => SessionData | Promise<SessionData>): string | undefined {
+  #formerIndexValue(read: ReadSession): string | undefined {
     return this.#options.indexBy && formerIndexValue(this.#options.indexBy, read);
   }
 

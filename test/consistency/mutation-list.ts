@@ -492,8 +492,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "const known = isBehind ? undefined : this.#states.stored(sid, session);",
-        to: "const known = this.#states.stored(sid, session);",
+        from: "const known = isBehind ? undefined : this.states.stored(sid, session);",
+        to: "const known = this.states.stored(sid, session);",
       },
     ],
   },
@@ -702,8 +702,8 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "(isBehind || cache.isUsable ? undefined : this.#states.of(sid, session));",
-        to: "(cache.isUsable ? undefined : this.#states.of(sid, session));",
+        from: "(isBehind || cache.isUsable ? undefined : this.states.of(sid, session));",
+        to: "(cache.isUsable ? undefined : this.states.of(sid, session));",
       },
     ],
   },
@@ -751,7 +751,7 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
       {
         file: "sessions/session-tracker.ts",
         from: "    const indexValue = this.#indexValueOf(session);\n    // Now",
-        to: `    const was = this.#states.stored(sid, session);
+        to: `    const was = this.states.stored(sid, session);
     const former = was && this.#formerIndexValue(() => operations.parse(sid, was.base));
     if (former !== undefined) {
       const sha1 = createHash("sha1").update(was?.value ?? "").digest("hex");
