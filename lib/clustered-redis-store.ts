@@ -57,37 +57,37 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /** The option `client`. */
   get client(): RedisStoreClient {
-    return this.parts.options.client;
+    return this.parts.operations.options.client;
   }
 
   /** The option `prefix`. */
   get prefix(): string {
-    return this.parts.options.prefix;
+    return this.parts.operations.options.prefix;
   }
 
   /** The option `ttl`. */
   get ttl(): SessionTtl {
-    return this.parts.options.ttl;
+    return this.parts.operations.options.ttl;
   }
 
   /** The option `scanCount`. */
   get scanCount(): number {
-    return this.parts.options.scanCount;
+    return this.parts.operations.options.scanCount;
   }
 
   /** The option `disableTouch`. */
   get disableTouch(): boolean {
-    return this.parts.options.disableTouch;
+    return this.parts.operations.options.disableTouch;
   }
 
   /** The option `disableTTL`. */
   get disableTTL(): boolean {
-    return this.parts.options.disableTTL;
+    return this.parts.operations.options.disableTTL;
   }
 
   /** The option `serializer`. */
   get serializer(): Serializer {
-    return this.parts.options.serializer;
+    return this.parts.operations.options.serializer;
   }
 
   /** The cached sessions, for inspection. */
@@ -128,8 +128,8 @@ export class ClusteredRedisStore extends ManagedStore {
       this.parts.tracker.touch(sid, session)?.then(
         () => {},
         (error: Error) => {
-          this.parts.counters.failedTouches++;
-          this.parts.emit("clusterError", error);
+          this.parts.operations.counters.failedTouches++;
+          this.parts.operations.emit("clusterError", error);
         },
       ),
     );
@@ -142,7 +142,7 @@ export class ClusteredRedisStore extends ManagedStore {
     return asCallback(callback, () => {
       const destroying = this.parts.tracker.destroy(sid);
       // req.session.destroy() may have no callback, and nobody sees the promise then: a logout must not fail silently.
-      if (!callback) destroying.catch((error: Error) => this.parts.emit("clusterError", error));
+      if (!callback) destroying.catch((error: Error) => this.parts.operations.emit("clusterError", error));
       return destroying;
     });
   }
@@ -235,7 +235,7 @@ export class ClusteredRedisStore extends ManagedStore {
       redis,
       subscribed: this.coordinator?.isLive(performance.now()) ?? false,
       outageMs: this.parts.operations.outage.durationMs ?? null,
-      staleHits: this.parts.counters.staleHits,
+      staleHits: this.parts.operations.counters.staleHits,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
       tracking: this.coordinator?.tracking ?? null,
       cacheSize: this.localCache.size,
@@ -265,7 +265,7 @@ export class ClusteredRedisStore extends ManagedStore {
     return {
       nodeId: coordinator?.nodeId ?? "",
       state: coordinator?.state ?? "off",
-      ...this.parts.counters,
+      ...this.parts.operations.counters,
       outageMs: this.parts.operations.outage.durationMs ?? null,
       subscriptions: coordinator?.sessions.size ?? 0,
       tracking: tracking === null ? null : Number(tracking),

@@ -6,7 +6,7 @@ import { connectionProblem, isConnected } from "./redis/connection-state.ts";
 import { Deadlines } from "./redis/deadlines.ts";
 import type { Topology } from "./redis/topology.ts";
 import { topologyOf } from "./redis/topology-of.ts";
-import { type Counters, createCounters } from "./reporting/counters.ts";
+import { createCounters } from "./reporting/counters.ts";
 import { publishEvent } from "./reporting/diagnostics.ts";
 import { errorMessage, SessionStoreError } from "./reporting/errors.ts";
 import { fixFor } from "./reporting/fixes.ts";
@@ -19,9 +19,6 @@ import { SessionTracker } from "./sessions/session-tracker.ts";
 
 /** What a store consists of. */
 export interface StoreParts {
-  readonly options: ResolvedOptions;
-  readonly counters: Counters;
-  readonly emit: EmitEvent;
   readonly operations: SessionOperations;
   readonly tracker: SessionTracker;
   readonly scan: SessionScan;
@@ -50,7 +47,7 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
   const scan = new SessionScan(operations);
   const { indexBy } = options;
   const index = indexBy && new SecondaryIndex(operations, scan, indexBy);
-  const parts = { options, counters, emit, operations, tracker, scan, index };
+  const parts = { operations, tracker, scan, index };
   watchOutage(topology, operations);
   const { cache, coordinator } = operations;
   if (coordinator === undefined || options.cluster === undefined) return parts;
