@@ -7,8 +7,7 @@ import type { Serializer, SessionTtl } from "./options/types.ts";
 import type { RedisStoreClient } from "./redis/client.ts";
 import { optionError } from "./reporting/errors.ts";
 import type { ClusterStats, ListedSession, StoreEvents, StoreHealth } from "./reporting/types.ts";
-import { isPromise } from "./sessions/promises.ts";
-import type { StoredSession } from "./sessions/stored-session.ts";
+import { isPromise, type StoredSession } from "./sessions/stored-session.ts";
 import { hasUsableCookie, withNewCookie, withValidCookie } from "./sessions/valid-cookie.ts";
 import { createParts } from "./store-parts.ts";
 
@@ -58,37 +57,37 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /** The option `client`. */
   get client(): RedisStoreClient {
-    return this.parts.options.client;
+    return this.parts.operations.options.client;
   }
 
   /** The option `prefix`. */
   get prefix(): string {
-    return this.parts.options.prefix;
+    return this.parts.operations.options.prefix;
   }
 
   /** The option `ttl`. */
   get ttl(): SessionTtl {
-    return this.parts.options.ttl;
+    return this.parts.operations.options.ttl;
   }
 
   /** The option `scanCount`. */
   get scanCount(): number {
-    return this.parts.options.scanCount;
+    return this.parts.operations.options.scanCount;
   }
 
   /** The option `disableTouch`. */
   get disableTouch(): boolean {
-    return this.parts.options.disableTouch;
+    return this.parts.operations.options.disableTouch;
   }
 
   /** The option `disableTTL`. */
   get disableTTL(): boolean {
-    return this.parts.options.disableTTL;
+    return this.parts.operations.options.disableTTL;
   }
 
   /** The option `serializer`. */
   get serializer(): Serializer {
-    return this.parts.options.serializer;
+    return this.parts.operations.options.serializer;
   }
 
   /** The cached sessions, for inspection. */
@@ -126,10 +125,13 @@ export class ClusteredRedisStore extends ManagedStore {
   override touch(sid: string, session: SessionData, callback: Callback | undefined): void;
   override touch(sid: string, session: SessionData, callback?: Callback): Promise<void> | void {
     return asCallback(callback, () =>
-      this.parts.tracker.touch(sid, session)?.catch((error: Error) => {
-        this.parts.counters.failedTouches++;
-        this.parts.emit("clusterError", error);
-      }),
+      this.parts.tracker.touch(sid, session)?.then(
+        () => {},
+        (error: Error) => {
+          this.parts.operations.counters.failedTouches++;
+          this.parts.operations.emit("clusterError", error);
+        },
+      ),
     );
   }
 
@@ -140,7 +142,7 @@ export class ClusteredRedisStore extends ManagedStore {
     return asCallback(callback, () => {
       const destroying = this.parts.tracker.destroy(sid);
       // req.session.destroy() may have no callback, and nobody sees the promise then: a logout must not fail silently.
-      if (!callback) destroying.catch((error: Error) => this.parts.emit("clusterError", error));
+      if (!callback) destroying.catch((error: Error) => this.parts.operations.emit("clusterError", error));
       return destroying;
     });
   }
@@ -181,7 +183,7 @@ export class ClusteredRedisStore extends ManagedStore {
     const former = req.session as SessionData | undefined;
     let session = super.createSession(req, withValidCookie(data));
     if (!hasUsableCookie(session)) session = super.createSession(req, withNewCookie(data));
-    return this.parts.tracker.adopt(data, session, former);
+    return this.parts.tracker.states.adopt(data, session, former);
   }
 
   /**
@@ -192,11 +194,11 @@ export class ClusteredRedisStore extends ManagedStore {
   override regenerate(...[req, callback]: Parameters<Store["regenerate"]>): void {
     const { tracker } = this.parts;
     const { sessionID, session: former } = req;
-    let deletion: Promise<boolean> | undefined;
+    let deletion: Promise<number> | undefined;
     this.destroy(sessionID, (error) => {
       // express-session adds this method to the store.
       (this as unknown as { generate(request: typeof req): void }).generate(req);
-      if (former) tracker.replace(sessionID, former, req.session, deletion);
+      if (former) tracker.states.replace(sessionID, former, req.session, deletion);
       callback(error);
     });
     deletion = tracker.deletionOf(sessionID);
@@ -233,7 +235,7 @@ export class ClusteredRedisStore extends ManagedStore {
       redis,
       subscribed: this.coordinator?.isLive(performance.now()) ?? false,
       outageMs: this.parts.operations.outage.durationMs ?? null,
-      staleHits: this.parts.counters.staleHits,
+      staleHits: this.parts.operations.counters.staleHits,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
       tracking: this.coordinator?.tracking ?? null,
       cacheSize: this.localCache.size,
@@ -263,7 +265,7 @@ export class ClusteredRedisStore extends ManagedStore {
     return {
       nodeId: coordinator?.nodeId ?? "",
       state: coordinator?.state ?? "off",
-      ...this.parts.counters,
+      ...this.parts.operations.counters,
       outageMs: this.parts.operations.outage.durationMs ?? null,
       subscriptions: coordinator?.sessions.size ?? 0,
       tracking: tracking === null ? null : Number(tracking),

@@ -105,11 +105,11 @@ export abstract class ManagedStore extends Store {
    * @throws TypeError without `codec`, or for an invalid cursor
    */
   async reencode(options: ReencodeOptions = {}): Promise<ReencodeProgress> {
-    const { operations, emit } = this.parts;
+    const { operations } = this.parts;
     if (operations.format.codec === undefined) {
       throw optionError("codec", "a codec, which this method needs", undefined);
     }
-    return reencode(operations, emit, options);
+    return reencode(operations, options);
   }
 }
 

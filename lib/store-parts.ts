@@ -6,7 +6,7 @@ import { Deadlines } from "./redis/deadlines.ts";
 import { connectionProblem, isConnected } from "./redis/readiness.ts";
 import type { Topology } from "./redis/topology.ts";
 import { topologyOf } from "./redis/topology-of.ts";
-import { type Counters, createCounters } from "./reporting/counters.ts";
+import { createCounters } from "./reporting/counters.ts";
 import { publishEvent } from "./reporting/diagnostics.ts";
 import { errorMessage, fixFor, SessionStoreError } from "./reporting/errors.ts";
 import type { EmitEvent } from "./reporting/types.ts";
@@ -18,9 +18,6 @@ import { SessionTracker } from "./sessions/session-tracker.ts";
 
 /** What a store consists of. */
 export interface StoreParts {
-  readonly options: ResolvedOptions;
-  readonly counters: Counters;
-  readonly emit: EmitEvent;
   readonly operations: SessionOperations;
   readonly tracker: SessionTracker;
   readonly scan: SessionScan;
@@ -45,12 +42,12 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
   };
   const topology = topologyOf(options);
   const operations = new SessionOperations(options, topology, counters, emit);
-  const tracker = new SessionTracker(options, operations, counters, emit);
-  const scan = new SessionScan(operations, counters, emit, options.ttl);
+  const tracker = new SessionTracker(operations);
+  const scan = new SessionScan(operations);
   const { indexBy } = options;
-  const index = indexBy && new SecondaryIndex(operations, scan, indexBy, emit);
-  const parts = { options, counters, emit, operations, tracker, scan, index };
-  watchOutage(topology, parts);
+  const index = indexBy && new SecondaryIndex(operations, scan, indexBy);
+  const parts = { operations, tracker, scan, index };
+  watchOutage(topology, operations);
   const { cache, coordinator } = operations;
   if (coordinator === undefined || options.cluster === undefined) return parts;
   const { subscribeTimeoutMs } = options.cluster;
@@ -62,9 +59,11 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
 }
 
 /** Notices when Redis is away, asks until it answers again, has half-open connections replaced, and reports all that. */
-function watchOutage(topology: Topology, { options, counters, emit, operations }: StoreParts): void {
+function watchOutage(
+  topology: Topology,
+  { options, counters, emit, commands, stale }: SessionOperations,
+): void {
   const { client, commandTimeoutMs: limitMs } = options;
-  const { commands, stale } = operations;
   const deadlines = new Deadlines(limitMs);
   const report = (code: "ERR_SESSION_UNAVAILABLE" | "ERR_SESSION_REDIS", message: string) =>
     emit("clusterError", new SessionStoreError(code, message));

@@ -1,6 +1,13 @@
+import type { Counters } from "../reporting/counters.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { SessionStoreError, type SessionStoreErrorCode, withHidden } from "../reporting/errors.ts";
-import type { Admission } from "./admission.ts";
+import type { Outage } from "./outage.ts";
+
+/** Operations of one store that may be unanswered at the same time, and the bytes of what they write. */
+const MAX_OPERATIONS = 10_000;
+const MAX_OPERATION_BYTES = 16 * 1024 * 1024;
+/** How much of that one primary of several may take: the others continue while it is stalled. */
+const SHARE_OF_PRIMARY = 0.5;
 
 /** The deadline of an operation, for the work that it limits. */
 export class Deadline {
@@ -39,8 +46,27 @@ export interface DeadlinesOptions {
   readonly prefix?: string;
   /** Why there may have been no answer, for the error; undefined if nothing is known. */
   readonly explain?: () => string | undefined;
-  /** Refuses operations that could only wait. */
-  readonly admission?: Admission;
+  /**
+   * Given, operations that could only wait are refused: while Redis is away, or while so many are unanswered that a stalled Redis
+   * would fill the memory. What is refused has not been sent, and never will be.
+   */
+  readonly admission?: { readonly topology: Primaries; readonly counters: Counters };
+}
+
+/** What admission depends on of a topology. */
+interface Primaries {
+  readonly outage: Outage;
+  /** Whether there is only one. */
+  readonly combinesKeys: boolean;
+  primaryIdOf(sid: string): string | undefined;
+}
+
+/** What is unanswered. */
+interface Load {
+  /** The primary that it waits for, if there are several. */
+  readonly primary: string | undefined;
+  operations: number;
+  bytes: number;
 }
 
 /**
@@ -50,14 +76,15 @@ export interface DeadlinesOptions {
 export class Deadlines {
   readonly #limitMs: number;
   readonly #options: DeadlinesOptions;
-  readonly #admission: Admission | undefined;
   readonly #operations = new Set<Promise<unknown>>();
+  readonly #total = noLoad(undefined);
+  /** Of the primaries of a Cluster that have any. */
+  readonly #loads = new Map<string, Load>();
 
   /** @param limitMs the limit of each operation, in milliseconds */
   constructor(limitMs: number, options: DeadlinesOptions = {}) {
     this.#limitMs = limitMs;
     this.#options = options;
-    this.#admission = options.admission;
   }
 
   /**
@@ -68,9 +95,10 @@ export class Deadlines {
    * @param bytes the size of what it writes
    */
   run<T>(what: string, work: (deadline: Deadline) => Promise<T>, sid?: string, bytes = 0): Promise<T> {
-    const refusal = this.refuse(what, sid, bytes);
-    if (refusal !== undefined) return Promise.reject(refusal);
-    const load = this.#admission?.enter(sid, bytes);
+    const load = this.#admit(sid, bytes);
+    if (typeof load === "string") {
+      return Promise.reject(this.#errorOf("ERR_SESSION_UNAVAILABLE", what, sid, load));
+    }
     const operation = new Promise<T>((resolve, reject) => {
       const deadline = new Deadline();
       let immediate: NodeJS.Immediate | undefined;
@@ -95,7 +123,7 @@ export class Deadlines {
       const onSettled = () => {
         end();
         deadline.end();
-        if (load !== undefined) this.#admission?.leave(load, bytes);
+        if (load !== undefined) this.#leave(load, bytes);
       };
       attempt(work, deadline).then(
         (result) => {
@@ -112,10 +140,39 @@ export class Deadlines {
     return operation;
   }
 
-  /** The error of an operation that must not begin; undefined if it may. */
-  refuse(what: string, sid: string | undefined, bytes: number): SessionStoreError | undefined {
-    const reason = this.#admission?.refuse(sid, bytes);
-    return reason === undefined ? undefined : this.#errorOf("ERR_SESSION_UNAVAILABLE", what, sid, reason);
+  /** An operation is to begin. @returns what it adds to, if that is limited; a text if it must not begin: why */
+  #admit(sid: string | undefined, bytes: number): Load | string | undefined {
+    const { admission } = this.#options;
+    if (admission === undefined) return undefined;
+    const { topology, counters } = admission;
+    let load = this.#total;
+    let refusal = topology.outage.reason ?? excess(load, bytes);
+    if (refusal === undefined && sid !== undefined && !topology.combinesKeys) {
+      load = this.#loadOf(topology.primaryIdOf(sid));
+      refusal = excess(load, bytes);
+    }
+    if (refusal !== undefined) {
+      counters.refusals++;
+      return refusal;
+    }
+    add(this.#total, 1, bytes);
+    if (load.primary === undefined) return load;
+    this.#loads.set(load.primary, load);
+    add(load, 1, bytes);
+    return load;
+  }
+
+  #loadOf(primary: string | undefined): Load {
+    if (primary === undefined) return this.#total;
+    return this.#loads.get(primary) ?? noLoad(primary);
+  }
+
+  /** An operation has settled: its caller may have got a timeout before. */
+  #leave(load: Load, bytes: number): void {
+    add(this.#total, -1, -bytes);
+    if (load.primary === undefined) return;
+    add(load, -1, -bytes);
+    if (load.operations === 0) this.#loads.delete(load.primary);
   }
 
   #errorOf(
@@ -146,4 +203,22 @@ function attempt<T>(work: (deadline: Deadline) => Promise<T>, deadline: Deadline
   } catch (error) {
     return Promise.reject(error);
   }
+}
+
+function noLoad(primary: string | undefined): Load {
+  return { primary, operations: 0, bytes: 0 };
+}
+
+function add(load: Load, operations: number, bytes: number): void {
+  load.operations += operations;
+  load.bytes += bytes;
+}
+
+function excess({ primary, operations, bytes }: Load, more: number): string | undefined {
+  const limit = primary === undefined ? 1 : SHARE_OF_PRIMARY;
+  const where = primary === undefined ? "" : " by one of the primaries";
+  if (operations >= limit * MAX_OPERATIONS) return `${operations} operations are unanswered${where}`;
+  // A write that is larger than the limit may run alone; meanwhile, logouts and reads go on.
+  if (more === 0 || bytes === 0 || bytes + more <= limit * MAX_OPERATION_BYTES) return undefined;
+  return `writes of ${bytes} bytes are unanswered${where}`;
 }

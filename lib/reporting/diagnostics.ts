@@ -84,9 +84,14 @@ const SESSION_EVENTS = new Set<keyof StoreEvents>([
   "resurrection",
 ]);
 
+/** Whether the tracing channel has subscribers. Before Node 20.13, tracing channels have no `hasSubscribers`. */
+export function isTraced(): boolean {
+  return OPERATION_CHANNELS.some(({ hasSubscribers }) => hasSubscribers);
+}
+
 /**
- * Runs `work` and publishes its phases if the tracing channel has subscribers. They receive a result and an error of their
- * own: `tracePromise` alone would publish the session, and errors that contain its key.
+ * Runs `work` and publishes its phases. Subscribers receive a result and an error of their own: `tracePromise` alone would
+ * publish the session, and errors that contain its key.
  */
 export function traceOperation<T>(
   operation: StoreOperation["operation"],
@@ -94,8 +99,6 @@ export function traceOperation<T>(
   nodeId: string,
   work: () => Promise<T>,
 ): Promise<T> {
-  // Before Node 20.13, tracing channels have no `hasSubscribers`.
-  if (!OPERATION_CHANNELS.some(({ hasSubscribers }) => hasSubscribers)) return work();
   let outcome: Promise<T> | undefined;
   const message: StoreOperation = { operation, nodeId, session: sid === undefined ? sid : hashSid(sid) };
   const published = operations.tracePromise(() => {

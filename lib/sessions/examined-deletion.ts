@@ -1,7 +1,6 @@
 import { isSid } from "../invalidation/messages.ts";
 import type { ExaminedSession, UnchangedDeletion } from "../redis/session-values.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
-import type { EmitEvent } from "../reporting/types.ts";
 import { conflictError, MAX_CONFLICTS } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
@@ -22,15 +21,13 @@ export interface ExaminedDeletionOptions {
  */
 export class ExaminedDeletion {
   readonly #operations: SessionOperations;
-  readonly #emit: EmitEvent;
   readonly #options: ExaminedDeletionOptions;
   #deleted = 0;
   /** The first session that changed faster than it could be examined. */
   #conflict: SessionStoreError | undefined;
 
-  constructor(operations: SessionOperations, emit: EmitEvent, options: ExaminedDeletionOptions) {
+  constructor(operations: SessionOperations, options: ExaminedDeletionOptions) {
     this.#operations = operations;
-    this.#emit = emit;
     this.#options = options;
   }
 
@@ -71,10 +68,10 @@ export class ExaminedDeletion {
   async #deleteAll(
     sessions: ReadonlyMap<string, ExaminedSession>,
   ): Promise<(readonly [sid: string, UnchangedDeletion])[]> {
-    const { commands, coordinator } = this.#operations;
+    const { commands, coordinator, emit, queue } = this.#operations;
     const { reason, indexValue } = this.#options;
     const batches = commands.batches([...sessions.keys()]).map((sids) =>
-      this.#operations.queue.write("destroy", sids, async (deadline, pending) => {
+      queue.write("destroy", sids, async (deadline, pending) => {
         const announcement = coordinator?.announcements.ofUnchanged(reason, deadline);
         pending.sequence = announcement?.sequence;
         let isPublished = false;
@@ -88,7 +85,7 @@ export class ExaminedDeletion {
           const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
           isPublished = deleted.length > 0;
           if (announcement?.isReported()) return outcomes;
-          for (const [sid] of deleted) this.#emit("destroyed", sid, coordinator?.nodeId ?? "", reason);
+          for (const [sid] of deleted) emit("destroyed", sid, coordinator?.nodeId ?? "", reason);
           return outcomes;
         } finally {
           announcement?.settle(isPublished);

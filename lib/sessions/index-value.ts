@@ -1,7 +1,7 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
-import { isPromise } from "./promises.ts";
+import { isPromise } from "./stored-session.ts";
 
 /** It becomes part of a key: a mistake such as indexing by a whole profile must not fill Redis. */
 const MAX_INDEX_VALUE_LENGTH = 1024;
@@ -19,19 +19,18 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
   );
 }
 
+/** Reads a session. It may throw, or return a promise. */
+export type ReadSession = () => SessionData | Promise<SessionData>;
+
 /**
  * The index value of what is being replaced or deleted; undefined if it cannot be determined at once. Its entry then stays
  * until it expires or the value is listed. A logout or a login must not fail because of it.
  */
-export function formerIndexValue(
-  indexBy: IndexBy | undefined,
-  read: () => SessionData | null | undefined | Promise<SessionData | null>,
-): string | undefined {
-  if (indexBy === undefined) return undefined;
+export function formerIndexValue(indexBy: IndexBy, read: ReadSession): string | undefined {
   try {
     const session = read();
     if (isPromise(session)) session.catch(() => {});
-    else if (session) return indexValueOf(indexBy, session);
+    else return indexValueOf(indexBy, session);
   } catch {
     // It cannot be read, or has no valid index value.
   }

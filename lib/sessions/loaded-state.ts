@@ -1,10 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Cookie, Session, SessionData } from "express-session";
-import type { Serializer } from "../options/types.ts";
-import { hiddenProperty } from "./hidden-property.ts";
+import { indexValueOf } from "./index-value.ts";
 import { isSameMaxAge } from "./lifetime.ts";
-import { isPromise } from "./promises.ts";
-import type { StoredSession } from "./stored-session.ts";
+import type { SessionOperations } from "./session-operations.ts";
+import { isPromise, type StoredSession } from "./stored-session.ts";
 
 /** What this process read, wrote or tried to write. */
 export interface Version {
@@ -29,23 +28,69 @@ export interface LoadedState extends Version {
   readonly attempts: readonly Version[];
 }
 
+/** A deleted session that a new one replaces. */
+interface ReplacedSession {
+  /** Undefined if it had none, or if that is not known. */
+  readonly indexValue: string | undefined;
+}
+
 /** Past that the oldest attempt is dropped; the next merge then takes it for another writer's. */
 const MAX_ATTEMPTS = 8;
 
 const NO_ATTEMPTS: readonly Version[] = [];
 
-/** The session in a text; a promise if the serializer is asynchronous. */
-export type Parse = (sid: string, text: string) => SessionData | Promise<SessionData>;
+/** A property of objects that only its owner sees. It goes when its object goes. */
+export interface HiddenProperty<V> {
+  /** Undefined for what is no object, too. */
+  get(object: unknown): V | undefined;
+  set(object: object, value: V): void;
+}
 
-/** What is known of each session object. */
+/** Whoever extends it adds private fields to an object that exists. */
+class Existing {
+  constructor(object: object) {
+    // biome-ignore lint/correctness/noConstructorReturn: what makes it work
+    return object;
+  }
+}
+
+/**
+ * The property is a private field. A WeakMap does the same, but V8's young collections take its values for live, and a write
+ * then costs the process up to a tenth more, because each session's text grows old.
+ */
+export function hiddenProperty<V>(): HiddenProperty<V> {
+  /** Of objects that can get no field. */
+  const others = new WeakMap<object, V>();
+  // A class for each property: several stores may know of one object.
+  return class Holder extends Existing {
+    #value: V | undefined;
+
+    static get(given: unknown): V | undefined {
+      const object: object = Object(given);
+      if (object !== given) return undefined;
+      return #value in object ? object.#value : others.get(object);
+    }
+
+    static set(object: object, value: V): void {
+      if (#value in object) object.#value = value;
+      else if (Object.isExtensible(object)) new Holder(object).#value = value;
+      else others.set(object, value);
+    }
+  };
+}
+
+/** What is known of each session object, and which deleted session it replaces. */
 export class LoadedStates {
-  readonly #serializer: Serializer;
-  readonly #parse: Parse;
+  readonly #operations: SessionOperations;
   readonly #states = hiddenProperty<LoadedState>();
+  /**
+   * Of new sessions of requests whose own session had been deleted when they called `regenerate`. A request that copies its user
+   * to the new session would restore, under another id, what a logout or a ban has ended.
+   */
+  readonly #replaced = new WeakMap<object, Promise<ReplacedSession | undefined>>();
 
-  constructor(serializer: Serializer, parse: Parse) {
-    this.#serializer = serializer;
-    this.#parse = parse;
+  constructor(operations: SessionOperations) {
+    this.#operations = operations;
   }
 
   get(session: object): LoadedState | undefined {
@@ -89,10 +134,67 @@ export class LoadedStates {
     return copy;
   }
 
-  /** `session`, a request's Session, has been made of `data`, which nobody uses any more. */
-  adopt(data: object, session: object): void {
+  /**
+   * express-session has made `session`, a request's Session, of `data`, which nobody uses any more.
+   * @param former the request's object before, if it reloads
+   * @returns `session`
+   */
+  adopt<T extends object>(data: object, session: T, former: object | undefined): T {
     const state = this.get(data);
-    if (state !== undefined) this.#states.set(session, { ...state, isStored: true });
+    if (state !== undefined) this.set(session, { ...state, isStored: true });
+    const replaced = former && this.#replaced.get(former);
+    if (replaced !== undefined) this.#replaced.set(session, replaced);
+    return session;
+  }
+
+  /**
+   * `regenerate` has replaced `former` by `session`.
+   * @param deletion how many sessions `regenerate` itself deleted; undefined if that is not known
+   */
+  replace(sid: string, former: object, session: object, deletion: Promise<number> | undefined): void {
+    const inherited = this.#replaced.get(former);
+    const loaded = this.stored(sid, former);
+    if (inherited === undefined && (loaded === undefined || deletion === undefined)) return;
+    const replaced = this.#determineReplaced(inherited, loaded, deletion);
+    // Saves get it.
+    replaced.catch(() => {});
+    this.#replaced.set(session, replaced);
+  }
+
+  /**
+   * The deleted session that `session` replaces, if any, until that has been reported. Rejects if it cannot be parsed: nobody knows
+   * whether it is restored.
+   */
+  replacedBy(session: object): Promise<ReplacedSession | undefined> | undefined {
+    return this.#replaced.get(session);
+  }
+
+  /** That `session` replaces a deleted one has been reported. */
+  onReplacementReported(session: object): void {
+    this.#replaced.delete(session);
+  }
+
+  async #determineReplaced(
+    inherited: Promise<ReplacedSession | undefined> | undefined,
+    loaded: LoadedState | undefined,
+    deletion: Promise<number> | undefined,
+  ): Promise<ReplacedSession | undefined> {
+    const before = await inherited;
+    if (before !== undefined || loaded === undefined || deletion === undefined) return before;
+    try {
+      if (await deletion) return undefined;
+    } catch {
+      // The application has got the error, and nothing is known.
+      return undefined;
+    }
+    const { indexBy } = this.#operations.options;
+    if (indexBy === undefined) return { indexValue: undefined };
+    const session = await this.#operations.parse(loaded.sid, loaded.current);
+    try {
+      return { indexValue: indexValueOf(indexBy, session) };
+    } catch {
+      return { indexValue: undefined };
+    }
   }
 
   /**
@@ -101,11 +203,11 @@ export class LoadedStates {
    */
   isUnchanged({ sid, base, attempts }: LoadedState, text: string): boolean | Promise<boolean> {
     if (attempts.length > 0) return false;
-    if (this.#serializer === JSON && !mayBeUnchanged(base, text)) return false;
+    if (this.#operations.format.serializer === JSON && !mayBeUnchanged(base, text)) return false;
     if (base === text) return true;
     try {
-      const was = this.#parse(sid, base);
-      const is = this.#parse(sid, text);
+      const was = this.#operations.parse(sid, base);
+      const is = this.#operations.parse(sid, text);
       if (!(isPromise(was) || isPromise(is))) return isSameSession(was, is);
       const compare = ([before, after]: SessionData[]) =>
         isSameSession(before as SessionData, after as SessionData);

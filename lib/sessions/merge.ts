@@ -4,7 +4,7 @@ import type { ConflictingValues, ResolveConflict } from "../options/types.ts";
 import type { SessionSave } from "../redis/session-values.ts";
 import { describeValue } from "../reporting/errors.ts";
 import { isSameMaxAge } from "./lifetime.ts";
-import { isPromise } from "./promises.ts";
+import { isPromise } from "./stored-session.ts";
 
 /** A write over a value that is expected in Redis; it is merged with whatever else is there. */
 export interface SessionMerge {

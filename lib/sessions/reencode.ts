@@ -1,4 +1,3 @@
-import type { EmitEvent } from "../reporting/types.ts";
 import { conflictError, decode, encode, MAX_CONFLICTS, notUtf8Error } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 
@@ -31,14 +30,13 @@ export interface ReencodeOptions {
  */
 export async function reencode(
   operations: SessionOperations,
-  emit: EmitEvent,
   { cursor, onProgress }: ReencodeOptions,
 ): Promise<ReencodeProgress> {
   const rewrite = (sid: string, value: string) =>
     rewriteOne(operations, sid, value).catch((error: unknown): Outcome => {
       const { code } = error as { code?: unknown };
       if (code !== "ERR_SESSION_CORRUPT" && code !== "ERR_SESSION_SERIALIZE") throw error;
-      emit("clusterError", error as Error);
+      operations.emit("clusterError", error as Error);
       return "skipped";
     });
   let progress: ReencodeProgress = { scanned: 0, rewritten: 0, skipped: 0, cursor };

@@ -5,13 +5,12 @@ import { sha1Of } from "../redis/script.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { optionError } from "../reporting/errors.ts";
-import type { EmitEvent, UserSession } from "../reporting/types.ts";
+import type { UserSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { checkIndexValue, indexValueOf } from "./index-value.ts";
-import { isPromise } from "./promises.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { SessionScan } from "./session-scan.ts";
-import type { StoredSession } from "./stored-session.ts";
+import { isPromise, type StoredSession } from "./stored-session.ts";
 
 /** How far `reindex` has come. */
 export interface ReindexProgress {
@@ -70,14 +69,12 @@ export class SecondaryIndex {
   readonly #index: IndexCommands;
   readonly #indexBy: IndexBy;
   readonly #scan: SessionScan;
-  readonly #emit: EmitEvent;
 
-  constructor(operations: SessionOperations, scan: SessionScan, indexBy: IndexBy, emit: EmitEvent) {
+  constructor(operations: SessionOperations, scan: SessionScan, indexBy: IndexBy) {
     this.#operations = operations;
     this.#index = operations.commands.index;
     this.#indexBy = indexBy;
     this.#scan = scan;
-    this.#emit = emit;
   }
 
   /** The sessions of a value that exist when it is called, the newest first. */
@@ -101,11 +98,8 @@ export class SecondaryIndex {
       if (existing.length === sids.length) continue;
       const exists = new Set(existing);
       const missing = batch.filter(({ sid }) => !exists.has(sid));
-      await this.#removeStale(
-        value,
-        missing.map((entry) => ({ ...entry, sha1: undefined })),
-        "countOf",
-      );
+      const stale = missing.map((entry) => ({ ...entry, sha1: undefined }));
+      await this.#removeStale(value, stale, "countOf");
     }
     return count;
   }
@@ -207,7 +201,7 @@ export class SecondaryIndex {
       const examined = await this.#examine(sid, stored);
       return examined === "unreadable" || examined?.value === value;
     };
-    return new ExaminedDeletion(this.#operations, this.#emit, { reason, indexValue: value, examine });
+    return new ExaminedDeletion(this.#operations, { reason, indexValue: value, examine });
   }
 
   async #has(value: string, sid: string): Promise<boolean> {
@@ -267,7 +261,7 @@ export class SecondaryIndex {
       );
     } catch (error) {
       // They do no harm, and the next listing tries again.
-      this.#emit("clusterError", error as Error);
+      this.#operations.emit("clusterError", error as Error);
     }
   }
 
@@ -278,7 +272,7 @@ export class SecondaryIndex {
     try {
       return { session, value: indexValueOf(this.#indexBy, session) };
     } catch (error) {
-      this.#emit("clusterError", error as Error);
+      this.#operations.emit("clusterError", error as Error);
       return undefined;
     }
   }

@@ -32,21 +32,21 @@ export function stringify(format: SessionFormat, sid: string, session: SessionDa
 
 /** The value in Redis for a text. @throws SessionStoreError `ERR_SESSION_SERIALIZE` */
 export function encode(format: SessionFormat, sid: string, text: string): string {
-  const value = format.codec === undefined ? text : encodeBy(format.codec, format, sid, text);
+  const { codec, prefix } = format;
+  let value = text;
+  if (codec !== undefined) {
+    let encoded: unknown;
+    try {
+      encoded = codec.encode(text, { sid, key: prefix + sid });
+    } catch (error) {
+      throw serializeError(format, sid, reasonOf(error, "codec"), error);
+    }
+    requireStorable(format, sid, encoded, "codec.encode");
+    value = standalone(encoded);
+  }
   // Nobody could read it.
   if (isTooLong(value)) throw serializeError(format, sid, TOO_LONG);
   return value;
-}
-
-function encodeBy(codec: Codec, format: SessionFormat, sid: string, text: string): string {
-  let value: unknown;
-  try {
-    value = codec.encode(text, { sid, key: format.prefix + sid });
-  } catch (error) {
-    throw serializeError(format, sid, reasonOf(error, "codec"), error);
-  }
-  requireStorable(format, sid, value, "codec.encode");
-  return standalone(value);
 }
 
 /** The text in a value of Redis. @throws SessionStoreError `ERR_SESSION_CORRUPT` */
@@ -70,25 +70,17 @@ function requireStorable(
   text: unknown,
   source: string,
 ): asserts text is string {
-  const fail = (what: string) => {
-    throw serializeError(format, sid, `${source} returned ${what}`);
-  };
-  if (typeof text !== "string") return fail(describeType(text));
-  if (text === "") fail("an empty string");
-  if (!text.isWellFormed()) fail("a string that is not well-formed UTF-16");
+  let returned: string;
+  if (typeof text !== "string") returned = describeType(text);
+  else if (text === "") returned = "an empty string";
+  else if (!text.isWellFormed()) returned = "a string that is not well-formed UTF-16";
+  else return;
+  throw serializeError(format, sid, `${source} returned ${returned}`);
 }
 
-function serializeError(
-  format: SessionFormat,
-  sid: string,
-  reason: string,
-  error?: unknown,
-): SessionStoreError {
+function serializeError(format: SessionFormat, sid: string, reason: string, error?: unknown) {
   const message = `The session ${hashSid(sid)} cannot be serialized: ${reason}`;
-  return withHidden(new SessionStoreError("ERR_SESSION_SERIALIZE", message), {
-    key: format.prefix + sid,
-    ...(error !== undefined && { serializerError: error }),
-  });
+  return withCause(new SessionStoreError("ERR_SESSION_SERIALIZE", message), format, sid, error);
 }
 
 /** The error for a value that is not a session. @param error what the serializer or the codec threw, if it did */
@@ -99,9 +91,14 @@ export function corruptError(
   error?: unknown,
 ): SessionStoreError {
   const message = `The value of session ${hashSid(sid)} in Redis is not a session: ${reason}`;
-  return withHidden(new SessionStoreError("ERR_SESSION_CORRUPT", message), {
-    key: format.prefix + sid,
-    ...(error !== undefined && { serializerError: error }),
+  return withCause(new SessionStoreError("ERR_SESSION_CORRUPT", message), format, sid, error);
+}
+
+/** Adds what must not be logged. */
+function withCause(error: SessionStoreError, { prefix }: SessionFormat, sid: string, cause: unknown) {
+  return withHidden(error, {
+    key: prefix + sid,
+    ...(cause !== undefined && { serializerError: cause }),
   });
 }
 

@@ -3,11 +3,10 @@ import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
 import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/near-cache.ts";
 import { StaleEntries } from "../cache/stale-entries.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
-import { type DestroyReason, isSid } from "../invalidation/messages.ts";
+import { isSid } from "../invalidation/messages.ts";
 import { SUBSCRIPTION_BYTES } from "../invalidation/session-subscriptions.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { IndexBy } from "../options/types.ts";
-import { Admission } from "../redis/admission.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import type { Announcement } from "../redis/executor.ts";
 import type { Outage } from "../redis/outage.ts";
@@ -27,7 +26,6 @@ import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { indexValueOf } from "./index-value.ts";
 import type { SessionMerge } from "./merge.ts";
-import { isPromise } from "./promises.ts";
 import {
   conflictError,
   decode,
@@ -38,7 +36,7 @@ import {
 } from "./serializer.ts";
 import { SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
-import { StoredSession } from "./stored-session.ts";
+import { isPromise, StoredSession } from "./stored-session.ts";
 
 /** A cache whose entries are all as large as one may be holds so many: one huge session must not evict all others. */
 const MIN_FULL_CACHE = 16;
@@ -54,28 +52,29 @@ export class SessionOperations {
   /** Undefined without `staleIfErrorMs`. */
   readonly stale: StaleFallback | undefined;
   readonly format: SessionFormat;
+  readonly options: ResolvedOptions;
+  readonly counters: Counters;
+  readonly emit: EmitEvent;
   readonly #ids: SessionIds;
-  readonly #indexBy: IndexBy | undefined;
   readonly #deadlines: Deadlines;
   /** Those of parsing, which needs no Redis. */
   readonly #parsing: Deadlines;
   /** Whether cached sessions are compared with what Redis holds. */
   readonly #comparesValues: boolean;
-  readonly #counters: Counters;
-  readonly #emit: EmitEvent;
 
   constructor(options: ResolvedOptions, topology: Topology, counters: Counters, emit: EmitEvent) {
     const { client, scanCount, localCache, cluster, commandTimeoutMs } = options;
-    this.#indexBy = options.indexBy;
+    this.options = options;
+    this.counters = counters;
+    this.emit = emit;
     this.#comparesValues = options.merge !== undefined || options.indexBy !== undefined;
-    this.#counters = counters;
-    this.#emit = emit;
-    this.format = { serializer: options.serializer, codec: options.codec, prefix: topology.fullPrefix };
+    const prefix = topology.fullPrefix;
+    this.format = { serializer: options.serializer, codec: options.codec, prefix };
     this.outage = topology.outage;
     const explain = () => connectionProblem(client, commandTimeoutMs);
-    const admission = new Admission(topology, counters);
-    this.#deadlines = new Deadlines(commandTimeoutMs, { prefix: topology.fullPrefix, explain, admission });
-    this.#parsing = new Deadlines(commandTimeoutMs, { prefix: topology.fullPrefix });
+    const admission = { topology, counters };
+    this.#deadlines = new Deadlines(commandTimeoutMs, { prefix, explain, admission });
+    this.#parsing = new Deadlines(commandTimeoutMs, { prefix });
     this.commands = new SessionCommands(topology);
     this.#ids = new SessionIds(topology, scanCount);
     const limited = { maxSessions: localCache?.maxSize ?? 0, commandTimeoutMs };
@@ -131,7 +130,7 @@ export class SessionOperations {
     if (pending.token === undefined || channels === undefined) return undefined;
     const isSubscribed = !channels.isTracked(sid) && channels.subscribe(sid);
     if (isSubscribed === false) pending.token = undefined;
-    if (!isPromise(isSubscribed)) return undefined;
+    if (typeof isSubscribed === "boolean") return undefined;
     return isSubscribed.then((succeeded) => {
       if (!succeeded) pending.token = undefined;
       if (deadline.passed) throw new Error("It took too long to subscribe");
@@ -203,7 +202,7 @@ export class SessionOperations {
         if (result.current === null) return undefined;
         if (result.current === current) throw notUtf8Error(this.format, sid);
         current = result.current;
-        this.#counters.conflicts++;
+        this.counters.conflicts++;
       }
       throw conflictError(this.format, sid);
     } finally {
@@ -224,14 +223,15 @@ export class SessionOperations {
   ): Promise<number | undefined> {
     const { sid, ttlMs, isNews } = session;
     const expiresAt = performance.now() + ttlMs;
+    const { indexBy } = this.options;
     const touch = this.cache.beginTouch(sid, expiresAt);
     const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
     let change: ExpiryChange | undefined;
     try {
       change =
-        this.#indexBy === undefined
+        indexBy === undefined
           ? await this.commands.touch(deadline, session, announcement)
-          : await this.#touchIndexed(this.#indexBy, deadline, session, known, announcement);
+          : await this.#touchIndexed(indexBy, deadline, session, known, announcement);
       return change === "none" ? undefined : expiresAt;
     } finally {
       announcement?.settle(change === "earlier" || (change === "later" && isNews));
@@ -269,27 +269,26 @@ export class SessionOperations {
     throw conflictError(this.format, sid);
   }
 
-  /** Deletes any number of sessions, in batches. @param reason the method that does, for events @returns how many existed */
-  async delete({ sids, indexValue }: SessionDeletion, reason: DestroyReason): Promise<number> {
-    const counts = this.commands.batches(sids).map((batch) =>
-      this.queue.write("destroy", batch, async (deadline, pending) => {
-        // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
-        const content = { type: "SessionDeleted", sids: batch.filter(isSid), reason } as const;
-        const announcement = this.coordinator?.announcements.of(content, deadline);
-        pending.sequence = announcement?.sequence;
-        let isPublished = false;
-        try {
-          const deleted = await this.commands.delete(deadline, { sids: batch, indexValue }, announcement);
-          isPublished = true;
-          if (reason === "clear" || announcement?.isReported()) return deleted;
-          for (const sid of batch) this.#emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
-          return deleted;
-        } finally {
-          announcement?.settle(isPublished);
-        }
-      }),
-    );
-    return (await Promise.all(counts)).reduce((sum, count) => sum + count, 0);
+  /** Deletes sessions. @param reason the method that does, for events @returns how many existed */
+  delete(deletion: SessionDeletion, reason: "destroy" | "clear"): Promise<number> {
+    const { sids } = deletion;
+    return this.queue.write("destroy", sids, async (deadline, pending) => {
+      // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
+      const named = reason === "clear" ? sids.filter(isSid) : sids;
+      const content = { type: "SessionDeleted", sids: named, reason } as const;
+      const announcement = this.coordinator?.announcements.of(content, deadline);
+      pending.sequence = announcement?.sequence;
+      let isPublished = false;
+      try {
+        const deleted = await this.commands.delete(deadline, deletion, announcement);
+        isPublished = true;
+        if (reason === "clear" || announcement?.isReported()) return deleted;
+        for (const sid of sids) this.emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
+        return deleted;
+      } finally {
+        announcement?.settle(isPublished);
+      }
+    });
   }
 
   /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */

@@ -1,6 +1,6 @@
 import type { NearCache, PendingWrite } from "../cache/near-cache.ts";
 import type { Deadline, Deadlines } from "../redis/deadlines.ts";
-import { type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
+import { isTraced, type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import type { StoredSession } from "./stored-session.ts";
 
 type Operation = StoreOperation["operation"];
@@ -42,17 +42,23 @@ export class SessionQueue {
     work: (deadline: Deadline) => Promise<T>,
     bytes = 0,
   ): Promise<T> {
+    if (!isTraced()) return this.#deadlines.run(operation, work, sid, bytes);
     return traceOperation(operation, sid, this.#nodeId, () =>
       this.#deadlines.run(operation, work, sid, bytes),
     );
   }
 
-  /** Runs an operation on sessions when all earlier ones on them have settled. @param bytes the size of what it writes */
+  /**
+   * Runs an operation on sessions when all earlier ones on them have settled.
+   * @param bytes the size of what it writes
+   * @param begin called at once, unless the operation is refused
+   */
   runInTurn<T>(
     operation: Operation,
     sids: readonly string[],
     work: (deadline: Deadline) => Promise<T>,
     bytes = 0,
+    begin?: () => void,
   ): Promise<T> {
     const before = this.#settledOf(sids);
     let settled: Promise<unknown> | undefined;
@@ -60,6 +66,7 @@ export class SessionQueue {
       for (const sid of sids) if (this.#turns.get(sid) === settled) this.#turns.delete(sid);
     };
     const start = (deadline: Deadline) => {
+      begin?.();
       const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));
       settled = result.then(end, end);
       return result;
@@ -78,13 +85,16 @@ export class SessionQueue {
     work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
     bytes = 0,
   ): Promise<T> {
-    // A write that is not sent changes nothing, so the cached session stays. A deletion drops it even so.
-    const refusal = operation === "destroy" ? undefined : this.#deadlines.refuse(operation, sids[0], bytes);
-    if (refusal !== undefined) return Promise.reject(refusal);
-    const pending = this.#cache.beginWrite(...sids);
-    const outcome = this.runInTurn(operation, sids, (deadline) => work(deadline, pending), bytes);
+    let pending: PendingWrite | undefined;
+    const begin = () => {
+      pending ??= this.#cache.beginWrite(...sids);
+    };
+    // A write that is refused changes nothing, so the cached session stays. A deletion drops it even so.
+    if (operation === "destroy") begin();
+    const workInTurn = (deadline: Deadline) => work(deadline, pending as PendingWrite);
+    const outcome = this.runInTurn(operation, sids, workInTurn, bytes, begin);
     // Before the caller continues; also if it was never sent, or its caller has got a timeout: then, the outcome is unknown.
-    const end = () => this.#cache.endWrite(pending);
+    const end = () => pending && this.#cache.endWrite(pending);
     outcome.then(end, end);
     return outcome;
   }

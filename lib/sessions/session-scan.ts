@@ -1,11 +1,9 @@
 import type { SessionData } from "express-session";
-import type { SessionTtl } from "../options/types.ts";
 import { sha1Of } from "../redis/script.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
-import type { Counters } from "../reporting/counters.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { optionError } from "../reporting/errors.ts";
-import type { EmitEvent, IdentifiedSession, ListedSession } from "../reporting/types.ts";
+import type { IdentifiedSession, ListedSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { lastActiveAt } from "./lifetime.ts";
 import type { SessionOperations } from "./session-operations.ts";
@@ -16,15 +14,9 @@ const BATCH_SIZE = 500;
 /** What is done with all sessions, batch by batch: they are never all in memory unless a caller asks for that. */
 export class SessionScan {
   readonly #operations: SessionOperations;
-  readonly #counters: Counters;
-  readonly #emit: EmitEvent;
-  readonly #ttl: SessionTtl;
 
-  constructor(operations: SessionOperations, counters: Counters, emit: EmitEvent, ttl: SessionTtl) {
+  constructor(operations: SessionOperations) {
     this.#operations = operations;
-    this.#ttl = ttl;
-    this.#counters = counters;
-    this.#emit = emit;
   }
 
   /** Private copies of all sessions. One that cannot be read is skipped, with the event `clusterError`. */
@@ -42,7 +34,7 @@ export class SessionScan {
     try {
       return await this.#operations.copy(sid, stored);
     } catch (error) {
-      this.#emit("clusterError", error as Error);
+      this.#operations.emit("clusterError", error as Error);
       return undefined;
     }
   }
@@ -50,7 +42,8 @@ export class SessionScan {
   /** A session with its id, and what its key shows. */
   identify(sid: string, session: SessionData, { expiresAt }: StoredSession): IdentifiedSession {
     const end = expiresAt === undefined ? undefined : Math.round(Date.now() + expiresAt - performance.now());
-    const lastActive = end === undefined ? undefined : lastActiveAt(session, this.#ttl, end);
+    const lastActive =
+      end === undefined ? undefined : lastActiveAt(session, this.#operations.options.ttl, end);
     return {
       sid,
       publicId: hashSid(sid),
@@ -62,17 +55,18 @@ export class SessionScan {
 
   /** Deletes all sessions, and drops the caches of all processes, even of sessions that Redis no longer has. */
   async clear(): Promise<void> {
-    const { cache, commands, coordinator, queue } = this.#operations;
+    const { cache, commands, coordinator, counters, emit, queue } = this.#operations;
     // Also if Redis does not answer.
     cache.invalidateAll();
     // What was called before must not survive.
-    await this.#operations.queue.run("clear", undefined, () => queue.settled());
+    await queue.run("clear", undefined, () => queue.settled());
     cache.invalidateAll();
     for await (const { sids } of this.#operations.pages()) {
-      await this.#operations.delete({ sids, indexValue: undefined }, "clear");
+      const batches = commands.batches(sids).map((batch) => ({ sids: batch, indexValue: undefined }));
+      await Promise.all(batches.map((batch) => this.#operations.delete(batch, "clear")));
     }
     try {
-      await this.#operations.queue.run("clear", undefined, async (deadline) => {
+      await queue.run("clear", undefined, async (deadline) => {
         const announcement = coordinator?.announcements.of({ type: "CacheClear" }, deadline);
         if (announcement === undefined) return;
         let isPublished = false;
@@ -86,8 +80,8 @@ export class SessionScan {
     } finally {
       cache.invalidateAll();
     }
-    this.#counters.flushes++;
-    this.#emit("flush", "clear");
+    counters.flushes++;
+    emit("flush", "clear");
   }
 
   async list(): Promise<ListedSession[]> {
@@ -117,7 +111,7 @@ export class SessionScan {
       return session !== undefined && (await predicate(session, sid));
     };
     const options = { reason: "destroyWhere", indexValue: undefined, examine } as const;
-    const deletion = new ExaminedDeletion(this.#operations, this.#emit, options);
+    const deletion = new ExaminedDeletion(this.#operations, options);
     let sessions: ExaminedSession[] = [];
     const deleteBatch = () => {
       const batch = sessions;

@@ -4,18 +4,14 @@ import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { IndexChange } from "../redis/index-commands.ts";
-import type { Counters } from "../reporting/counters.ts";
 import { describeValue, optionError, SessionStoreError } from "../reporting/errors.ts";
-import type { EmitEvent } from "../reporting/types.ts";
-import { formerIndexValue, indexValueOf } from "./index-value.ts";
+import { formerIndexValue, indexValueOf, type ReadSession } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import { type LoadedState, LoadedStates, type Parse, type Version } from "./loaded-state.ts";
+import { type LoadedState, LoadedStates, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
-import { isPromise } from "./promises.ts";
-import { ReplacedSessions } from "./replaced-sessions.ts";
 import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
-import type { StoredSession } from "./stored-session.ts";
+import { isPromise, type StoredSession } from "./stored-session.ts";
 
 /** A session's new expiry, as it stood when it was called. */
 interface Extension {
@@ -46,23 +42,17 @@ interface Save extends Extension {
  * express-session passes back the same objects that `createSession` made, so what is known of one is a hidden property of it.
  */
 export class SessionTracker {
+  /** What is known of the session objects of requests. */
+  readonly states: LoadedStates;
   readonly #options: ResolvedOptions;
   readonly #operations: SessionOperations;
-  readonly #counters: Counters;
-  readonly #emit: EmitEvent;
-  readonly #states: LoadedStates;
-  readonly #replaced: ReplacedSessions;
-  /** The newest pending deletion of each session: whether the session existed. */
-  readonly #deletions = new Map<string, Promise<boolean>>();
+  /** The newest pending deletion of each session: how many sessions it deletes. */
+  readonly #deletions = new Map<string, Promise<number>>();
 
-  constructor(options: ResolvedOptions, operations: SessionOperations, counters: Counters, emit: EmitEvent) {
-    this.#options = options;
+  constructor(operations: SessionOperations) {
+    this.#options = operations.options;
     this.#operations = operations;
-    this.#counters = counters;
-    this.#emit = emit;
-    const parse: Parse = (sid, text) => operations.parse(sid, text);
-    this.#states = new LoadedStates(options.serializer, parse);
-    this.#replaced = new ReplacedSessions(options.indexBy, parse);
+    this.states = new LoadedStates(operations);
   }
 
   /** A private copy of a session: at once if it is cached; null if there is none. */
@@ -70,7 +60,8 @@ export class SessionTracker {
     const cached = this.#operations.cache.hit(sid);
     try {
       const session = cached === undefined ? this.#loadFromRedis(sid) : this.#copy(sid, cached);
-      return isPromise(session) ? session.catch(this.#noneIfCorrupt) : session;
+      if (this.#options.onCorrupt === "error" || !isPromise(session)) return session;
+      return session.catch(this.#noneIfCorrupt);
     } catch (error) {
       return this.#noneIfCorrupt(error);
     }
@@ -80,7 +71,7 @@ export class SessionTracker {
   readonly #noneIfCorrupt = (error: unknown): null => {
     const isCorrupt = error instanceof SessionStoreError && error.code === "ERR_SESSION_CORRUPT";
     if (this.#options.onCorrupt !== "none" || !isCorrupt) throw error;
-    this.#emit("clusterError", error);
+    this.#operations.emit("clusterError", error);
     return null;
   };
 
@@ -99,25 +90,8 @@ export class SessionTracker {
     if (stored === undefined) return null;
     const copy = this.#operations.copy(sid, stored);
     return isPromise(copy)
-      ? copy.then((session) => this.#states.addCopy(sid, session, stored))
-      : this.#states.addCopy(sid, copy, stored);
-  }
-
-  /** express-session has made `session` of the copy `data`. @param former the request's object before, if it reloads */
-  adopt<T extends SessionData>(data: SessionData, session: T, former: SessionData | undefined): T {
-    this.#states.adopt(data, session);
-    if (former !== undefined) this.#replaced.inherit(session, former);
-    return session;
-  }
-
-  /** `regenerate` has replaced `former` by `session`. @param deletion see `deletionOf` */
-  replace(
-    sid: string,
-    former: SessionData,
-    session: SessionData,
-    deletion: Promise<boolean> | undefined,
-  ): void {
-    this.#replaced.add(session, former, this.#states.stored(sid, former), deletion);
+      ? copy.then((session) => this.states.addCopy(sid, session, stored))
+      : this.states.addCopy(sid, copy, stored);
   }
 
   /** Writes a session; deletes it if its life is over. */
@@ -133,13 +107,21 @@ export class SessionTracker {
     const text = stringify(operations.format, sid, session);
     const isBehind = operations.queue.isBusy(sid);
     const save: Save = { sid, session, text, lifetime, isBehind, indexValue };
-    const known = isBehind ? undefined : this.#states.stored(sid, session);
-    const unchanged = known && this.#states.isUnchanged(known, text);
-    if (unchanged === true) return this.#extend(sid, session, lifetime);
-    // Before the write begins, which drops the cached session.
-    const isNegligible = isPromise(unchanged) && this.#isNegligible(save);
-    if (isPromise(unchanged)) unchanged.catch(() => {});
-    const replaced = this.#replaced.of(session);
+    const known = isBehind ? undefined : this.states.stored(sid, session);
+    const unchanged = known && this.states.isUnchanged(known, text);
+    if (unchanged === true) {
+      // Nothing is awaited without need: each turn of the microtask queue costs every save.
+      const extending = this.#extend(sid, session, lifetime);
+      if (extending !== undefined) await extending;
+      return;
+    }
+    let isNegligible = false;
+    if (typeof unchanged === "object") {
+      unchanged.catch(() => {});
+      // Before the write begins, which drops the cached session.
+      isNegligible = this.#isNegligible(save);
+    }
+    const replaced = this.states.replacedBy(session);
     const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
       const deleted = replaced && (await replaced);
       if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {
@@ -147,14 +129,13 @@ export class SessionTracker {
         return false;
       }
       // Earlier saves that were pending may have changed what is known.
-      const state = known ?? this.#states.stored(sid, session);
-      const isSame = unchanged ?? (state !== undefined && this.#states.isUnchanged(state, text));
-      // Nothing is awaited without need: each turn of the microtask queue costs every save.
+      const state = known ?? this.states.stored(sid, session);
+      const isSame = unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
       if (isSame === false || !(await isSame)) {
         const isWritten = await this.#write(deadline, pending, save, state);
         if (isWritten && deleted && this.#options.indexBy === undefined) {
-          this.#replaced.delete(session);
-          this.#emit("resurrection", sid);
+          this.states.onReplacementReported(session);
+          this.#operations.emit("resurrection", sid);
         }
         return isWritten;
       }
@@ -176,8 +157,7 @@ export class SessionTracker {
     const attempts: Version[] = [];
     const onAttempt = (current: string, value?: string) => attempts.push({ base: text, current, value });
     try {
-      const from =
-        indexBy && state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
+      const from = indexBy && state && this.#formerIndexValue(() => this.#operations.parse(sid, state.base));
       const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
       let stored: StoredSession | undefined;
       if (state !== undefined && this.#options.merge !== undefined) {
@@ -189,11 +169,11 @@ export class SessionTracker {
         stored = await this.#operations.write(deadline, pending, { sid, mustExist, ...proposal });
       }
       if (stored === undefined) this.#refuse(sid);
-      else this.#states.setSaved(sid, session, text, stored);
+      else this.states.setSaved(sid, session, text, stored);
       return stored !== undefined;
     } catch (error) {
       // Redis may have executed it all the same.
-      if (state !== undefined) this.#states.addAttempts(session, state, attempts);
+      if (state !== undefined) this.states.addAttempts(session, state, attempts);
       throw error;
     }
   }
@@ -208,14 +188,12 @@ export class SessionTracker {
   async destroy(sid: string): Promise<void> {
     checkSid(sid);
     const cached = this.#options.indexBy && this.#operations.cache.peek(sid);
-    await this.#delete(sid, () => cached && this.#operations.copy(sid, cached));
+    await this.#delete(sid, cached && (() => this.#operations.copy(sid, cached)));
   }
 
-  async #delete(sid: string, read: () => SessionData | null | undefined | Promise<SessionData | null>) {
-    const indexValue = formerIndexValue(this.#options.indexBy, read);
-    const deletion = this.#operations
-      .delete({ sids: [sid], indexValue }, "destroy")
-      .then((count) => count > 0);
+  async #delete(sid: string, read: ReadSession | undefined): Promise<void> {
+    const indexValue = read && this.#formerIndexValue(read);
+    const deletion = this.#operations.delete({ sids: [sid], indexValue }, "destroy");
     this.#deletions.set(sid, deletion);
     try {
       await deletion;
@@ -224,27 +202,27 @@ export class SessionTracker {
     }
   }
 
-  /** The newest pending deletion of a session: whether it existed. */
-  deletionOf(sid: string): Promise<boolean> | undefined {
+  /** The newest pending deletion of a session: how many sessions it deletes. */
+  deletionOf(sid: string): Promise<number> | undefined {
     return this.#deletions.get(sid);
   }
 
   /** Moves a session's expiry to what its cookie says. @returns undefined if there is nothing to do */
-  touch(sid: string, session: SessionData): Promise<void> | undefined {
+  touch(sid: string, session: SessionData): Promise<unknown> | undefined {
     checkSid(sid);
     checkSession(session);
     const { disableTouch, ttl } = this.#options;
     return disableTouch ? undefined : this.#extend(sid, session, lifetimeMs(session, ttl, Date.now()));
   }
 
-  #extend(sid: string, session: SessionData, lifetime: number): Promise<void> | undefined {
+  #extend(sid: string, session: SessionData, lifetime: number): Promise<unknown> | undefined {
     if (this.#options.disableTTL) return undefined;
     if (lifetime <= 0) return this.#delete(sid, () => session);
     if (this.#operations.stale?.skipsTouch(sid) === true) return undefined;
     const extension: Extension = { sid, session, lifetime, isBehind: this.#operations.queue.isBusy(sid) };
     if (!extension.isBehind && this.#isNegligible(extension)) return undefined;
     const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
-    return this.#operations.queue.runInTurn("touch", [sid], extendInTurn).then(() => {});
+    return this.#operations.queue.runInTurn("touch", [sid], extendInTurn);
   }
 
   /** Carries out a touch in its turn. @returns whether the session exists */
@@ -252,14 +230,14 @@ export class SessionTracker {
     const { sid, session, lifetime, isBehind } = extension;
     const { disableTTL, indexBy } = this.#options;
     if (disableTTL || (isBehind && this.#isNegligible(extension))) return true;
-    const state = this.#states.get(session);
+    const state = this.states.get(session);
     const isNews = state === undefined || !isSameMaxAge(state.maxAge, session.cookie?.originalMaxAge);
-    const known = indexBy && (this.#operations.cache.peek(sid) ?? this.#states.of(sid, session))?.value;
+    const known = indexBy && (this.#operations.cache.peek(sid) ?? this.states.of(sid, session))?.value;
     const touch = { sid, ttlMs: lifetime, isNews };
     const expiresAt = await this.#operations.touch(deadline, touch, known);
     if (expiresAt === undefined) {
       if (state?.isStored && state.sid === sid) this.#refuse(sid);
-    } else if (state?.sid === sid) this.#states.set(session, { ...state, expiresAt });
+    } else if (state?.sid === sid) this.states.set(session, { ...state, expiresAt });
     return expiresAt !== undefined;
   }
 
@@ -267,7 +245,7 @@ export class SessionTracker {
   #isNegligible({ sid, session, lifetime, isBehind }: Extension): boolean {
     const { cache } = this.#operations;
     // A message has dropped it since it was loaded: the expiry that was loaded may no longer be the key's.
-    const known = cache.peek(sid) ?? (isBehind || cache.isUsable ? undefined : this.#states.of(sid, session));
+    const known = cache.peek(sid) ?? (isBehind || cache.isUsable ? undefined : this.states.of(sid, session));
     if (known?.expiresAt === undefined) return false;
     const moved = performance.now() + lifetime - known.expiresAt;
     return Math.abs(moved) < touchWindowMs(lifetime, this.#options.touchAfterMs);
@@ -275,13 +253,13 @@ export class SessionTracker {
 
   /** A request saved or touched a session that was deleted after it had been loaded. */
   #refuse(sid: string): void {
-    this.#counters.resurrections++;
-    this.#emit("resurrection", sid);
+    this.#operations.counters.resurrections++;
+    this.#operations.emit("resurrection", sid);
   }
 
   /** What to write over the value `found`, for a request that started from `state`. */
   async #merged(state: LoadedState, found: string, proposal: MergeProposal): Promise<MergeProposal> {
-    const { ttl, merge, disableTTL, indexBy } = this.#options;
+    const { ttl, merge, disableTTL } = this.#options;
     const { sid } = state;
     // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
     const version = [...state.attempts, state].find(({ value }) => value === found);
@@ -298,19 +276,21 @@ export class SessionTracker {
     }
     const [was, theirs, ours] = versions as [SessionData, SessionData, SessionData];
     const merged = mergeSessions(was, theirs, ours, merge?.resolve);
+    const from = this.#formerIndexValue(() => theirs);
     return {
       text: stringify(this.#operations.format, sid, merged),
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
-      index: this.#indexChange(
-        this.#indexValueOf(merged),
-        formerIndexValue(indexBy, () => theirs),
-      ),
+      index: this.#indexChange(this.#indexValueOf(merged), from),
     };
   }
 
   /** @throws what `indexBy` throws: a session that is written must be found */
   #indexValueOf(session: SessionData): string | undefined {
     return this.#options.indexBy && indexValueOf(this.#options.indexBy, session);
+  }
+
+  #formerIndexValue(read: ReadSession): string | undefined {
+    return this.#options.indexBy && formerIndexValue(this.#options.indexBy, read);
   }
 
   #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {

@@ -3,7 +3,6 @@ import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
 import { memoryOfJson, memoryOfTexts } from "./memory.ts";
-import { isPromise } from "./promises.ts";
 import {
   corruptError,
   decode,
@@ -132,32 +131,45 @@ export class StoredSession {
   }
 
   #parseText(sid: string): SessionData | Promise<SessionData> {
-    const check = (parsed: unknown): SessionData => {
-      if (parsed === null || typeof parsed !== "object" || Array.isArray(parsed)) {
-        throw corruptError(this.#format, sid, `expected an object, got ${describeType(parsed)}`);
-      }
-      const session = parsed as SessionData;
-      if (this.#format.serializer === JSON && isTooDeep(text))
-        throw corruptError(this.#format, sid, TOO_DEEP);
-      alignExpires(session, this.#expiresAt);
-      return session;
-    };
     // A value that was read: Redis has more of it. One that this process has written was measured then.
     if (this.#value !== undefined && isTooLong(this.#value)) throw corruptError(this.#format, sid, TOO_LONG);
     if (this.#text === undefined) {
       this.#text = decode(this.#format, sid, this.#value as string);
       this.#bytes = memoryOfTexts(this.#value, this.#text);
     }
-    const text = this.#text;
     let parsed: SessionData | PromiseLike<SessionData>;
     try {
-      parsed = this.#format.serializer.parse(text);
+      parsed = this.#format.serializer.parse(this.#text);
     } catch (error) {
       throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
     }
-    if (!isPromise(parsed)) return check(parsed);
-    return Promise.resolve(parsed).then(check, (error: unknown) => {
-      throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
-    });
+    if (!isPromise(parsed)) return this.#requireSession(sid, parsed);
+    return Promise.resolve(parsed).then(
+      (session) => this.#requireSession(sid, session),
+      (error: unknown) => {
+        throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
+      },
+    );
   }
+
+  /** Checks what was parsed, and gives it the key's expiry. @returns it */
+  #requireSession(sid: string, parsed: unknown): SessionData {
+    if (parsed === null || typeof parsed !== "object" || Array.isArray(parsed)) {
+      throw corruptError(this.#format, sid, `expected an object, got ${describeType(parsed)}`);
+    }
+    const session = parsed as SessionData;
+    if (this.#format.serializer === JSON && isTooDeep(this.text)) {
+      throw corruptError(this.#format, sid, TOO_DEEP);
+    }
+    alignExpires(session, this.#expiresAt);
+    return session;
+  }
+}
+
+/**
+ * Whether a value is a promise, and not its outcome. By its method: zone.js and Bluebird replace the global `Promise`, of which
+ * the promises of async functions are no instances then. No session has such a method, since it came out of a text.
+ */
+export function isPromise<T>(value: T | PromiseLike<T>): value is Promise<T> {
+  return typeof (value as PromiseLike<T> | null | undefined)?.then === "function";
 }

@@ -447,8 +447,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "this.commands.delete(deadline, { sids: batch, indexValue }, announcement);",
-        to: "this.commands.delete(deadline, { sids: batch, indexValue }, announcement && undefined);",
+        from: "this.commands.delete(deadline, deletion, announcement);",
+        to: "this.commands.delete(deadline, deletion, announcement && undefined);",
       },
     ],
   },
@@ -498,8 +498,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "const known = isBehind ? undefined : this.#states.stored(sid, session);",
-        to: "const known = this.#states.stored(sid, session);",
+        from: "const known = isBehind ? undefined : this.states.stored(sid, session);",
+        to: "const known = this.states.stored(sid, session);",
       },
     ],
   },
@@ -708,8 +708,8 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "(isBehind || cache.isUsable ? undefined : this.#states.of(sid, session));",
-        to: "(cache.isUsable ? undefined : this.#states.of(sid, session));",
+        from: "(isBehind || cache.isUsable ? undefined : this.states.of(sid, session));",
+        to: "(cache.isUsable ? undefined : this.states.of(sid, session));",
       },
     ],
   },
@@ -757,8 +757,8 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
       {
         file: "sessions/session-tracker.ts",
         from: "    const indexValue = this.#indexValueOf(session);\n    // Now",
-        to: `    const was = this.#states.stored(sid, session);
-    const former = was && formerIndexValue(this.#options.indexBy, () => operations.parse(sid, was.base));
+        to: `    const was = this.states.stored(sid, session);
+    const former = was && this.#formerIndexValue(() => operations.parse(sid, was.base));
     if (former !== undefined) {
       const sha1 = createHash("sha1").update(was?.value ?? "").digest("hex");
       const entry = { sid, since: 0, settledScore: undefined, sha1 };
@@ -824,7 +824,7 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     flags: ["--index"],
     edits: [
       {
-        file: "sessions/replaced-sessions.ts",
+        file: "sessions/loaded-state.ts",
         from: "if (await deletion) return undefined;",
         to: "await deletion;",
       },

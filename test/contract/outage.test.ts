@@ -1,6 +1,11 @@
+import { tracingChannel } from "node:diagnostics_channel";
 import { createClient, createClientPool } from "redis";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { ClusteredRedisStore, type ClusteredRedisStoreOptions } from "../../lib/index.ts";
+import {
+  ClusteredRedisStore,
+  type ClusteredRedisStoreOptions,
+  type StoreOperation,
+} from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
 import { startProxy } from "../support/fault-proxy.ts";
 import {
@@ -210,6 +215,32 @@ test("operations that are unanswered are bounded in number and bytes; what is re
   }
   expect(await direct.dbSize()).toBe(3_000 - refusals);
   await store.set("w2999", sessionOf({ v: 1 }));
+});
+
+test("what is refused is published as a failed operation, writes as well", async () => {
+  const redis = await ownRedis();
+  const create = clients["node-redis 6"] as (url: string) => AnyClient;
+  const { store } = await openStore(create, redis.url, { cluster: { nodeId: "away", ...SHORT_LEASE } });
+  await whenLive(store);
+  await redis.kill();
+  await eventually(() => isAway(store));
+  const failed: string[] = [];
+  const onError = (message: unknown) => {
+    const { nodeId, operation, error } = message as StoreOperation;
+    if (nodeId === "away") failed.push(`${operation}: ${error?.message}`);
+  };
+  const channel = tracingChannel<unknown, object>("clustered-redis-store:operation");
+  channel.error.subscribe(onError);
+  onTestFinished(() => {
+    channel.error.unsubscribe(onError);
+  });
+  await expect(store.get("s")).rejects.toMatchObject(REFUSED);
+  await expect(store.set("s", sessionOf())).rejects.toMatchObject(REFUSED);
+  await store.touch("s", sessionOf());
+  await expect(store.destroy("s")).rejects.toMatchObject(REFUSED);
+  await eventually(() => failed.length >= 4);
+  const reason = "ERR_SESSION_UNAVAILABLE";
+  expect(failed).toEqual([`get: ${reason}`, `set: ${reason}`, `touch: ${reason}`, `destroy: ${reason}`]);
 });
 
 test("one write that is larger than the limit may run alone, beside logouts and reads", async () => {

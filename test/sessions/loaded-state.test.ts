@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { hiddenProperty } from "../../lib/sessions/hidden-property.ts";
+import { hiddenProperty } from "../../lib/sessions/loaded-state.ts";
 
 test("an object has it once it is set, and the newest value counts", () => {
   const property = hiddenProperty<number>();
