@@ -1,5 +1,5 @@
 import { MAX_BATCH_SIZE } from "../redis/session-commands.ts";
-import { isPrintable, isWellFormed } from "../reporting/text.ts";
+import { isPrintable } from "../reporting/text.ts";
 
 /** The version of the wire format. A process ignores messages of versions that it does not know. */
 const MESSAGE_VERSION = 2;
@@ -162,7 +162,7 @@ export function decodeMessage(text: string): SharedMessage | undefined {
 
 /** Whether a value can be a session id. One with a lone surrogate is none: Redis would see another key. */
 export function isSid(value: unknown): value is string {
-  return typeof value === "string" && value !== "" && value.length <= MAX_SID_LENGTH && isWellFormed(value);
+  return typeof value === "string" && value !== "" && value.length <= MAX_SID_LENGTH && value.isWellFormed();
 }
 
 /** Labels go to logs and event listeners. */

@@ -1,7 +1,6 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
 import { describeValue } from "../reporting/errors.ts";
-import { isWellFormed } from "../reporting/text.ts";
 import { isPromise } from "./promises.ts";
 
 /** It becomes part of a key: a mistake such as indexing by a whole profile must not fill Redis. */
@@ -53,7 +52,7 @@ function isIndexValue(value: unknown): value is string {
     value !== "" &&
     value.length <= MAX_INDEX_VALUE_LENGTH &&
     // Redis would see the value of another: two users would share an index.
-    isWellFormed(value)
+    value.isWellFormed()
   );
 }
 

@@ -4,7 +4,7 @@ import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { describeValue, SessionStoreError, withHidden } from "../reporting/errors.ts";
 import { hintFor } from "../reporting/fixes.ts";
-import { isWellFormed, standalone } from "../reporting/text.ts";
+import { standalone } from "../reporting/text.ts";
 
 /** How sessions are stored in Redis: a session is serialized to a text, which the codec encodes to the value of the key. */
 export interface SessionFormat {
@@ -76,7 +76,7 @@ function requireStorable(
   };
   if (typeof text !== "string") return fail(describeType(text));
   if (text === "") fail("an empty string");
-  if (!isWellFormed(text)) fail("a string that is not well-formed UTF-16");
+  if (!text.isWellFormed()) fail("a string that is not well-formed UTF-16");
 }
 
 function serializeError(
