@@ -1,6 +1,5 @@
 import { CACHE_STATS, countersOf, type StatsOf } from "../reporting/counters.ts";
-import { ExpiryQueue } from "./expiry-queue.ts";
-import { END, grown, SlotList } from "./slot-list.ts";
+import { END, EvictionOrder, grown } from "./eviction-order.ts";
 
 /** Limits of a {@link LocalCache}. */
 export interface LocalCacheLimits {
@@ -53,9 +52,7 @@ export class LocalCache<V> {
   #keys: string[] = [""];
   #values: (V | undefined)[] = [undefined];
   #sizes = new Uint32Array(1);
-  /** The least recently used slot is the first. */
-  readonly #recency: SlotList;
-  readonly #expiry: ExpiryQueue;
+  readonly #order: EvictionOrder;
   readonly #freeSlots: number[] = [];
   /** Slots from this one on have never been used. */
   #unusedSlot = 1;
@@ -79,8 +76,7 @@ export class LocalCache<V> {
     }
     this.#clock = limits.clock ?? (() => performance.now());
     this.#origin = Math.floor(this.#clock());
-    this.#recency = new SlotList(this.#maxSize + 1);
-    this.#expiry = new ExpiryQueue(this.#maxSize + 1);
+    this.#order = new EvictionOrder(this.#maxSize + 1);
   }
 
   /** Number of entries, including expired ones that have not been removed yet. */
@@ -121,7 +117,7 @@ export class LocalCache<V> {
       return undefined;
     }
     this.#counters.hits++;
-    this.#recency.moveToEnd(slot);
+    this.#order.use(slot);
     return this.#values[slot];
   }
 
@@ -154,13 +150,8 @@ export class LocalCache<V> {
     this.#bytes += bytes - (this.#sizes[slot] as number);
     this.#sizes[slot] = bytes;
     this.#values[slot] = value;
-    if (current === undefined) {
-      this.#recency.append(slot);
-    } else {
-      this.#expiry.cancel(slot);
-      this.#recency.moveToEnd(slot);
-    }
-    this.#expiry.schedule(slot, deadline);
+    if (current !== undefined) this.#order.remove(slot);
+    this.#order.add(slot, deadline);
     this.#makeRoom(elapsed);
   }
 
@@ -192,8 +183,7 @@ export class LocalCache<V> {
     this.#keys.fill("");
     this.#values.fill(undefined);
     this.#sizes.fill(0);
-    this.#recency.clear();
-    this.#expiry.clear();
+    this.#order.clear();
     this.#freeSlots.length = 0;
     this.#unusedSlot = 1;
     this.#bytes = 0;
@@ -209,7 +199,7 @@ export class LocalCache<V> {
   }
 
   #isLive(slot: number, now: number): boolean {
-    return now - this.#origin < this.#expiry.deadlineOf(slot);
+    return now - this.#origin < this.#order.deadlineOf(slot);
   }
 
   /** Assigns a slot to a new key: a free one or, if the cache is full, an evicted one. */
@@ -230,8 +220,8 @@ export class LocalCache<V> {
 
   /** Removes an expired entry or else the least recently used. @returns its slot, which is not added to the free ones */
   #evict(elapsed: number): number {
-    const expired = this.#expiry.findExpired(elapsed);
-    const victim = expired === END ? this.#recency.first : expired;
+    const expired = this.#order.findExpired(elapsed);
+    const victim = expired === END ? this.#order.leastRecentlyUsed : expired;
     if (expired === END) this.#counters.evictions++;
     this.#detach(this.#keys[victim] as string, victim);
     return victim;
@@ -245,8 +235,7 @@ export class LocalCache<V> {
   /** Removes an entry from everything but `#keys` and `#values`, which the caller overwrites. */
   #detach(key: string, slot: number): void {
     this.#slots.delete(key);
-    this.#expiry.cancel(slot);
-    this.#recency.remove(slot);
+    this.#order.remove(slot);
     this.#bytes -= this.#sizes[slot] as number;
     this.#sizes[slot] = 0;
   }
@@ -263,8 +252,7 @@ export class LocalCache<V> {
     this.#keys = this.#keys.concat(new Array<string>(more).fill(""));
     this.#values = this.#values.concat(new Array<undefined>(more).fill(undefined));
     this.#sizes = grown(this.#sizes, capacity);
-    this.#recency.grow(capacity);
-    this.#expiry.grow(capacity);
+    this.#order.grow(capacity);
   }
 }
 
