@@ -7,7 +7,6 @@ import type { ClusterState } from "../reporting/types.ts";
 import { Announcements } from "./announcements.ts";
 import { Backoff } from "./backoff.ts";
 import { checkNotifications } from "./expired-events.ts";
-import { MessageFilter } from "./message-filter.ts";
 import { MessageReceiver } from "./message-receiver.ts";
 import { PrimaryListener } from "./primary-listener.ts";
 import { SessionChannels } from "./session-channels.ts";
@@ -40,18 +39,16 @@ export class ClusterCoordinator {
   readonly nodeId: string;
   /** The sessions that this process is subscribed to. For the store alone. */
   readonly sessions: SessionChannels;
-  /** Builds the messages of this store. For the store alone. */
+  /** Builds the messages of this store, and recognizes them. For the store alone. */
   readonly announcements: Announcements;
 
   readonly #options: ClusterCoordinatorOptions;
   readonly #heartbeatChannel: string;
-  readonly #filter = new MessageFilter(this.instanceId);
   readonly #backoff = new Backoff(MAX_DISCOVERY_DELAY_MS);
   /** Set by `start`. */
   #handlers: CoordinatorHandlers | undefined;
   #receiver: MessageReceiver | undefined;
   #state: ClusterState = "off";
-  #listeners: readonly PrimaryListener[] = [];
   /** Whether there is a listener for every primary. */
   #isComplete = false;
   /** When the oldest of the primaries' newest returned heartbeats was sent; undefined if one is missing. */
@@ -75,9 +72,8 @@ export class ClusterCoordinator {
     this.#options = options;
     this.nodeId = options.nodeId;
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
-    this.sessions = new SessionChannels(options);
-    const { instanceId, sessions } = this;
-    this.announcements = new Announcements({ ...options, instanceId, sessions, filter: this.#filter });
+    this.announcements = new Announcements({ ...options, instanceId: this.instanceId });
+    this.sessions = new SessionChannels(options, this.announcements);
   }
 
   /** Whether the cache can be trusted; see `ClusterState`. */
@@ -104,7 +100,8 @@ export class ClusterCoordinator {
   /** Whether Redis reports all changes; null without `tracking`. */
   get tracking(): boolean | null {
     if (!this.#options.tracking) return null;
-    return this.#listeners.length > 0 && this.#listeners.every(({ sessions }) => sessions?.isTracked);
+    const { listeners } = this.sessions;
+    return listeners.length > 0 && listeners.every(({ sessions }) => sessions?.isTracked);
   }
 
   /** Whether the cache may be read and filled at `now` (performance.now()). Notices a lapsed lease at once. */
@@ -123,10 +120,10 @@ export class ClusterCoordinator {
     this.#receiver = new MessageReceiver({
       ...handlers,
       counters,
-      filter: this.#filter,
+      announcements: this.announcements,
       prefix: topology.fullPrefix,
       sidOf: (channelSuffix) => this.sessions.sidOf(`${channel}:${channelSuffix}`),
-      hasCopies: () => this.#listeners.length > 1,
+      hasCopies: () => this.sessions.listeners.length > 1,
       flush: (reason) => this.#flush(reason),
     });
     this.#state = "syncing";
@@ -199,10 +196,9 @@ export class ClusterCoordinator {
 
   /** Subscribes again, also to a primary that was known before: slots may have moved away from it and back. */
   #listenTo(primaries: readonly Primary[]): void {
-    for (const listener of this.#listeners) listener.end();
+    for (const listener of this.sessions.listeners) listener.end();
     this.#receiver?.dropChanges();
-    this.#listeners = primaries.map((primary) => this.#listenerOf(primary));
-    this.sessions.listeners = this.#listeners;
+    this.sessions.listeners = primaries.map((primary) => this.#listenerOf(primary));
     this.#resetProofs();
   }
 
@@ -253,7 +249,7 @@ export class ClusterCoordinator {
   #resetProofs(): void {
     const now = performance.now();
     this.#provenAt = undefined;
-    for (const listener of this.#listeners) {
+    for (const listener of this.sessions.listeners) {
       listener.resetProof();
       listener.sendHeartbeat(now);
     }
@@ -295,14 +291,14 @@ export class ClusterCoordinator {
     }
     this.isLive(now);
     if (this.#isComplete && !this.#options.topology.isUpToDate) this.#onOtherPrimaries();
-    for (const listener of this.#listeners) listener.sendHeartbeat(now);
+    for (const listener of this.sessions.listeners) listener.sendHeartbeat(now);
     this.sessions.sweep();
   }
 
   /** A heartbeat has returned from one of the primaries. */
   #onProof(): void {
     let oldest = Number.POSITIVE_INFINITY;
-    for (const { provenAt } of this.#listeners)
+    for (const { provenAt } of this.sessions.listeners)
       oldest = Math.min(oldest, provenAt ?? Number.NEGATIVE_INFINITY);
     this.#provenAt = Number.isFinite(oldest) && this.#isComplete ? oldest : undefined;
     if (this.#provenAt !== undefined) this.#verifiedAt = this.#provenAt;

@@ -163,7 +163,7 @@ export class SessionSubscriptions {
         continue;
       }
       const [channel, entry] = value;
-      if (typeof entry === "string" && !this.#options.receiver.isInUse(entry)) channels.push(channel);
+      if (typeof entry === "string" && !this.#options.receiver.cache.isInUse(entry)) channels.push(channel);
     }
     this.#unsubscribe(channels);
   }
@@ -309,7 +309,7 @@ export class SessionSubscriptions {
     if (sid === undefined) return;
     this.disturbances++;
     this.#forget([channel]);
-    this.#options.receiver.onUnsubscribed(sid);
+    this.#options.receiver.cache.onUnsubscribed(sid);
   }
 
   #scheduleSweep(added: number): void {

@@ -1,6 +1,6 @@
-/** Whether a label can be shown in one line of a log or a terminal without changing anything else there. */
+/** Whether a label can be shown in one line of a log or a terminal without changing anything else there. Cs: lone surrogates. */
 export function isPrintable(text: string): boolean {
-  return text.isWellFormed() && !/[\p{Cc}\u2028\u2029]/u.test(text);
+  return !/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(text);
 }
 
 /** Whether V8 needs two bytes for each character. */
