@@ -61,7 +61,8 @@ export class SessionChannels {
 
   #subscriptionsOf(sid: string): SessionSubscriptions | undefined {
     const id = this.#options.topology.primaryIdOf(sid);
-    return id === undefined ? undefined : this.listeners.find(({ primary }) => primary.id === id)?.sessions;
+    for (const { primary, sessions } of this.listeners) if (primary.id === id) return sessions;
+    return undefined;
   }
 }
 
