@@ -203,11 +203,9 @@ export class ClusterCoordinator {
   }
 
   #listenerOf(primary: Primary): PrimaryListener {
-    const { expiredEvents, topology } = this.#options;
     return new PrimaryListener({
       ...this.#options,
       primary,
-      expiredChannel: expiredEvents ? `__keyevent@${topology.database}__:expired` : undefined,
       heartbeatChannel: this.#heartbeatChannel,
       receiver: this.#receiver as MessageReceiver,
       handlers: {

@@ -12,8 +12,6 @@ import type { ClusterCoordinatorOptions } from "./types.ts";
 
 export interface PrimaryListenerOptions extends ClusterCoordinatorOptions {
   readonly primary: Primary;
-  /** Of the keys that expired; undefined if they are of no interest. */
-  readonly expiredChannel: string | undefined;
   readonly heartbeatChannel: string;
   /** Gets what arrives. */
   readonly receiver: MessageReceiver;
@@ -129,7 +127,7 @@ export class PrimaryListener {
   }
 
   async #open(): Promise<void> {
-    const { primary, channel, expiredChannel, heartbeatChannel, receiver, handlers } = this.#options;
+    const { primary, channel, expiredEvents, topology, heartbeatChannel, receiver, handlers } = this.#options;
     let opened: Subscription | undefined;
     let sessions: SessionSubscriptions | undefined;
     const isTracked = this.#options.tracking && this.#protocol === "RESP 3" && !this.#isTrackingRefused;
@@ -142,9 +140,10 @@ export class PrimaryListener {
       opened = await Subscription.open({
         connection,
         channels: [channel, heartbeatChannel],
-        expiredChannel,
-        accepts: (connection) => primary.isConnectedTo(connection),
-        prove: async (connection) => {
+        expiredChannel: expiredEvents ? `__keyevent@${topology.database}__:expired` : undefined,
+        prove: async () => {
+          if (!primary.isConnectedTo(connection))
+            throw subscriptionError("The subscriber and the client follow different primaries");
           if (isTracked) await this.#proveTracking(connection);
           sessions = await this.#sessionsOn(connection, isTracked);
         },
