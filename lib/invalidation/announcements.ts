@@ -19,12 +19,6 @@ const HASH_LENGTH = 22;
 /** Past that the oldest is dropped. A copy of it then counts as new: one event and one read too many. */
 const MAX_REMEMBERED = 1_000;
 
-/**
- * Whose message it is: `own` for a write of this store that is pending or has succeeded, `copy` for one that another
- * primary of a Cluster has delivered before, `new` for everything else.
- */
-export type MessageOrigin = "own" | "copy" | "new";
-
 export interface AnnouncementsOptions extends ClusterCoordinatorOptions {
   /** The random id of this store; labels are not unique. */
   readonly instanceId: string;
@@ -127,33 +121,32 @@ export class Announcements {
     return this.#isOwn(sequence, text) ? sequence : undefined;
   }
 
-  /**
-   * @param text the message as it arrived
-   * @param hasCopies whether more than one primary delivers messages
-   */
-  originOf({ instanceId, sequence }: ClusterMessage, text: string, hasCopies: boolean): MessageOrigin {
-    if (instanceId === this.#options.instanceId) {
-      if (this.#isOwn(sequence, text)) return "own";
-      const pending = this.#pending[sequence];
-      if (pending?.isText(text)) pending.isNews = true;
-    }
-    if (!hasCopies) return "new";
-    const id = sha256(text);
-    if (this.#seen.has(id)) return "copy";
-    remember(this.#seen, id);
-    return "new";
+  /** Whether a message is of a write of this store that is pending or has succeeded. @param text as it arrived */
+  isOwn({ instanceId, sequence }: ClusterMessage, text: string): boolean {
+    return instanceId === this.#options.instanceId && this.#isOwn(sequence, text);
   }
 
   #isOwn(sequence: number, text: string): boolean {
     const pending = this.#pending[sequence];
-    if (pending !== undefined) return pending.isText(text) && !pending.deadline.passed;
-    return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
+    if (pending === undefined)
+      return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
+    if (!pending.isText(text)) return false;
+    pending.isNews = pending.deadline.passed;
+    return !pending.isNews;
+  }
+
+  /** Whether a message that is not own has arrived before: where several primaries deliver each. @param text as it arrived */
+  isCopy(text: string): boolean {
+    const id = sha256(text);
+    if (this.#seen.has(id)) return true;
+    remember(this.#seen, id);
+    return false;
   }
 }
 
 /** A message of a write that has not ended. */
 class PendingMessage implements OutgoingMessage, OpenOutgoingMessage {
-  /** Whether it has arrived as `new`, since the deadline had passed. */
+  /** Whether it has arrived after the deadline, so that it does not count as own. */
   isNews = false;
   readonly message: string;
   readonly head: string;

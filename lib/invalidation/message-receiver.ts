@@ -45,7 +45,7 @@ export class MessageReceiver {
       return;
     }
     cache.invalidate(sid);
-    if (announcements.originOf(message, text, hasCopies) === "copy") return;
+    if (hasCopies && announcements.isCopy(text)) return;
     counters.invalidations++;
     emit("invalidate", sid, message.nodeId);
   }
@@ -67,22 +67,22 @@ export class MessageReceiver {
       counters.messagesIgnored++;
       return;
     }
-    const origin = announcements.originOf(message, text, hasCopies());
-    if (origin === "own") {
+    if (announcements.isOwn(message, text)) {
       if (message.type === "CacheClear") return;
       for (const sid of sids) cache.onOwnMessage(sid, message.sequence);
       return;
     }
-    if (origin === "new") counters.invalidations++;
+    const isCopy = hasCopies() && announcements.isCopy(text);
+    if (!isCopy) counters.invalidations++;
     if (message.type === "CacheClear") {
       flush("clear");
       return;
     }
     const inUse = sids.filter((sid) => this.#changed.delete(sid) || cache.isInUse(sid));
-    // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
+    // Of a copy, too: only the primary that executed the write delivers its messages in the order of its replies.
     for (const sid of sids) cache.invalidate(sid);
     // Of a clear, `flush` reports.
-    if (origin === "copy" || message.reason === "clear") return;
+    if (isCopy || message.reason === "clear") return;
     for (const sid of inUse) emit("invalidate", sid, message.nodeId);
     for (const sid of sids) emit("destroyed", sid, message.nodeId, message.reason);
   }

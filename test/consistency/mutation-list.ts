@@ -338,8 +338,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: "const origin = announcements.originOf(message, text, hasCopies());",
-        to: 'const origin = message.nodeId === (globalThis as { label?: string }).label ? "own" : "new";',
+        from: "if (announcements.isOwn(message, text)) {",
+        to: "if (message.nodeId === (globalThis as { label?: string }).label) {",
       },
       {
         file: "invalidation/coordinator.ts",
@@ -354,8 +354,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/announcements.ts",
-        from: "    if (pending !== undefined) return pending.isText(text) && !pending.deadline.passed;\n",
-        to: "    if (sequence > 0) return true;\n",
+        from: "    if (pending === undefined)\n",
+        to: "    if (sequence > 0) return true;\n    if (pending === undefined)\n",
       },
     ],
   },
