@@ -112,7 +112,7 @@ export class LocalCache<V> {
       return undefined;
     }
     if (!this.#isLive(slot, now ?? this.#clock())) {
-      this.#remove(key, slot);
+      this.#remove(slot);
       this.#counters.misses++;
       return undefined;
     }
@@ -143,7 +143,7 @@ export class LocalCache<V> {
     const deadline = Math.floor(elapsed + Math.min(ttlMs, this.#ttlMs));
     // `now` lies before the origin if the caller read it before a clear.
     if (bytes > this.#maxEntryBytes || !(deadline > Math.max(elapsed, 0))) {
-      if (current !== undefined) this.#remove(key, current);
+      if (current !== undefined) this.#remove(current);
       return;
     }
     const slot = current ?? this.#takeSlot(key, elapsed);
@@ -160,7 +160,7 @@ export class LocalCache<V> {
     const slot = this.#slots.get(key);
     if (slot === undefined) return;
     if (bytes > this.#maxEntryBytes) {
-      this.#remove(key, slot);
+      this.#remove(slot);
       return;
     }
     this.#bytes += bytes - (this.#sizes[slot] as number);
@@ -173,7 +173,7 @@ export class LocalCache<V> {
     const slot = this.#slots.get(key);
     if (slot === undefined) return false;
     const live = this.#isLive(slot, this.#clock());
-    this.#remove(key, slot);
+    this.#remove(slot);
     return live;
   }
 
@@ -204,10 +204,11 @@ export class LocalCache<V> {
 
   /** Assigns a slot to a new key: a free one or, if the cache is full, an evicted one. */
   #takeSlot(key: string, elapsed: number): number {
-    const slot =
-      this.#slots.size >= this.#maxSize
-        ? this.#evict(elapsed)
-        : (this.#freeSlots.pop() ?? this.#unusedSlot++);
+    let slot: number;
+    if (this.#slots.size >= this.#maxSize) {
+      slot = this.#slotToEvict(elapsed);
+      this.#detach(slot);
+    } else slot = this.#freeSlots.pop() ?? this.#unusedSlot++;
     if (slot === this.#sizes.length) this.#grow();
     this.#keys[slot] = key;
     this.#slots.set(key, slot);
@@ -215,35 +216,30 @@ export class LocalCache<V> {
   }
 
   #makeRoom(elapsed: number): void {
-    while (this.#bytes > this.#maxBytes) this.#free(this.#evict(elapsed));
+    while (this.#bytes > this.#maxBytes) this.#remove(this.#slotToEvict(elapsed));
   }
 
-  /** Removes an expired entry or else the least recently used. @returns its slot, which is not added to the free ones */
-  #evict(elapsed: number): number {
+  /** That of an expired entry or else of the least recently used. */
+  #slotToEvict(elapsed: number): number {
     const expired = this.#order.findExpired(elapsed);
-    const victim = expired === END ? this.#order.leastRecentlyUsed : expired;
-    if (expired === END) this.#counters.evictions++;
-    this.#detach(this.#keys[victim] as string, victim);
-    return victim;
+    if (expired !== END) return expired;
+    this.#counters.evictions++;
+    return this.#order.leastRecentlyUsed;
   }
 
-  #remove(key: string, slot: number): void {
-    this.#detach(key, slot);
-    this.#free(slot);
-  }
-
-  /** Removes an entry from everything but `#keys` and `#values`, which the caller overwrites. */
-  #detach(key: string, slot: number): void {
-    this.#slots.delete(key);
-    this.#order.remove(slot);
-    this.#bytes -= this.#sizes[slot] as number;
-    this.#sizes[slot] = 0;
-  }
-
-  #free(slot: number): void {
+  #remove(slot: number): void {
+    this.#detach(slot);
     this.#keys[slot] = "";
     this.#values[slot] = undefined;
     this.#freeSlots.push(slot);
+  }
+
+  /** Removes an entry from everything but `#keys` and `#values`, which the caller overwrites. */
+  #detach(slot: number): void {
+    this.#slots.delete(this.#keys[slot] as string);
+    this.#order.remove(slot);
+    this.#bytes -= this.#sizes[slot] as number;
+    this.#sizes[slot] = 0;
   }
 
   #grow(): void {
