@@ -19,11 +19,6 @@ const HASH_LENGTH = 22;
 /** Past that the oldest is dropped. A copy of it then counts as new: one event and one read too many. */
 const MAX_REMEMBERED = 1_000;
 
-export interface AnnouncementsOptions extends ClusterCoordinatorOptions {
-  /** The random id of this store; labels are not unique. */
-  readonly instanceId: string;
-}
-
 /**
  * Builds this store's messages, and recognizes them when they arrive, as well as the copies of a message that several
  * primaries deliver.
@@ -34,7 +29,8 @@ export interface AnnouncementsOptions extends ClusterCoordinatorOptions {
 export class Announcements {
   /** What the names of all channels begin with. */
   readonly baseChannel: string;
-  readonly #options: AnnouncementsOptions;
+  readonly #options: ClusterCoordinatorOptions;
+  readonly #instanceId: string;
   /** What all own messages on the channels of sessions begin with. */
   readonly #ownStart: string;
   #lastSequence = 0;
@@ -47,10 +43,12 @@ export class Announcements {
   readonly #failed = new Set<number>();
   readonly #seen = new Set<string>();
 
-  constructor(options: AnnouncementsOptions) {
+  /** @param instanceId the random id of this store; labels are not unique */
+  constructor(options: ClusterCoordinatorOptions, instanceId: string) {
     this.#options = options;
+    this.#instanceId = instanceId;
     this.baseChannel = options.channel;
-    this.#ownStart = invalidationStart(options.instanceId);
+    this.#ownStart = invalidationStart(instanceId);
   }
 
   /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
@@ -65,9 +63,9 @@ export class Announcements {
 
   /** The message for a write of one session that is about to be sent. @param deadline the write's */
   ofWrite(sid: string, deadline: Deadline): OutgoingMessage {
-    const { instanceId, nodeId, channel } = this.#options;
+    const { nodeId, channel } = this.#options;
     const sequence = ++this.#lastSequence;
-    const text = encodeInvalidation({ instanceId, sequence, nodeId });
+    const text = encodeInvalidation({ instanceId: this.#instanceId, sequence, nodeId });
     const name = this.channelOf(sid);
     // Only the name of a channel in one shard of a Cluster has a tag.
     if (name[channel.length + 1] !== "{") return this.#begin(name, sequence, text, deadline);
@@ -89,9 +87,9 @@ export class Announcements {
   }
 
   #encode(content: MessageContent, sequence: number): string {
-    const { instanceId, nodeId, topology } = this.#options;
-    const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
-    return encodeMessage({ ...content, ...base });
+    const { nodeId, topology } = this.#options;
+    const sender = { instanceId: this.#instanceId, sequence, nodeId };
+    return encodeMessage({ ...content, ...sender, prefix: topology.fullPrefix, sentAt: Date.now() });
   }
 
   #begin(
@@ -123,7 +121,7 @@ export class Announcements {
 
   /** Whether a message is of a write of this store that is pending or has succeeded. @param text as it arrived */
   isOwn({ instanceId, sequence }: ClusterMessage, text: string): boolean {
-    return instanceId === this.#options.instanceId && this.#isOwn(sequence, text);
+    return instanceId === this.#instanceId && this.#isOwn(sequence, text);
   }
 
   #isOwn(sequence: number, text: string): boolean {

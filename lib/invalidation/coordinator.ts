@@ -72,7 +72,7 @@ export class ClusterCoordinator {
     this.#options = options;
     this.nodeId = options.nodeId;
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
-    this.announcements = new Announcements({ ...options, instanceId: this.instanceId });
+    this.announcements = new Announcements(options, this.instanceId);
     this.sessions = new SessionChannels(options, this.announcements);
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { Announcements, type AnnouncementsOptions } from "../../lib/invalidation/announcements.ts";
+import { Announcements } from "../../lib/invalidation/announcements.ts";
 import { encodeInvalidation, type SessionInvalidated } from "../../lib/invalidation/messages.ts";
-import type { OutgoingMessage } from "../../lib/invalidation/types.ts";
+import type { ClusterCoordinatorOptions, OutgoingMessage } from "../../lib/invalidation/types.ts";
 import { Deadline } from "../../lib/redis/deadlines.ts";
 
 const OWN = "b0c6f9a2-0000-4000-8000-000000000001";
@@ -9,13 +9,13 @@ const OTHER = "b0c6f9a2-0000-4000-8000-000000000002";
 
 /** Those of the store with the id `OWN`. */
 function ownAnnouncements(): Announcements {
-  return new Announcements({
-    instanceId: OWN,
+  const options = {
     nodeId: "same label",
     channel: "channel",
     topology: { fullPrefix: "sess:", channelTagOf: () => undefined },
     counters: { messagesPublished: 0 },
-  } as unknown as AnnouncementsOptions);
+  } as unknown as ClusterCoordinatorOptions;
+  return new Announcements(options, OWN);
 }
 
 function message(instanceId: string, sequence: number): SessionInvalidated {
