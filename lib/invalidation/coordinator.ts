@@ -248,7 +248,7 @@ export class ClusterCoordinator {
     const now = performance.now();
     this.#provenAt = undefined;
     for (const listener of this.sessions.listeners) {
-      listener.resetProof();
+      listener.lease.reset();
       listener.sendHeartbeat(now);
     }
   }
@@ -296,8 +296,8 @@ export class ClusterCoordinator {
   /** A heartbeat has returned from one of the primaries. */
   #onProof(): void {
     let oldest = Number.POSITIVE_INFINITY;
-    for (const { provenAt } of this.sessions.listeners)
-      oldest = Math.min(oldest, provenAt ?? Number.NEGATIVE_INFINITY);
+    for (const { lease } of this.sessions.listeners)
+      oldest = Math.min(oldest, lease.provenAt ?? Number.NEGATIVE_INFINITY);
     this.#provenAt = Number.isFinite(oldest) && this.#isComplete ? oldest : undefined;
     if (this.#provenAt !== undefined) this.#verifiedAt = this.#provenAt;
     if (this.#state === "live" || !this.#isLeased(performance.now())) return;
