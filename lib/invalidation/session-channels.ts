@@ -44,7 +44,7 @@ export class SessionChannels {
   }
 
   /** Subscribes to a session and reads it, in one round trip. @returns undefined if that is not possible now */
-  async read<T>(sid: string, read: SubscribedRead<T>): Promise<{ readonly value: T } | undefined> {
+  read<T>(sid: string, read: SubscribedRead<T>): Promise<{ readonly value: T } | undefined> | undefined {
     return this.#subscriptionsOf(sid)?.read(this.#announcements.channelOf(sid), sid, read);
   }
 

@@ -131,11 +131,11 @@ export class SessionSubscriptions {
   }
 
   /** Reads a session that is subscribed when Redis executes the read. @returns undefined if that is not possible now */
-  async read<T>(
+  read<T>(
     channel: string,
     sid: string,
     { build, parse }: SubscribedRead<T>,
-  ): Promise<{ readonly value: T } | undefined> {
+  ): Promise<{ readonly value: T } | undefined> | undefined {
     const isBusy = this.#readsUnderWay >= MAX_READS;
     if (!this.canRead || this.#hasEnded || this.#unanswered.isStalled || isBusy) return undefined;
     this.#readsUnderWay++;
