@@ -1,6 +1,5 @@
 import { CACHE_STATS, countersOf, type StatsOf } from "../reporting/counters.ts";
-import { ExpiryQueue } from "./expiry-queue.ts";
-import { END, grown, SlotList } from "./slot-list.ts";
+import { END, EvictionOrder, grown } from "./eviction-order.ts";
 
 /** Limits of a {@link LocalCache}. */
 export interface LocalCacheLimits {
@@ -53,9 +52,7 @@ export class LocalCache<V> {
   #keys: string[] = [""];
   #values: (V | undefined)[] = [undefined];
   #sizes = new Uint32Array(1);
-  /** The least recently used slot is the first. */
-  readonly #recency: SlotList;
-  readonly #expiry: ExpiryQueue;
+  readonly #order: EvictionOrder;
   readonly #freeSlots: number[] = [];
   /** Slots from this one on have never been used. */
   #unusedSlot = 1;
@@ -79,8 +76,7 @@ export class LocalCache<V> {
     }
     this.#clock = limits.clock ?? (() => performance.now());
     this.#origin = Math.floor(this.#clock());
-    this.#recency = new SlotList(this.#maxSize + 1);
-    this.#expiry = new ExpiryQueue(this.#maxSize + 1);
+    this.#order = new EvictionOrder(this.#maxSize + 1);
   }
 
   /** Number of entries, including expired ones that have not been removed yet. */
@@ -116,12 +112,12 @@ export class LocalCache<V> {
       return undefined;
     }
     if (!this.#isLive(slot, now ?? this.#clock())) {
-      this.#remove(key, slot);
+      this.#remove(slot);
       this.#counters.misses++;
       return undefined;
     }
     this.#counters.hits++;
-    this.#recency.moveToEnd(slot);
+    this.#order.use(slot);
     return this.#values[slot];
   }
 
@@ -147,20 +143,15 @@ export class LocalCache<V> {
     const deadline = Math.floor(elapsed + Math.min(ttlMs, this.#ttlMs));
     // `now` lies before the origin if the caller read it before a clear.
     if (bytes > this.#maxEntryBytes || !(deadline > Math.max(elapsed, 0))) {
-      if (current !== undefined) this.#remove(key, current);
+      if (current !== undefined) this.#remove(current);
       return;
     }
     const slot = current ?? this.#takeSlot(key, elapsed);
     this.#bytes += bytes - (this.#sizes[slot] as number);
     this.#sizes[slot] = bytes;
     this.#values[slot] = value;
-    if (current === undefined) {
-      this.#recency.append(slot);
-    } else {
-      this.#expiry.cancel(slot);
-      this.#recency.moveToEnd(slot);
-    }
-    this.#expiry.schedule(slot, deadline);
+    if (current !== undefined) this.#order.remove(slot);
+    this.#order.add(slot, deadline);
     this.#makeRoom(elapsed);
   }
 
@@ -169,7 +160,7 @@ export class LocalCache<V> {
     const slot = this.#slots.get(key);
     if (slot === undefined) return;
     if (bytes > this.#maxEntryBytes) {
-      this.#remove(key, slot);
+      this.#remove(slot);
       return;
     }
     this.#bytes += bytes - (this.#sizes[slot] as number);
@@ -182,7 +173,7 @@ export class LocalCache<V> {
     const slot = this.#slots.get(key);
     if (slot === undefined) return false;
     const live = this.#isLive(slot, this.#clock());
-    this.#remove(key, slot);
+    this.#remove(slot);
     return live;
   }
 
@@ -192,8 +183,7 @@ export class LocalCache<V> {
     this.#keys.fill("");
     this.#values.fill(undefined);
     this.#sizes.fill(0);
-    this.#recency.clear();
-    this.#expiry.clear();
+    this.#order.clear();
     this.#freeSlots.length = 0;
     this.#unusedSlot = 1;
     this.#bytes = 0;
@@ -209,15 +199,16 @@ export class LocalCache<V> {
   }
 
   #isLive(slot: number, now: number): boolean {
-    return now - this.#origin < this.#expiry.deadlineOf(slot);
+    return now - this.#origin < this.#order.deadlineOf(slot);
   }
 
   /** Assigns a slot to a new key: a free one or, if the cache is full, an evicted one. */
   #takeSlot(key: string, elapsed: number): number {
-    const slot =
-      this.#slots.size >= this.#maxSize
-        ? this.#evict(elapsed)
-        : (this.#freeSlots.pop() ?? this.#unusedSlot++);
+    let slot: number;
+    if (this.#slots.size >= this.#maxSize) {
+      slot = this.#slotToEvict(elapsed);
+      this.#detach(slot);
+    } else slot = this.#freeSlots.pop() ?? this.#unusedSlot++;
     if (slot === this.#sizes.length) this.#grow();
     this.#keys[slot] = key;
     this.#slots.set(key, slot);
@@ -225,36 +216,30 @@ export class LocalCache<V> {
   }
 
   #makeRoom(elapsed: number): void {
-    while (this.#bytes > this.#maxBytes) this.#free(this.#evict(elapsed));
+    while (this.#bytes > this.#maxBytes) this.#remove(this.#slotToEvict(elapsed));
   }
 
-  /** Removes an expired entry or else the least recently used. @returns its slot, which is not added to the free ones */
-  #evict(elapsed: number): number {
-    const expired = this.#expiry.findExpired(elapsed);
-    const victim = expired === END ? this.#recency.first : expired;
-    if (expired === END) this.#counters.evictions++;
-    this.#detach(this.#keys[victim] as string, victim);
-    return victim;
+  /** That of an expired entry or else of the least recently used. */
+  #slotToEvict(elapsed: number): number {
+    const expired = this.#order.findExpired(elapsed);
+    if (expired !== END) return expired;
+    this.#counters.evictions++;
+    return this.#order.leastRecentlyUsed;
   }
 
-  #remove(key: string, slot: number): void {
-    this.#detach(key, slot);
-    this.#free(slot);
-  }
-
-  /** Removes an entry from everything but `#keys` and `#values`, which the caller overwrites. */
-  #detach(key: string, slot: number): void {
-    this.#slots.delete(key);
-    this.#expiry.cancel(slot);
-    this.#recency.remove(slot);
-    this.#bytes -= this.#sizes[slot] as number;
-    this.#sizes[slot] = 0;
-  }
-
-  #free(slot: number): void {
+  #remove(slot: number): void {
+    this.#detach(slot);
     this.#keys[slot] = "";
     this.#values[slot] = undefined;
     this.#freeSlots.push(slot);
+  }
+
+  /** Removes an entry from everything but `#keys` and `#values`, which the caller overwrites. */
+  #detach(slot: number): void {
+    this.#slots.delete(this.#keys[slot] as string);
+    this.#order.remove(slot);
+    this.#bytes -= this.#sizes[slot] as number;
+    this.#sizes[slot] = 0;
   }
 
   #grow(): void {
@@ -263,8 +248,7 @@ export class LocalCache<V> {
     this.#keys = this.#keys.concat(new Array<string>(more).fill(""));
     this.#values = this.#values.concat(new Array<undefined>(more).fill(undefined));
     this.#sizes = grown(this.#sizes, capacity);
-    this.#recency.grow(capacity);
-    this.#expiry.grow(capacity);
+    this.#order.grow(capacity);
   }
 }
 

@@ -202,15 +202,15 @@ export class NearCache<V extends Cacheable> {
     write.isEnded = true;
     const { sids, token, isPositioned, isOvertaken } = write;
     const [sid = ""] = sids;
+    const mayFill = value !== undefined && token !== undefined;
     const isNewest = this.#newestWrite(sid) === write;
-    const isCurrent =
-      token !== undefined && (isPositioned ? this.#fence.isValid(token) : this.#fence.isSameEpoch(token));
+    const isCurrent = mayFill && (isPositioned ? this.#fence.isValid(token) : this.#fence.isSameEpoch(token));
     for (const each of sids) {
       this.invalidate(each);
       this.#remove(each, write);
     }
     for (const resolve of write.onExecuted.splice(0)) resolve();
-    if (value === undefined || token === undefined) return;
+    if (!mayFill) return;
     if (isNewest && isCurrent && !isOvertaken) {
       value.writtenBy = write.sequence;
       this.#fill(sid, value);

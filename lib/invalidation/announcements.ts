@@ -1,105 +1,185 @@
+import crypto from "node:crypto";
 import type { Deadline } from "../redis/deadlines.ts";
-import type { MessageFilter, OwnMessage } from "./message-filter.ts";
 import {
+  type ClusterMessage,
   type DestroyReason,
   encodeInvalidation,
   encodeMessage,
   forward,
+  invalidationStart,
   type MessageContent,
   type OpenText,
   splitAtSids,
 } from "./messages.ts";
-import type { SessionChannels } from "./session-channels.ts";
 import type { ClusterCoordinatorOptions, OpenOutgoingMessage, OutgoingMessage } from "./types.ts";
 
-export interface AnnouncementsOptions extends ClusterCoordinatorOptions {
-  readonly instanceId: string;
-  readonly sessions: SessionChannels;
-  /** Recognizes the messages when they arrive. */
-  readonly filter: MessageFilter;
-}
+/** Characters of a channel's hash: 132 bits. */
+const HASH_LENGTH = 22;
 
-/** Builds the messages of this store. */
+/** Past that the oldest is dropped. A copy of it then counts as new: one event and one read too many. */
+const MAX_REMEMBERED = 1_000;
+
+/**
+ * Builds this store's messages, and recognizes them when they arrive, as well as the copies of a message that several
+ * primaries deliver.
+ *
+ * Whoever may publish can use any instance id and sequence number. So a message that is in flight is recognized by its whole
+ * text, and so is a copy: a forged message with the same numbers can neither pass for the real one nor hide it.
+ */
 export class Announcements {
-  readonly #options: AnnouncementsOptions;
+  /** What the names of all channels begin with. */
+  readonly baseChannel: string;
+  readonly #options: ClusterCoordinatorOptions;
+  readonly #instanceId: string;
+  /** What all own messages on the channels of sessions begin with. */
+  readonly #ownStart: string;
+  #lastSequence = 0;
+  /** Of the last call of `channelOf`: a write needs the name twice. */
+  #lastSid: string | undefined;
+  #lastChannel = "";
+  /** By sequence number. No Map, for the reason that `Deadline.end` states. */
+  readonly #pending: Record<number, PendingMessage> = Object.create(null);
+  /** Own writes with an unknown outcome: if Redis carries one out later, its message is news to this store, too. */
+  readonly #failed = new Set<number>();
+  readonly #seen = new Set<string>();
 
-  constructor(options: AnnouncementsOptions) {
+  /** @param instanceId the random id of this store; labels are not unique */
+  constructor(options: ClusterCoordinatorOptions, instanceId: string) {
     this.#options = options;
+    this.#instanceId = instanceId;
+    this.baseChannel = options.channel;
+    this.#ownStart = invalidationStart(instanceId);
+  }
+
+  /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
+  channelOf(sid: string): string {
+    if (sid === this.#lastSid) return this.#lastChannel;
+    const { channel, topology } = this.#options;
+    const hash = sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH);
+    this.#lastSid = sid;
+    this.#lastChannel = `${channel}:${topology.channelTagOf(sid) ?? ""}${hash}`;
+    return this.#lastChannel;
   }
 
   /** The message for a write of one session that is about to be sent. @param deadline the write's */
   ofWrite(sid: string, deadline: Deadline): OutgoingMessage {
-    const { instanceId, nodeId, sessions, filter, topology, channel } = this.#options;
-    const sequence = filter.nextSequence();
-    const text = encodeInvalidation({ instanceId, sequence, nodeId });
-    const name = sessions.nameOf(sid);
-    if (topology.channelTagOf(sid) === undefined)
-      return new PendingMessage(this.#options, name, sequence, text, deadline);
+    const { nodeId, channel } = this.#options;
+    const sequence = ++this.#lastSequence;
+    const text = encodeInvalidation({ instanceId: this.#instanceId, sequence, nodeId });
+    const name = this.channelOf(sid);
+    // Only the name of a channel in one shard of a Cluster has a tag.
+    if (name[channel.length + 1] !== "{") return this.#begin(name, sequence, text, deadline);
     const whileMoving = { channel, message: forward(name.slice(channel.length + 1), text) };
-    return new PendingMessage(this.#options, name, sequence, text, deadline, whileMoving);
+    return this.#begin(name, sequence, text, deadline, whileMoving);
   }
 
   /** The message for a deletion that is about to be sent. @param deadline the deletion's */
   of(content: MessageContent, deadline: Deadline): OutgoingMessage {
-    const { channel, filter } = this.#options;
-    const sequence = filter.nextSequence();
-    return new PendingMessage(this.#options, channel, sequence, this.#encode(content, sequence), deadline);
+    const sequence = ++this.#lastSequence;
+    return this.#begin(this.#options.channel, sequence, this.#encode(content, sequence), deadline);
   }
 
   /** The message for a deletion that determines which sessions it names. */
   ofUnchanged(reason: DestroyReason, deadline: Deadline): OpenOutgoingMessage {
-    const { channel, filter } = this.#options;
-    const sequence = filter.nextSequence();
+    const sequence = ++this.#lastSequence;
     const text = splitAtSids(this.#encode({ type: "SessionDeleted", sids: [], reason }, sequence));
-    return new PendingMessage(this.#options, channel, sequence, text, deadline);
+    return this.#begin(this.#options.channel, sequence, text, deadline);
   }
 
   #encode(content: MessageContent, sequence: number): string {
-    const { instanceId, nodeId, topology } = this.#options;
-    const base = { instanceId, sequence, nodeId, prefix: topology.fullPrefix, sentAt: Date.now() };
-    return encodeMessage({ ...content, ...base });
+    const { nodeId, topology } = this.#options;
+    const sender = { instanceId: this.#instanceId, sequence, nodeId };
+    return encodeMessage({ ...content, ...sender, prefix: topology.fullPrefix, sentAt: Date.now() });
   }
-}
 
-/** A message of a write that has not ended. */
-class PendingMessage implements OutgoingMessage, OpenOutgoingMessage, OwnMessage {
-  isNews = false;
-  readonly channel: string;
-  readonly baseChannel: string;
-  readonly sequence: number;
-  readonly text: string | OpenText;
-  readonly deadline: Deadline;
-  readonly whileMoving: OutgoingMessage["whileMoving"];
-  readonly #options: AnnouncementsOptions;
-
-  constructor(
-    options: AnnouncementsOptions,
+  #begin(
     channel: string,
     sequence: number,
     text: string | OpenText,
     deadline: Deadline,
     whileMoving?: OutgoingMessage["whileMoving"],
+  ): PendingMessage {
+    const message = new PendingMessage(this, channel, sequence, text, deadline, whileMoving);
+    this.#pending[sequence] = message;
+    return message;
+  }
+
+  /** A write has ended. @param isPublished whether Redis has confirmed that it published the message */
+  end(sequence: number, isPublished: boolean): void {
+    delete this.#pending[sequence];
+    if (isPublished) this.#options.counters.messagesPublished++;
+    else remember(this.#failed, sequence);
+  }
+
+  /** The number in a text from the channel of a session, if that is an own message. Does not decode what needs no decoding. */
+  ownSequence(text: string): number | undefined {
+    if (!text.startsWith(this.#ownStart)) return undefined;
+    const start = this.#ownStart.length;
+    const sequence = Number(text.slice(start, text.indexOf(" ", start)));
+    return this.#isOwn(sequence, text) ? sequence : undefined;
+  }
+
+  /** Whether a message is of a write of this store that is pending or has succeeded. @param text as it arrived */
+  isOwn({ instanceId, sequence }: ClusterMessage, text: string): boolean {
+    return instanceId === this.#instanceId && this.#isOwn(sequence, text);
+  }
+
+  #isOwn(sequence: number, text: string): boolean {
+    const pending = this.#pending[sequence];
+    if (pending === undefined)
+      return sequence > 0 && sequence <= this.#lastSequence && !this.#failed.has(sequence);
+    if (!pending.isText(text)) return false;
+    pending.isNews = pending.deadline.passed;
+    return !pending.isNews;
+  }
+
+  /** Whether a message that is not own has arrived before: where several primaries deliver each. @param text as it arrived */
+  isCopy(text: string): boolean {
+    const id = sha256(text);
+    if (this.#seen.has(id)) return true;
+    remember(this.#seen, id);
+    return false;
+  }
+}
+
+/** A message of a write that has not ended. */
+class PendingMessage implements OutgoingMessage, OpenOutgoingMessage {
+  /** Whether it has arrived after the deadline, so that it does not count as own. */
+  isNews = false;
+  readonly message: string;
+  readonly head: string;
+  readonly tail: string;
+  readonly channel: string;
+  readonly baseChannel: string;
+  readonly sequence: number;
+  /** That of the write that publishes it. */
+  readonly deadline: Deadline;
+  readonly whileMoving: OutgoingMessage["whileMoving"];
+  readonly #owner: Announcements;
+
+  constructor(
+    owner: Announcements,
+    channel: string,
+    sequence: number,
+    text: string | OpenText,
+    deadline: Deadline,
+    whileMoving: OutgoingMessage["whileMoving"],
   ) {
-    this.#options = options;
+    this.#owner = owner;
     this.channel = channel;
-    this.baseChannel = options.channel;
+    this.baseChannel = owner.baseChannel;
     this.sequence = sequence;
-    this.text = text;
+    this.head = typeof text === "string" ? text : text.head;
+    this.tail = typeof text === "string" ? "" : text.tail;
+    this.message = this.head + this.tail;
     this.deadline = deadline;
     this.whileMoving = whileMoving;
-    options.filter.begin(sequence, this);
   }
 
-  get message(): string {
-    return this.head + this.tail;
-  }
-
-  get head(): string {
-    return typeof this.text === "string" ? this.text : this.text.head;
-  }
-
-  get tail(): string {
-    return typeof this.text === "string" ? "" : this.text.tail;
+  /** Whether that is its text. */
+  isText(text: string): boolean {
+    if (this.tail === "") return text === this.message;
+    return text.startsWith(this.head) && text.endsWith(this.tail);
   }
 
   isReported(): boolean {
@@ -107,8 +187,17 @@ class PendingMessage implements OutgoingMessage, OpenOutgoingMessage, OwnMessage
   }
 
   settle(isPublished: boolean): void {
-    const { counters, filter } = this.#options;
-    if (isPublished) counters.messagesPublished++;
-    filter.end(this.sequence, isPublished);
+    this.#owner.end(this.sequence, isPublished);
   }
 }
+
+function remember<T>(set: Set<T>, value: T): void {
+  if (set.size >= MAX_REMEMBERED) set.delete(set.values().next().value as T);
+  set.add(value);
+}
+
+/** `crypto.hash` makes no object to be collected. Node 20.0 to 20.11 do not have it. */
+const sha256: (text: string) => string =
+  typeof crypto.hash === "function"
+    ? (text) => crypto.hash("sha256", text, "base64url")
+    : (text) => crypto.createHash("sha256").update(text).digest("base64url");

@@ -6,7 +6,6 @@ import type { ClusterState } from "../reporting/types.ts";
 import { Announcements } from "./announcements.ts";
 import { Backoff } from "./backoff.ts";
 import { checkNotifications } from "./expired-events.ts";
-import { MessageFilter } from "./message-filter.ts";
 import { MessageReceiver } from "./message-receiver.ts";
 import { PrimaryListener } from "./primary-listener.ts";
 import { SessionChannels } from "./session-channels.ts";
@@ -39,18 +38,16 @@ export class ClusterCoordinator {
   readonly nodeId: string;
   /** The sessions that this process is subscribed to. For the store alone. */
   readonly sessions: SessionChannels;
-  /** Builds the messages of this store. For the store alone. */
+  /** Builds the messages of this store, and recognizes them. For the store alone. */
   readonly announcements: Announcements;
 
   readonly #options: ClusterCoordinatorOptions;
   readonly #heartbeatChannel: string;
-  readonly #filter = new MessageFilter(this.instanceId);
   readonly #backoff = new Backoff(MAX_DISCOVERY_DELAY_MS);
   /** Set by `start`. */
   #handlers: CoordinatorHandlers | undefined;
   #receiver: MessageReceiver | undefined;
   #state: ClusterState = "off";
-  #listeners: readonly PrimaryListener[] = [];
   /** Whether there is a listener for every primary. */
   #isComplete = false;
   /** When the oldest of the primaries' newest returned heartbeats was sent; undefined if one is missing. */
@@ -74,9 +71,8 @@ export class ClusterCoordinator {
     this.#options = options;
     this.nodeId = options.nodeId;
     this.#heartbeatChannel = `${options.channel}:${this.instanceId}`;
-    this.sessions = new SessionChannels(options);
-    const { instanceId, sessions } = this;
-    this.announcements = new Announcements({ ...options, instanceId, sessions, filter: this.#filter });
+    this.announcements = new Announcements(options, this.instanceId);
+    this.sessions = new SessionChannels(options, this.announcements);
   }
 
   /** Whether the cache can be trusted; see `ClusterState`. */
@@ -103,7 +99,8 @@ export class ClusterCoordinator {
   /** Whether Redis reports all changes; null without `tracking`. */
   get tracking(): boolean | null {
     if (!this.#options.tracking) return null;
-    return this.#listeners.length > 0 && this.#listeners.every(({ sessions }) => sessions?.isTracked);
+    const { listeners } = this.sessions;
+    return listeners.length > 0 && listeners.every(({ sessions }) => sessions?.isTracked);
   }
 
   /** Whether the cache may be read and filled at `now` (performance.now()). Notices a lapsed lease at once. */
@@ -122,10 +119,10 @@ export class ClusterCoordinator {
     this.#receiver = new MessageReceiver({
       ...handlers,
       counters,
-      filter: this.#filter,
+      announcements: this.announcements,
       prefix: topology.fullPrefix,
       sidOf: (channelSuffix) => this.sessions.sidOf(`${channel}:${channelSuffix}`),
-      hasCopies: () => this.#listeners.length > 1,
+      hasCopies: () => this.sessions.listeners.length > 1,
       flush: (reason) => this.#flush(reason),
     });
     this.#state = "syncing";
@@ -198,19 +195,16 @@ export class ClusterCoordinator {
 
   /** Subscribes again, also to a primary that was known before: slots may have moved away from it and back. */
   #listenTo(primaries: readonly Primary[]): void {
-    for (const listener of this.#listeners) listener.end();
+    for (const listener of this.sessions.listeners) listener.end();
     this.#receiver?.dropChanges();
-    this.#listeners = primaries.map((primary) => this.#listenerOf(primary));
-    this.sessions.listeners = this.#listeners;
+    this.sessions.listeners = primaries.map((primary) => this.#listenerOf(primary));
     this.#resetProofs();
   }
 
   #listenerOf(primary: Primary): PrimaryListener {
-    const { expiredEvents, topology } = this.#options;
     return new PrimaryListener({
       ...this.#options,
       primary,
-      expiredChannel: expiredEvents ? `__keyevent@${topology.database}__:expired` : undefined,
       heartbeatChannel: this.#heartbeatChannel,
       receiver: this.#receiver as MessageReceiver,
       handlers: {
@@ -252,8 +246,8 @@ export class ClusterCoordinator {
   #resetProofs(): void {
     const now = performance.now();
     this.#provenAt = undefined;
-    for (const listener of this.#listeners) {
-      listener.resetProof();
+    for (const listener of this.sessions.listeners) {
+      listener.lease.reset();
       listener.sendHeartbeat(now);
     }
   }
@@ -294,15 +288,15 @@ export class ClusterCoordinator {
     }
     this.isLive(now);
     if (this.#isComplete && !this.#options.topology.isUpToDate) this.#onOtherPrimaries();
-    for (const listener of this.#listeners) listener.sendHeartbeat(now);
+    for (const listener of this.sessions.listeners) listener.sendHeartbeat(now);
     this.sessions.sweep();
   }
 
   /** A heartbeat has returned from one of the primaries. */
   #onProof(): void {
     let oldest = Number.POSITIVE_INFINITY;
-    for (const { provenAt } of this.#listeners)
-      oldest = Math.min(oldest, provenAt ?? Number.NEGATIVE_INFINITY);
+    for (const { lease } of this.sessions.listeners)
+      oldest = Math.min(oldest, lease.provenAt ?? Number.NEGATIVE_INFINITY);
     this.#provenAt = Number.isFinite(oldest) && this.#isComplete ? oldest : undefined;
     if (this.#provenAt !== undefined) this.#verifiedAt = this.#provenAt;
     if (this.#state === "live" || !this.#isLeased(performance.now())) return;

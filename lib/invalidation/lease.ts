@@ -11,21 +11,17 @@ interface Heartbeat {
  * SOSP 1989. Here the holder grants the lease to itself, for as long as it can prove that it receives messages.
  */
 export class Lease {
+  /** When the newest returned heartbeat was sent; undefined if there is no proof. Set here alone. */
+  provenAt: number | undefined;
   readonly #leaseMs: number;
   /** Heartbeats that have not returned, by number. */
   readonly #outstanding = new Map<number, Heartbeat>();
   #lastNumber = 0;
   /** Heartbeats up to this one prove nothing. */
   #floor = 0;
-  #provenAt: number | undefined;
 
   constructor(leaseMs: number) {
     this.#leaseMs = leaseMs;
-  }
-
-  /** When the newest returned heartbeat was sent; undefined if there is no proof. */
-  get provenAt(): number | undefined {
-    return this.#provenAt;
   }
 
   /** Redis has acknowledged a heartbeat a whole lease ago that has not returned. */
@@ -66,13 +62,13 @@ export class Lease {
     const heartbeat = this.#outstanding.get(number);
     if (heartbeat === undefined) return;
     for (const earlier of this.#outstanding.keys()) if (earlier <= number) this.#outstanding.delete(earlier);
-    if (number > this.#floor) this.#provenAt = Math.max(this.#provenAt ?? 0, heartbeat.sentAt);
+    if (number > this.#floor) this.provenAt = Math.max(this.provenAt ?? 0, heartbeat.sentAt);
   }
 
   /** Only heartbeats sent from now on prove anything. */
   reset(): void {
     this.#floor = this.#lastNumber;
-    this.#provenAt = undefined;
+    this.provenAt = undefined;
   }
 
   /** There is a new subscription: earlier heartbeats will not return on it. */

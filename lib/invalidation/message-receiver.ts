@@ -1,14 +1,15 @@
 import type { Counters } from "../reporting/counters.ts";
-import type { MessageFilter } from "./message-filter.ts";
+import type { Announcements } from "./announcements.ts";
 import { decodeInvalidation, decodeMessage, type SharedMessage, splitForwarded } from "./messages.ts";
-import type { CoordinatorHandlers } from "./types.ts";
+import type { CoordinatorHandlers, InvalidatedCache } from "./types.ts";
 
 export interface MessageReceiverOptions extends CoordinatorHandlers {
   /** What precedes the session ids in Redis. */
   readonly prefix: string;
-  readonly filter: MessageFilter;
+  /** Recognizes the messages of this store. */
+  readonly announcements: Announcements;
   readonly counters: Counters;
-  /** The id of the session with this channel, if this process is subscribed to it. */
+  /** The id of the session with the channel whose name ends so, if this process is subscribed to it. */
   readonly sidOf: (channelSuffix: string) => string | undefined;
   /** Whether more than one primary delivers messages now. */
   readonly hasCopies: () => boolean;
@@ -18,25 +19,22 @@ export interface MessageReceiverOptions extends CoordinatorHandlers {
 
 /** Applies received messages: first to the cache, then as events. `invalidate` is emitted for sessions that concern this process. */
 export class MessageReceiver {
+  readonly cache: InvalidatedCache;
   readonly #options: MessageReceiverOptions;
   /** Cached sessions that Redis reported as changed, and the primary that did; a message may still name the writer. */
   readonly #changed = new Map<string, string>();
 
   constructor(options: MessageReceiverOptions) {
     this.#options = options;
-  }
-
-  /** See `InvalidatedCache`. */
-  isInUse(sid: string): boolean {
-    return this.#options.cache.isInUse(sid);
+    this.cache = options.cache;
   }
 
   /** A message from the channel of a session. @param hasCopies whether several primaries deliver it */
   onSessionMessage(text: string, sid: string, hasCopies = false): void {
-    const { filter, counters, cache, emit } = this.#options;
+    const { announcements, counters, cache, emit } = this.#options;
     counters.messagesReceived++;
     if (this.#changed.size > 0) this.#changed.delete(sid);
-    const own = filter.ownSequence(text);
+    const own = announcements.ownSequence(text);
     if (own !== undefined) {
       cache.onOwnMessage(sid, own);
       return;
@@ -47,14 +45,14 @@ export class MessageReceiver {
       return;
     }
     cache.invalidate(sid);
-    if (filter.originOf(message, text, hasCopies) === "copy") return;
+    if (hasCopies && announcements.isCopy(text)) return;
     counters.invalidations++;
     emit("invalidate", sid, message.nodeId);
   }
 
   /** A message from the shared channel. */
   onMessage(text: string): void {
-    const { prefix, filter, counters, cache, emit, sidOf, hasCopies, flush } = this.#options;
+    const { prefix, announcements, counters, cache, emit, sidOf, hasCopies, flush } = this.#options;
     const forwarded = splitForwarded(text);
     if (forwarded !== undefined) {
       const sid = sidOf(forwarded.channelSuffix);
@@ -69,22 +67,22 @@ export class MessageReceiver {
       counters.messagesIgnored++;
       return;
     }
-    const origin = filter.originOf(message, text, hasCopies());
-    if (origin === "own") {
+    if (announcements.isOwn(message, text)) {
       if (message.type === "CacheClear") return;
       for (const sid of sids) cache.onOwnMessage(sid, message.sequence);
       return;
     }
-    if (origin === "new") counters.invalidations++;
+    const isCopy = hasCopies() && announcements.isCopy(text);
+    if (!isCopy) counters.invalidations++;
     if (message.type === "CacheClear") {
       flush("clear");
       return;
     }
     const inUse = sids.filter((sid) => this.#changed.delete(sid) || cache.isInUse(sid));
-    // A copy, too: only the primary that executed the write delivers its messages in the order of its replies.
+    // Of a copy, too: only the primary that executed the write delivers its messages in the order of its replies.
     for (const sid of sids) cache.invalidate(sid);
     // Of a clear, `flush` reports.
-    if (origin === "copy" || message.reason === "clear") return;
+    if (isCopy || message.reason === "clear") return;
     for (const sid of inUse) emit("invalidate", sid, message.nodeId);
     for (const sid of sids) emit("destroyed", sid, message.nodeId, message.reason);
   }
@@ -110,11 +108,6 @@ export class MessageReceiver {
   /** The cache is dropped, so that no change is of interest any more. */
   dropChanges(): void {
     this.#changed.clear();
-  }
-
-  /** Messages about a session do not arrive any more. */
-  onUnsubscribed(sid: string): void {
-    this.#options.cache.onUnsubscribed(sid);
   }
 
   /** Redis has removed an expired key. */

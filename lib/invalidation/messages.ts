@@ -1,14 +1,11 @@
 import { MAX_BATCH_SIZE } from "../redis/session-commands.ts";
-import { isPrintable } from "../reporting/text.ts";
+import { isLabel } from "../reporting/text.ts";
 
 /** The version of the wire format. A process ignores messages of versions that it does not know. */
 const MESSAGE_VERSION = 2;
 
 /** The longest session id, in characters. */
 export const MAX_SID_LENGTH: number = 1_024;
-
-/** The longest label of a process, in characters. */
-const MAX_LABEL_LENGTH = 256;
 
 /**
  * Longer texts are ignored without being parsed. The most ids of the greatest length fit, with the longest prefix and label;
@@ -146,8 +143,8 @@ export function decodeMessage(text: string): SharedMessage | undefined {
   if (
     version !== MESSAGE_VERSION ||
     !isLabel(instanceId) ||
-    !Number.isSafeInteger(sequence) ||
     !isLabel(nodeId) ||
+    !Number.isSafeInteger(sequence) ||
     typeof prefix !== "string" ||
     typeof sentAt !== "number"
   ) {
@@ -163,9 +160,4 @@ export function decodeMessage(text: string): SharedMessage | undefined {
 /** Whether a value can be a session id. One with a lone surrogate is none: Redis would see another key. */
 export function isSid(value: unknown): value is string {
   return typeof value === "string" && value !== "" && value.length <= MAX_SID_LENGTH && value.isWellFormed();
-}
-
-/** Labels go to logs and event listeners. */
-function isLabel(value: unknown): value is string {
-  return typeof value === "string" && value.length <= MAX_LABEL_LENGTH && isPrintable(value);
 }

@@ -12,8 +12,6 @@ import type { ClusterCoordinatorOptions } from "./types.ts";
 
 export interface PrimaryListenerOptions extends ClusterCoordinatorOptions {
   readonly primary: Primary;
-  /** Of the keys that expired; undefined if they are of no interest. */
-  readonly expiredChannel: string | undefined;
   readonly heartbeatChannel: string;
   /** Gets what arrives. */
   readonly receiver: MessageReceiver;
@@ -52,8 +50,8 @@ export class PrimaryListener {
   readonly primary: Primary;
   /** The sessions that the open subscription includes; undefined while there is none. Set here alone. */
   sessions: SessionSubscriptions | undefined;
+  readonly lease: Lease;
   readonly #options: PrimaryListenerOptions;
-  readonly #lease: Lease;
   readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
   #subscription: Subscription | undefined;
   /** How the next connection is opened. The one after it tries RESP 3 and tracking again, which may have been denied. */
@@ -69,33 +67,23 @@ export class PrimaryListener {
   constructor(options: PrimaryListenerOptions) {
     this.primary = options.primary;
     this.#options = options;
-    this.#lease = new Lease(options.leaseMs);
+    this.lease = new Lease(options.leaseMs);
     void this.#open();
-  }
-
-  /** When the newest returned heartbeat was sent; undefined if there is no proof. */
-  get provenAt(): number | undefined {
-    return this.#lease.provenAt;
-  }
-
-  /** Only heartbeats sent from now on prove anything. */
-  resetProof(): void {
-    this.#lease.reset();
   }
 
   /** Sends a heartbeat, unless one is on its way; replaces a subscription that does not return them. */
   sendHeartbeat(now: number): void {
     if (this.#subscription === undefined) return;
-    if (this.#lease.isSilent(now)) {
-      this.#onLost(new SessionStoreError("ERR_SUBSCRIPTION", "The subscriber's connection is silent"));
+    if (this.lease.isSilent(now)) {
+      this.#onLost(subscriptionError("The subscriber's connection is silent"));
       return;
     }
-    if (this.#lease.isSending) return;
-    const number = this.#lease.send(now);
+    if (this.lease.isSending) return;
+    const number = this.lease.send(now);
     const payload = randomBytes(SECRET_BYTES).toString("base64url");
     this.#numbers.set(payload, number);
     const drop = () => {
-      this.#lease.drop(number);
+      this.lease.drop(number);
       this.#numbers.delete(payload);
     };
     const sentFor = this.#subscription;
@@ -103,12 +91,13 @@ export class PrimaryListener {
     primary.sendHeartbeat(heartbeatChannel, payload).then(
       (result) => {
         const isProof = result === "proof" || result === "moved";
-        if (isProof) this.#lease.acknowledge(number, performance.now());
+        if (isProof) this.lease.acknowledge(number, performance.now());
         else drop();
         if (this.#hasEnded) return;
         if (result === "changed") handlers.onOtherPrimaries();
         if (result === "moved") handlers.onSlotsMoved();
-        if (result === "elsewhere" && this.#subscription === sentFor) this.#onLost(elsewhere());
+        if (result === "elsewhere" && this.#subscription === sentFor)
+          this.#onLost(subscriptionError("The subscription and the data connection reach different servers"));
         if (!isProof) return;
         this.#confirmed = number;
         this.#prove();
@@ -129,7 +118,7 @@ export class PrimaryListener {
   }
 
   async #open(): Promise<void> {
-    const { primary, channel, expiredChannel, heartbeatChannel, receiver, handlers } = this.#options;
+    const { primary, channel, expiredEvents, topology, heartbeatChannel, receiver, handlers } = this.#options;
     let opened: Subscription | undefined;
     let sessions: SessionSubscriptions | undefined;
     const isTracked = this.#options.tracking && this.#protocol === "RESP 3" && !this.#isTrackingRefused;
@@ -142,9 +131,10 @@ export class PrimaryListener {
       opened = await Subscription.open({
         connection,
         channels: [channel, heartbeatChannel],
-        expiredChannel,
-        accepts: (connection) => primary.isConnectedTo(connection),
-        prove: async (connection) => {
+        expiredChannel: expiredEvents ? `__keyevent@${topology.database}__:expired` : undefined,
+        prove: async () => {
+          if (!primary.isConnectedTo(connection))
+            throw subscriptionError("The subscriber and the client follow different primaries");
           if (isTracked) await this.#proveTracking(connection);
           sessions = await this.#sessionsOn(connection, isTracked);
         },
@@ -217,10 +207,9 @@ export class PrimaryListener {
   /** Redis refused to subscribe to sessions, or to end that. */
   #refusal(error: unknown): SessionStoreError {
     const { channel, topology } = this.#options;
-    const reason = errorMessage(error);
     const ofShards = topology.channelTagOf("") === undefined ? "" : " +ssubscribe +sunsubscribe +ping";
-    const hint = aclHint(reason, () => `+subscribe +unsubscribe${ofShards} &${channel}*`);
-    return new SessionStoreError("ERR_SUBSCRIPTION", `Cannot subscribe to sessions: ${reason}${hint}`, error);
+    const hint = aclHint(errorMessage(error), () => `+subscribe +unsubscribe${ofShards} &${channel}*`);
+    return subscriptionError("Cannot subscribe to sessions", error, hint);
   }
 
   #close(): void {
@@ -239,7 +228,7 @@ export class PrimaryListener {
 
   /** Earlier heartbeats will not return on another subscription. */
   #restart(): void {
-    this.#lease.restart();
+    this.lease.restart();
     this.#numbers.clear();
   }
 
@@ -253,8 +242,8 @@ export class PrimaryListener {
   }
 
   #prove(): void {
-    this.#lease.prove(Math.min(this.#echoed, this.#confirmed));
-    if (this.#lease.provenAt === undefined) return;
+    this.lease.prove(Math.min(this.#echoed, this.#confirmed));
+    if (this.lease.provenAt === undefined) return;
     this.#backoff.reset();
     // The client may not have answered before.
     void this.sessions?.examine();
@@ -267,9 +256,4 @@ export class PrimaryListener {
 /** Whether the server does not know RESP 3. */
 function lacksResp3(error: unknown): boolean {
   return /HELLO|NOPROTO/i.test(errorMessage(error));
-}
-
-function elsewhere(): SessionStoreError {
-  const message = "The subscription and the data connection reach different servers";
-  return new SessionStoreError("ERR_SUBSCRIPTION", message);
 }

@@ -1,11 +1,8 @@
-import crypto from "node:crypto";
 import type { SubscribedRead } from "../redis/session-values.ts";
+import type { Announcements } from "./announcements.ts";
 import type { PrimaryListener } from "./primary-listener.ts";
 import type { SessionSubscriptions } from "./session-subscriptions.ts";
 import type { ClusterCoordinatorOptions } from "./types.ts";
-
-/** Characters of a channel's hash: 132 bits. */
-const HASH_LENGTH = 22;
 
 /**
  * The channels of sessions: one for each, on which every write of it is published, and to which the processes subscribe that
@@ -15,12 +12,11 @@ export class SessionChannels {
   /** Those of all primaries. For the coordinator to set. */
   listeners: readonly PrimaryListener[] = [];
   readonly #options: ClusterCoordinatorOptions;
-  /** Of the last call of `nameOf`: a write needs the name twice. */
-  #lastSid: string | undefined;
-  #lastName = "";
+  readonly #announcements: Announcements;
 
-  constructor(options: ClusterCoordinatorOptions) {
+  constructor(options: ClusterCoordinatorOptions, announcements: Announcements) {
     this.#options = options;
+    this.#announcements = announcements;
   }
 
   /** How many sessions this process is subscribed to. */
@@ -28,20 +24,10 @@ export class SessionChannels {
     return this.listeners.reduce((sum, { sessions }) => sum + (sessions?.size ?? 0), 0);
   }
 
-  /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
-  nameOf(sid: string): string {
-    if (sid === this.#lastSid) return this.#lastName;
-    const { channel, topology } = this.#options;
-    const hash = sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH);
-    this.#lastSid = sid;
-    this.#lastName = `${channel}:${topology.channelTagOf(sid) ?? ""}${hash}`;
-    return this.#lastName;
-  }
-
-  /** The id of the session with the channel of this name, if this process is subscribed to it. */
-  sidOf(name: string): string | undefined {
+  /** The id of the session with this channel, if this process is subscribed to it. */
+  sidOf(channel: string): string | undefined {
     for (const { sessions } of this.listeners) {
-      const sid = sessions?.sidOf(name);
+      const sid = sessions?.sidOf(channel);
       if (sid !== undefined) return sid;
     }
     return undefined;
@@ -54,12 +40,12 @@ export class SessionChannels {
 
   /** Subscribes to a session. @returns whether every message about it arrives from now on; false if that is not known in time */
   subscribe(sid: string): boolean | Promise<boolean> {
-    return this.#subscriptionsOf(sid)?.subscribe(this.nameOf(sid), sid) ?? false;
+    return this.#subscriptionsOf(sid)?.subscribe(this.#announcements.channelOf(sid), sid) ?? false;
   }
 
   /** Subscribes to a session and reads it, in one round trip. @returns undefined if that is not possible now */
-  async read<T>(sid: string, read: SubscribedRead<T>): Promise<{ readonly value: T } | undefined> {
-    return this.#subscriptionsOf(sid)?.read(this.nameOf(sid), sid, read);
+  read<T>(sid: string, read: SubscribedRead<T>): Promise<{ readonly value: T } | undefined> | undefined {
+    return this.#subscriptionsOf(sid)?.read(this.#announcements.channelOf(sid), sid, read);
   }
 
   /** Whether only a read on the subscriber's connection may be cached, since Redis reports the changes of no other. */
@@ -75,15 +61,10 @@ export class SessionChannels {
 
   #subscriptionsOf(sid: string): SessionSubscriptions | undefined {
     const id = this.#options.topology.primaryIdOf(sid);
-    return id === undefined ? undefined : this.listeners.find(({ primary }) => primary.id === id)?.sessions;
+    for (const { primary, sessions } of this.listeners) if (primary.id === id) return sessions;
+    return undefined;
   }
 }
 
 const MAX_SWEEPS = 8;
 const MIN_SWEPT = 1_000;
-
-/** `crypto.hash` makes no object to be collected. Node 20.0 to 20.11 do not have it. */
-const sha256: (text: string) => string =
-  typeof crypto.hash === "function"
-    ? (text) => crypto.hash("sha256", text, "base64url")
-    : (text) => crypto.createHash("sha256").update(text).digest("base64url");

@@ -131,11 +131,11 @@ export class SessionSubscriptions {
   }
 
   /** Reads a session that is subscribed when Redis executes the read. @returns undefined if that is not possible now */
-  async read<T>(
+  read<T>(
     channel: string,
     sid: string,
     { build, parse }: SubscribedRead<T>,
-  ): Promise<{ readonly value: T } | undefined> {
+  ): Promise<{ readonly value: T } | undefined> | undefined {
     const isBusy = this.#readsUnderWay >= MAX_READS;
     if (!this.canRead || this.#hasEnded || this.#unanswered.isStalled || isBusy) return undefined;
     this.#readsUnderWay++;
@@ -163,7 +163,7 @@ export class SessionSubscriptions {
         continue;
       }
       const [channel, entry] = value;
-      if (typeof entry === "string" && !this.#options.receiver.isInUse(entry)) channels.push(channel);
+      if (typeof entry === "string" && !this.#options.receiver.cache.isInUse(entry)) channels.push(channel);
     }
     this.#unsubscribe(channels);
   }
@@ -309,7 +309,7 @@ export class SessionSubscriptions {
     if (sid === undefined) return;
     this.disturbances++;
     this.#forget([channel]);
-    this.#options.receiver.onUnsubscribed(sid);
+    this.#options.receiver.cache.onUnsubscribed(sid);
   }
 
   #scheduleSweep(added: number): void {

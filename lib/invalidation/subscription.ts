@@ -8,10 +8,8 @@ export interface SubscriptionOptions {
   readonly channels: string[];
   /** A channel whose denial is no more than warned of. */
   readonly expiredChannel: string | undefined;
-  /** Whether the client, once connected, is connected to the right server. */
-  readonly accepts: (connection: SubscriberConnection) => boolean;
   /** What else the connection must show, once it is subscribed. Rejects if it does not. */
-  readonly prove: (connection: SubscriberConnection) => Promise<void>;
+  readonly prove: () => Promise<void>;
   /** Must not throw: node-redis would drop the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
   /** Called once, when an open subscription is lost. */
@@ -78,7 +76,7 @@ export class Subscription {
   }
 
   async #subscribe(options: SubscriptionOptions): Promise<void> {
-    const { connection, channels, expiredChannel, accepts, prove, onMessage } = options;
+    const { connection, channels, expiredChannel, prove, onMessage } = options;
     const listener = (message: string, channel: string) => {
       if (!this.#hasEnded) onMessage(message, channel);
     };
@@ -97,9 +95,7 @@ export class Subscription {
         warnOfDeniedChannel(expiredChannel, error);
       });
     }
-    if (!accepts(connection))
-      throw subscriptionError("The subscriber and the client follow different primaries");
-    await prove(connection);
+    await prove();
   }
 
   /** Closes the connection at once, without calling `onLost`. */

@@ -7,10 +7,11 @@ interface Group {
 
 /** What one connection has not answered yet. While it does not answer in time, callers do without it. */
 export class Unanswered {
+  /** Whether the connection has not answered in time, and has answered nothing since. */
+  isStalled = false;
   readonly #maxWaitMs: number;
   /** In the order in which they were sent. */
   readonly #groups = new Set<Group>();
-  #isStalled = false;
   #watchdog: NodeJS.Timeout | undefined;
 
   /** @param maxWaitMs how long callers wait, in milliseconds */
@@ -18,17 +19,12 @@ export class Unanswered {
     this.#maxWaitMs = maxWaitMs;
   }
 
-  /** Whether the connection has not answered in time, and has answered nothing since. */
-  get isStalled(): boolean {
-    return this.#isStalled;
-  }
-
   /** A group has been sent. @returns to be called with its replies; undefined if the connection fails */
   add(group: Group): Group["settle"] {
     this.#groups.add(group);
     this.#watch();
     return (replies) => {
-      this.#isStalled = false;
+      this.isStalled = false;
       if (this.#groups.delete(group)) group.settle(replies);
     };
   }
@@ -46,7 +42,7 @@ export class Unanswered {
     const latest = performance.now() - this.#maxWaitMs;
     for (const group of this.#groups) {
       if (group.sentAt > latest) break;
-      this.#isStalled = true;
+      this.isStalled = true;
       this.#groups.delete(group);
       group.settle(undefined);
     }

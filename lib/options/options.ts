@@ -3,7 +3,7 @@ import { DEFAULT_LIMITS, MAX_ENTRIES } from "../cache/local-cache.ts";
 import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "../redis/client.ts";
 import { INDEX_PREFIX } from "../redis/index-commands.ts";
 import { describeValue, optionError } from "../reporting/errors.ts";
-import { isPrintable } from "../reporting/text.ts";
+import { isLabel } from "../reporting/text.ts";
 import { warnOnce } from "../reporting/warnings.ts";
 import { requireClient, subscriberFor } from "./clients.ts";
 import {
@@ -68,8 +68,7 @@ export const CLUSTER_OPTIONS = {
   nodeId: option<string>({
     default: randomUUID,
     expected: "a string of 1 to 256 characters without control characters",
-    accepts: (given) =>
-      typeof given === "string" && given !== "" && given.length <= 256 && isPrintable(given),
+    accepts: (given) => given !== "" && isLabel(given),
   }) as Option<string>,
   /**
    * The Pub/Sub channel on which deletions are published, 1 to 1,024 characters, without `{` in a Cluster. The names of all

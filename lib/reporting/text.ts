@@ -1,7 +1,13 @@
-/** Whether a label can be shown in one line of a log or a terminal without changing anything else there. */
-export function isPrintable(text: string): boolean {
-  return text.isWellFormed() && !/[\p{Cc}\u2028\u2029]/u.test(text);
+/** The longest label of a process, in characters. */
+const MAX_LABEL_LENGTH = 256;
+
+/** Whether a value can be shown in one line of a log or a terminal without changing anything else there. */
+export function isLabel(value: unknown): value is string {
+  return typeof value === "string" && value.length <= MAX_LABEL_LENGTH && !UNPRINTABLE.test(value);
 }
+
+/** Control characters, lone surrogates, separators of lines and paragraphs. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}\u2028\u2029]/u;
 
 /** Whether V8 needs two bytes for each character. */
 export function isTwoByte(text: string): boolean {

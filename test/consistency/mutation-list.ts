@@ -74,7 +74,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/session-subscriptions.ts",
-        from: " && !this.#options.receiver.isInUse(entry)",
+        from: " && !this.#options.receiver.cache.isInUse(entry)",
         to: "",
       },
     ],
@@ -344,8 +344,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: "const origin = filter.originOf(message, text, hasCopies());",
-        to: 'const origin = message.nodeId === (globalThis as { label?: string }).label ? "own" : "new";',
+        from: "if (announcements.isOwn(message, text)) {",
+        to: "if (message.nodeId === (globalThis as { label?: string }).label) {",
       },
       {
         file: "invalidation/coordinator.ts",
@@ -359,9 +359,9 @@ export const MUTATIONS: readonly Mutation[] = [
     isSafe: true,
     edits: [
       {
-        file: "invalidation/message-filter.ts",
-        from: "    if (pending !== undefined) return isText(pending.text, text) && !pending.deadline.passed;\n",
-        to: "    if (sequence > 0) return true;\n",
+        file: "invalidation/announcements.ts",
+        from: "    if (pending === undefined)\n",
+        to: "    if (sequence > 0) return true;\n    if (pending === undefined)\n",
       },
     ],
   },

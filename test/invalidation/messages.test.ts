@@ -9,7 +9,7 @@ import {
   type SharedMessage,
   splitAtSids,
 } from "../../lib/invalidation/messages.ts";
-import { isPrintable } from "../../lib/reporting/text.ts";
+import { isLabel } from "../../lib/reporting/text.ts";
 
 const base = { instanceId: "i-1", sequence: 7, nodeId: "web-1", prefix: "sess:", sentAt: 1_700_000_000_000 };
 const deleted: SharedMessage = { type: "SessionDeleted", ...base, sids: ["a", "b"], reason: "destroy" };
@@ -17,7 +17,7 @@ const deleted: SharedMessage = { type: "SessionDeleted", ...base, sids: ["a", "b
 /** What `encodeMessage` makes of `deleted`, to be spoilt. */
 const wire = { version: 2, ...deleted };
 
-const label = fc.string({ unit: "grapheme", maxLength: 20 }).filter(isPrintable);
+const label = fc.string({ unit: "grapheme", maxLength: 20 }).filter(isLabel);
 const baseOf = {
   instanceId: label,
   sequence: fc.maxSafeInteger(),
@@ -163,7 +163,7 @@ test("the text on a session's channel stays what other versions of this package 
 });
 
 test("every invalidation comes back from its text as it was", () => {
-  const nodeIds = fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 }).filter(isPrintable);
+  const nodeIds = fc.string({ unit: "grapheme", minLength: 1, maxLength: 20 }).filter(isLabel);
   fc.assert(
     fc.property(fc.uuid(), fc.maxSafeNat(), nodeIds, (instanceId, sequence, nodeId) => {
       const text = encodeInvalidation({ instanceId, sequence, nodeId });
