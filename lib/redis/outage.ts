@@ -62,6 +62,15 @@ export class Outage {
     this.#unansweredSince ??= performance.now();
   }
 
+  /**
+   * An operation has had no answer for its whole timeout. If nothing else has, Redis is away: the next operation need not wait for
+   * as long.
+   * @param beganAt when it began, by performance.now(), after a call of `asked`
+   */
+  timedOut(beganAt: number): void {
+    if (this.#unansweredSince !== undefined && this.#unansweredSince <= beganAt) this.#begin();
+  }
+
   /** Redis has replied. @param sentAt when that was sent, by performance.now() */
   answered(sentAt: number): void {
     this.#unansweredSince = undefined;
@@ -138,9 +147,13 @@ export class Outage {
     const isConnected = handlers.isConnected();
     if (this.#wasDisconnected && isConnected === true) this.#onConnected();
     this.#wasDisconnected = isConnected === false;
-    if (this.#unansweredMs < this.#limitMs || this.#isKnown) return;
+    if (this.#unansweredMs >= this.#limitMs) this.#begin();
+  }
+
+  #begin(): void {
+    if (this.#isKnown || this.#handlers === undefined) return;
     this.#isKnown = true;
-    handlers.onBegin(this.reason as string);
+    this.#handlers.onBegin(this.reason as string);
     for (const onBegin of this.#waiting) onBegin();
   }
 

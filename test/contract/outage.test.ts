@@ -100,6 +100,18 @@ describe.each(Object.entries(clients))("%s", (name, create) => {
     },
   );
 
+  test.each(["killed", "stopped"])("Redis %s: only the first of several operations waits", async (how) => {
+    const redis = await ownRedis();
+    const { store } = await openStore(create, redis.url);
+    await whenLive(store);
+    if (how === "killed") await redis.kill();
+    else await redis.pause();
+    const codes: unknown[] = [];
+    for (const attempt of ["first", "second"])
+      await store.set(attempt, sessionOf()).catch(({ code }) => codes.push(code));
+    expect(codes).toEqual([expect.stringMatching(/^ERR_SESSION_/), "ERR_SESSION_UNAVAILABLE"]);
+  });
+
   test("stalled: what did not fit into the connection and has failed is not executed later", async () => {
     const redis = await ownRedis();
     const { store, client } = await openStore(create, redis.url, { cluster: false, localCache: false });
