@@ -224,9 +224,8 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /** The state of the store. Never rejects. */
   async health(): Promise<StoreHealth> {
-    const probe = this.parts.operations.queue.run("ping", undefined, (deadline) =>
-      this.parts.operations.commands.probe(deadline),
-    );
+    const { commands, counters, outage, queue } = this.parts.operations;
+    const probe = queue.run("ping", undefined, (deadline) => commands.probe(deadline));
     const redis = await probe.then(
       () => true,
       () => false,
@@ -234,8 +233,8 @@ export class ClusteredRedisStore extends ManagedStore {
     return {
       redis,
       subscribed: this.coordinator?.isLive(performance.now()) ?? false,
-      outageMs: this.parts.operations.outage.durationMs ?? null,
-      staleHits: this.parts.operations.counters.staleHits,
+      outageMs: outage.durationMs ?? null,
+      staleHits: counters.staleHits,
       leaseAgeMs: this.coordinator?.leaseAgeMs ?? null,
       tracking: this.coordinator?.tracking ?? null,
       cacheSize: this.localCache.size,

@@ -48,6 +48,6 @@ export type {
   StoreHealth,
   UserSession,
 } from "./reporting/types.ts";
-export type { ReencodeOptions, ReencodeProgress } from "./sessions/reencode.ts";
 export type { DestroyAllOptions, ReindexOptions, ReindexProgress } from "./sessions/secondary-index.ts";
+export type { ReencodeOptions, ReencodeProgress } from "./sessions/session-scan.ts";
 export type { StoredSession } from "./sessions/stored-session.ts";

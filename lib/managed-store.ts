@@ -1,13 +1,13 @@
 import { type SessionData, Store } from "express-session";
 import { optionError } from "./reporting/errors.ts";
 import type { IdentifiedSession, UserSession } from "./reporting/types.ts";
-import { type ReencodeOptions, type ReencodeProgress, reencode } from "./sessions/reencode.ts";
 import type {
   DestroyAllOptions,
   ReindexOptions,
   ReindexProgress,
   SecondaryIndex,
 } from "./sessions/secondary-index.ts";
+import type { ReencodeOptions, ReencodeProgress } from "./sessions/session-scan.ts";
 import type { StoreParts } from "./store-parts.ts";
 
 /** The methods of `ClusteredRedisStore` for many sessions. Applications and operators call them, express-session does not. */
@@ -105,11 +105,11 @@ export abstract class ManagedStore extends Store {
    * @throws TypeError without `codec`, or for an invalid cursor
    */
   async reencode(options: ReencodeOptions = {}): Promise<ReencodeProgress> {
-    const { operations } = this.parts;
+    const { operations, scan } = this.parts;
     if (operations.format.codec === undefined) {
       throw optionError("codec", "a codec, which this method needs", undefined);
     }
-    return reencode(operations, options);
+    return scan.reencode(options);
   }
 }
 

@@ -167,21 +167,8 @@ export class SecondaryIndex {
   }
 
   /** Adds those sessions to the index that were written without it. */
-  async reindex({ cursor, onProgress }: ReindexOptions): Promise<ReindexProgress> {
-    let progress: ReindexProgress = { scanned: 0, indexed: 0, skipped: 0, cursor };
-    for await (const page of this.#operations.pages(cursor)) {
-      const found = await this.#operations.readMany(page.sids);
-      const outcomes = await Promise.all(found.map(({ sid, stored }) => this.#note(sid, stored)));
-      const count = (outcome: string) => outcomes.filter((each) => each === outcome).length;
-      progress = {
-        scanned: progress.scanned + found.length,
-        indexed: progress.indexed + count("indexed"),
-        skipped: progress.skipped + count("skipped"),
-        cursor: page.next,
-      };
-      onProgress?.(progress);
-    }
-    return progress;
+  reindex(options: ReindexOptions): Promise<ReindexProgress> {
+    return this.#scan.examineAll("indexed", (sid, stored) => this.#note(sid, stored), options);
   }
 
   async #note(sid: string, stored: StoredSession): Promise<"indexed" | "skipped" | "without value"> {

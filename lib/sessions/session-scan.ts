@@ -6,10 +6,41 @@ import { optionError } from "../reporting/errors.ts";
 import type { IdentifiedSession, ListedSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { lastActiveAt } from "./lifetime.ts";
+import { conflictError, decode, encode, MAX_CONFLICTS, notUtf8Error } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import type { StoredSession } from "./stored-session.ts";
 
+/** How far `reencode` has come. */
+export interface ReencodeProgress {
+  /** Sessions examined. */
+  readonly scanned: number;
+  /** Of these, the ones whose value was replaced. */
+  readonly rewritten: number;
+  /** Of these, the ones that cannot be decoded or encoded: each is reported as `clusterError`, and not modified. */
+  readonly skipped: number;
+  /** Where to continue: pass it to `reencode`. Undefined when finished. */
+  readonly cursor: string | undefined;
+}
+
+/** Options of `reencode`. */
+export interface ReencodeOptions {
+  /** The cursor of an earlier run. @default the beginning */
+  readonly cursor?: string | undefined;
+  /** Called after each batch. */
+  readonly onProgress?: ((progress: ReencodeProgress) => void) | undefined;
+}
+
 const BATCH_SIZE = 500;
+
+/** How far an operation on all sessions has come, which counts sessions with the outcome `K` and those that it skips. */
+type Progress<K extends string> = Readonly<Record<K | "scanned" | "skipped", number>> & {
+  readonly cursor: string | undefined;
+};
+
+interface ProgressOptions<K extends string> {
+  readonly cursor?: string | undefined;
+  readonly onProgress?: ((progress: Progress<K>) => void) | undefined;
+}
 
 /** What is done with all sessions, batch by batch: they are never all in memory unless a caller asks for that. */
 export class SessionScan {
@@ -132,6 +163,63 @@ export class SessionScan {
       if (this.#operations.stale !== undefined) this.#operations.cache.invalidateAll();
       throw error;
     }
+  }
+
+  /** Examines all sessions, a page at a time, and counts those with the outcomes `counted` and "skipped". */
+  async examineAll<K extends string>(
+    counted: K,
+    examine: (sid: string, stored: StoredSession) => Promise<string>,
+    { cursor, onProgress }: ProgressOptions<K>,
+  ): Promise<Progress<K>> {
+    let progress = { scanned: 0, [counted]: 0, skipped: 0, cursor } as Progress<K>;
+    for await (const { sids, next } of this.#operations.pages(cursor)) {
+      const found = await this.#operations.readMany(sids);
+      const outcomes = await Promise.all(found.map(({ sid, stored }) => examine(sid, stored)));
+      const count = (outcome: string) => outcomes.filter((each) => each === outcome).length;
+      progress = {
+        scanned: progress.scanned + found.length,
+        [counted]: progress[counted] + count(counted),
+        skipped: progress.skipped + count("skipped"),
+        cursor: next,
+      } as Progress<K>;
+      onProgress?.(progress);
+    }
+    return progress;
+  }
+
+  /**
+   * Decodes each session's value and encodes it again, in place. A value is replaced only if it is what was decoded, and its key
+   * keeps its expiry: what is deleted stays deleted, and no newer value is lost.
+   *
+   * Nothing is published, because no session changes. A cached copy then has an outdated value: its next merge or indexed touch
+   * finds that out, and takes a second round trip.
+   */
+  reencode(options: ReencodeOptions): Promise<ReencodeProgress> {
+    const rewrite = (sid: string, { value }: StoredSession) =>
+      this.#rewrite(sid, value as string).catch((error: unknown) => {
+        const { code } = error as { code?: unknown };
+        if (code !== "ERR_SESSION_CORRUPT" && code !== "ERR_SESSION_SERIALIZE") throw error;
+        this.#operations.emit("clusterError", error as Error);
+        return "skipped";
+      });
+    return this.examineAll("rewritten", rewrite, options);
+  }
+
+  /** Others may write the session meanwhile, also with another codec: then it is tried again with what they have written. */
+  async #rewrite(sid: string, value: string): Promise<string> {
+    const { commands, format, queue } = this.#operations;
+    let expected = value;
+    for (let conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
+      const text = encode(format, sid, decode(format, sid, expected));
+      if (text === expected) return "unchanged";
+      const rewriting = { sid, expected, text };
+      const result = await queue.run("reencode", sid, (deadline) => commands.rewrite(deadline, rewriting));
+      if (result.written) return "rewritten";
+      if (result.current === null) return "gone";
+      if (result.current === expected) throw notUtf8Error(format, sid);
+      expected = result.current;
+    }
+    throw conflictError(format, sid);
   }
 
   async *#pages(): AsyncGenerator<{ sid: string; stored: StoredSession }[]> {
