@@ -99,7 +99,6 @@ export class Deadlines {
     if (typeof load === "string") {
       return Promise.reject(this.#errorOf("ERR_SESSION_UNAVAILABLE", what, sid, load));
     }
-    const beganAt = performance.now();
     const operation = new Promise<T>((resolve, reject) => {
       const deadline = new Deadline();
       let immediate: NodeJS.Immediate | undefined;
@@ -115,7 +114,7 @@ export class Deadlines {
         const suffix = reason === undefined ? "" : `: ${reason}`;
         const message = `no answer in ${this.#limitMs} ms${suffix}`;
         reject(this.#errorOf("ERR_SESSION_TIMEOUT", what, sid, message));
-        this.#options.admission?.topology.outage.timedOut(beganAt);
+        this.#options.admission?.topology.outage.timedOut();
       };
       // After the event loop was blocked, timers run before sockets are read; the reply may be there. Immediates run after.
       const onTimer = () => {
@@ -147,7 +146,6 @@ export class Deadlines {
     const { admission } = this.#options;
     if (admission === undefined) return undefined;
     const { topology, counters } = admission;
-    topology.outage.asked();
     let load = this.#total;
     let refusal = topology.outage.reason ?? excess(load, bytes);
     if (refusal === undefined && sid !== undefined && !topology.combinesKeys) {

@@ -21,6 +21,8 @@ const CHECKS_PER_LIMIT = 20;
 const MAX_CHECK_INTERVAL_MS = 250;
 /** The same while every command has been answered. */
 const CALM_CHECK_INTERVAL_MS = 1_000;
+/** Of its timeout, an operation waits for an answer at least so long: it begins before it sends, and its timer may be early. */
+const TIMEOUT_SHARE = 0.9;
 /** Nothing has been answered for so long that it is worth a command to ask why. */
 const PROBE_AFTER_MS = 1_000;
 
@@ -62,13 +64,10 @@ export class Outage {
     this.#unansweredSince ??= performance.now();
   }
 
-  /**
-   * An operation has had no answer for its whole timeout. If nothing else has, Redis is away: the next operation need not wait for
-   * as long.
-   * @param beganAt when it began, by performance.now(), after a call of `asked`
-   */
-  timedOut(beganAt: number): void {
-    if (this.#unansweredSince !== undefined && this.#unansweredSince <= beganAt) this.#begin();
+  /** An operation has had no answer for its whole timeout. If nothing else has, the next one need not wait for as long. */
+  timedOut(): void {
+    if (this.#handlers === undefined || this.#unansweredSince === undefined) return;
+    this.#decide(this.#handlers, TIMEOUT_SHARE * this.#limitMs);
   }
 
   /** Redis has replied. @param sentAt when that was sent, by performance.now() */
@@ -141,19 +140,20 @@ export class Outage {
     this.#schedule(isCalm ? CALM_CHECK_INTERVAL_MS : MAX_CHECK_INTERVAL_MS);
   }
 
-  /** Asks Redis, and decides whether it is away. */
+  /** Asks Redis why it does not answer, and decides whether it is away. */
   #pursue(handlers: OutageHandlers): void {
     if (this.#unansweredMs >= Math.min(PROBE_AFTER_MS, this.#limitMs / 2)) this.#probe(handlers);
+    this.#decide(handlers, this.#limitMs);
+  }
+
+  /** Redis is away if it has not answered for `silentMs`. */
+  #decide(handlers: OutageHandlers, silentMs: number): void {
     const isConnected = handlers.isConnected();
     if (this.#wasDisconnected && isConnected === true) this.#onConnected();
     this.#wasDisconnected = isConnected === false;
-    if (this.#unansweredMs >= this.#limitMs) this.#begin();
-  }
-
-  #begin(): void {
-    if (this.#isKnown || this.#handlers === undefined) return;
+    if (this.#unansweredMs < silentMs || this.#isKnown) return;
     this.#isKnown = true;
-    this.#handlers.onBegin(this.reason as string);
+    handlers.onBegin(this.reason as string);
     for (const onBegin of this.#waiting) onBegin();
   }
 

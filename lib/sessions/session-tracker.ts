@@ -110,7 +110,6 @@ export class SessionTracker {
     const known = isBehind ? undefined : this.states.stored(sid, session);
     const unchanged = known && this.states.isUnchanged(known, text);
     if (unchanged === true) {
-      // Nothing is awaited without need: each turn of the microtask queue costs every save.
       const extending = this.#extend(sid, session, lifetime);
       if (extending !== undefined) await extending;
       return;
@@ -131,6 +130,7 @@ export class SessionTracker {
       // Earlier saves that were pending may have changed what is known.
       const state = known ?? this.states.stored(sid, session);
       const isSame = unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
+      // Nothing is awaited without need: each turn of the microtask queue costs every save.
       if (isSame === false || !(await isSame)) {
         const isWritten = await this.#write(deadline, pending, save, state);
         if (isWritten && deleted && this.#options.indexBy === undefined) {

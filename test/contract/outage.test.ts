@@ -169,6 +169,29 @@ test("both connections half-open: both are replaced", async () => {
   expect(valuesOf(await eventually(() => store.get("s")))).toEqual({ v: 1 });
 });
 
+test("an event loop that is blocked for longer than the timeout is no outage", async () => {
+  const redis = await ownRedis();
+  const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
+  await whenLive(store);
+  const errors: Error[] = [];
+  store.on("clusterError", (error) => errors.push(error));
+  for (let i = 0; i < 3; i++) {
+    await store.set("s", sessionOf({ v: i }));
+    store.evictFromCache("s");
+    const reading = store.get("s");
+    await new Promise(setImmediate);
+    const blockedUntil = performance.now() + 1.2 * TIMEOUT_MS;
+    while (performance.now() < blockedUntil);
+    // Behind what the blocked time has made due.
+    await new Promise((resolve) => setTimeout(resolve));
+    await new Promise(setImmediate);
+    await store.set("s", sessionOf());
+    expect(valuesOf(await reading)).toEqual({ v: i });
+  }
+  expect(store.clusterStats.refusals).toBe(0);
+  expect(errors).not.toContainEqual(expect.objectContaining(REFUSED));
+});
+
 test("writes that Redis holds back do not make a connection half-open", async () => {
   const redis = await ownRedis();
   const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
