@@ -1,5 +1,6 @@
 import type { Counters } from "../reporting/counters.ts";
 import { standalone } from "../reporting/text.ts";
+import { type CacheGate, NEVER_LIVE } from "./cache-gate.ts";
 import { FillFence, type FillToken } from "./fill-fence.ts";
 import type { LocalCache } from "./local-cache.ts";
 import type { StaleEntries } from "./stale-entries.ts";
@@ -30,7 +31,7 @@ export interface PendingWrite {
   isOvertaken: boolean;
   isEnded: boolean;
   /** Called as soon as Redis is known to have executed it, or its outcome is known. */
-  readonly onExecuted: (() => void)[];
+  onExecuted: (() => void)[] | undefined;
 }
 
 /** A pending change of nothing but a session's expiry. */
@@ -38,12 +39,6 @@ export interface PendingTouch {
   readonly sid: string;
   readonly expiresAt: number;
   readonly token: FillToken | undefined;
-}
-
-/** Decides whether the cache may be read and filled. */
-export interface CacheGate {
-  /** @param now a time of performance.now() */
-  isLive(now: number): boolean;
 }
 
 /** Reads a session from Redis. @param mayFill whether the reply may be cached */
@@ -170,16 +165,25 @@ export class NearCache<V extends Cacheable> {
   whenWritten(sid: string): Promise<void> | undefined {
     const write = this.#newestWrite(sid);
     if (write === undefined || write.isPositioned) return undefined;
-    return new Promise((resolve) => write.onExecuted.push(resolve));
+    return new Promise((resolve) => {
+      write.onExecuted ??= [];
+      write.onExecuted.push(resolve);
+    });
   }
 
   /** Begins a write of one or several sessions: from here on nothing older is served. The caller must pass it to `endWrite`. */
   beginWrite(...sids: readonly string[]): PendingWrite {
     const [sid = ""] = sids;
     for (const each of sids) this.invalidate(each);
-    const token = this.#tokenIfUsable(sid);
-    const state = { isPositioned: false, isOvertaken: false, isEnded: false };
-    const write: PendingWrite = { sids, token, sequence: undefined, onExecuted: [], ...state };
+    const write: PendingWrite = {
+      sids,
+      sequence: undefined,
+      token: this.#tokenIfUsable(sid),
+      isPositioned: false,
+      isOvertaken: false,
+      isEnded: false,
+      onExecuted: undefined,
+    };
     for (const each of sids) {
       const pending = this.#writes[each];
       if (pending === undefined) this.#writes[each] = [write];
@@ -209,7 +213,7 @@ export class NearCache<V extends Cacheable> {
       this.invalidate(each);
       this.#remove(each, write);
     }
-    for (const resolve of write.onExecuted.splice(0)) resolve();
+    for (const resolve of write.onExecuted ?? []) resolve();
     if (!mayFill) return;
     if (isNewest && isCurrent && !isOvertaken) {
       value.writtenBy = write.sequence;
@@ -301,7 +305,7 @@ export class NearCache<V extends Cacheable> {
     // For another of its sessions; or a second primary's copy of the message, and only those of deletions are delivered twice.
     if (write === undefined || write.isPositioned) return;
     write.isPositioned = true;
-    for (const resolve of write.onExecuted.splice(0)) resolve();
+    for (const resolve of write.onExecuted ?? []) resolve();
     const { token } = write;
     write.token = token !== undefined && this.#fence.isSameEpoch(token) ? this.#fence.take(sid) : undefined;
   }
@@ -342,9 +346,3 @@ export class NearCache<V extends Cacheable> {
     return session.bytes + sid.length + this.#entryBytes;
   }
 }
-
-/** The gate of a cache that is not used. */
-export const NEVER_LIVE: CacheGate = { isLive: () => false };
-
-/** The gate of a cache that nothing invalidates from outside. */
-export const ALWAYS_LIVE: CacheGate = { isLive: () => true };

@@ -13,9 +13,6 @@ import {
 } from "./messages.ts";
 import type { ClusterCoordinatorOptions, OpenOutgoingMessage, OutgoingMessage } from "./types.ts";
 
-/** Characters of a channel's hash: 132 bits. */
-const HASH_LENGTH = 22;
-
 /** Past that the oldest is dropped. A copy of it then counts as new: one event and one read too many. */
 const MAX_REMEMBERED = 1_000;
 
@@ -34,9 +31,6 @@ export class Announcements {
   /** What all own messages on the channels of sessions begin with. */
   readonly #ownStart: string;
   #lastSequence = 0;
-  /** Of the last call of `channelOf`: a write needs the name twice. */
-  #lastSid: string | undefined;
-  #lastChannel = "";
   /** By sequence number. No Map, for the reason that `Deadline.end` states. */
   readonly #pending: Record<number, PendingMessage> = Object.create(null);
   /** Own writes with an unknown outcome: if Redis carries one out later, its message is news to this store, too. */
@@ -51,26 +45,16 @@ export class Announcements {
     this.#ownStart = invalidationStart(instanceId);
   }
 
-  /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
-  channelOf(sid: string): string {
-    if (sid === this.#lastSid) return this.#lastChannel;
-    const { channel, topology } = this.#options;
-    const hash = sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH);
-    this.#lastSid = sid;
-    this.#lastChannel = `${channel}:${topology.channelTagOf(sid) ?? ""}${hash}`;
-    return this.#lastChannel;
-  }
-
   /** The message for a write of one session that is about to be sent. @param deadline the write's */
-  ofWrite(sid: string, deadline: Deadline): OutgoingMessage {
+  ofWrite(sessionChannel: string, deadline: Deadline): OutgoingMessage {
     const { nodeId, channel } = this.#options;
     const sequence = ++this.#lastSequence;
     const text = encodeInvalidation({ instanceId: this.#instanceId, sequence, nodeId });
-    const name = this.channelOf(sid);
     // Only the name of a channel in one shard of a Cluster has a tag.
-    if (name[channel.length + 1] !== "{") return this.#begin(name, sequence, text, deadline);
-    const whileMoving = { channel, message: forward(name.slice(channel.length + 1), text) };
-    return this.#begin(name, sequence, text, deadline, whileMoving);
+    if (sessionChannel[channel.length + 1] !== "{")
+      return this.#begin(sessionChannel, sequence, text, deadline);
+    const whileMoving = { channel, message: forward(sessionChannel.slice(channel.length + 1), text) };
+    return this.#begin(sessionChannel, sequence, text, deadline, whileMoving);
   }
 
   /** The message for a deletion that is about to be sent. @param deadline the deletion's */
@@ -197,7 +181,7 @@ function remember<T>(set: Set<T>, value: T): void {
 }
 
 /** `crypto.hash` makes no object to be collected. Node 20.0 to 20.11 do not have it. */
-const sha256: (text: string) => string =
+export const sha256: (text: string) => string =
   typeof crypto.hash === "function"
     ? (text) => crypto.hash("sha256", text, "base64url")
     : (text) => crypto.createHash("sha256").update(text).digest("base64url");

@@ -1,8 +1,12 @@
+import type { Deadline } from "../redis/deadlines.ts";
 import type { SubscribedRead } from "../redis/session-values.ts";
-import type { Announcements } from "./announcements.ts";
+import { type Announcements, sha256 } from "./announcements.ts";
 import type { PrimaryListener } from "./primary-listener.ts";
 import type { SessionSubscriptions } from "./session-subscriptions.ts";
-import type { ClusterCoordinatorOptions } from "./types.ts";
+import type { ClusterCoordinatorOptions, OutgoingMessage } from "./types.ts";
+
+/** Characters of a channel's hash: 132 bits. */
+const HASH_LENGTH = 22;
 
 /**
  * The channels of sessions: one for each, on which every write of it is published, and to which the processes subscribe that
@@ -13,6 +17,9 @@ export class SessionChannels {
   listeners: readonly PrimaryListener[] = [];
   readonly #options: ClusterCoordinatorOptions;
   readonly #announcements: Announcements;
+  /** Of the last call of `channelOf`: a write needs the name twice. */
+  #lastSid: string | undefined;
+  #lastChannel = "";
 
   constructor(options: ClusterCoordinatorOptions, announcements: Announcements) {
     this.#options = options;
@@ -38,14 +45,34 @@ export class SessionChannels {
     for (const { primary, sessions } of this.listeners) sessions?.dropMoved((sid) => primary.holds(sid));
   }
 
+  /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
+  channelOf(sid: string): string {
+    if (sid !== this.#lastSid) {
+      this.#lastSid = sid;
+      this.#lastChannel = this.#subscriptionsOf(sid)?.channelOf(sid) ?? this.#name(sid);
+    }
+    return this.#lastChannel;
+  }
+
+  #name(sid: string): string {
+    const { channel, topology } = this.#options;
+    const hash = sha256(topology.fullPrefix + sid).slice(0, HASH_LENGTH);
+    return `${channel}:${topology.channelTagOf(sid) ?? ""}${hash}`;
+  }
+
+  /** The message for a write of a session that is about to be sent. @param deadline the write's */
+  announce(sid: string, deadline: Deadline): OutgoingMessage {
+    return this.#announcements.ofWrite(this.channelOf(sid), deadline);
+  }
+
   /** Subscribes to a session. @returns whether every message about it arrives from now on; false if that is not known in time */
   subscribe(sid: string): boolean | Promise<boolean> {
-    return this.#subscriptionsOf(sid)?.subscribe(this.#announcements.channelOf(sid), sid) ?? false;
+    return this.#subscriptionsOf(sid)?.subscribe(this.channelOf(sid), sid) ?? false;
   }
 
   /** Subscribes to a session and reads it, in one round trip. @returns undefined if that is not possible now */
   read<T>(sid: string, read: SubscribedRead<T>): Promise<{ readonly value: T } | undefined> | undefined {
-    return this.#subscriptionsOf(sid)?.read(this.#announcements.channelOf(sid), sid, read);
+    return this.#subscriptionsOf(sid)?.read(this.channelOf(sid), sid, read);
   }
 
   /** Whether only a read on the subscriber's connection may be cached, since Redis reports the changes of no other. */

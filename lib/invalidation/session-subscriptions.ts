@@ -45,7 +45,7 @@ const MAX_READS = 256;
 const SWEPT_PER_SUBSCRIPTION = 4;
 const SWEEP_SIZE = 1_024;
 /** What a subscription takes here and in node-redis, measured on Node 20. */
-export const SUBSCRIPTION_BYTES = 230;
+export const SUBSCRIPTION_BYTES = 260;
 const MAX_UNSUBSCRIBED = 500;
 
 /**
@@ -76,6 +76,8 @@ export class SessionSubscriptions {
   readonly #count: SubscriptionCount | undefined;
   /** By channel: the session's id, once it is active. */
   readonly #entries = new Map<string, string | PendingSubscription>();
+  /** By session: its channel, since that takes a while to compute. */
+  readonly #channels = new Map<string, string>();
   /** Those of this turn, not sent yet. */
   #requests: Request[] = [];
   readonly #unanswered: Unanswered;
@@ -168,6 +170,11 @@ export class SessionSubscriptions {
     this.#unsubscribe(channels);
   }
 
+  /** The channel of a session, if it is subscribed to. */
+  channelOf(sid: string): string | undefined {
+    return this.#channels.get(sid);
+  }
+
   /** The id of the session with this channel, if there is one. */
   sidOf(channel: string): string | undefined {
     const entry = this.#entries.get(channel);
@@ -186,6 +193,7 @@ export class SessionSubscriptions {
   end(): void {
     this.#hasEnded = true;
     this.#entries.clear();
+    this.#channels.clear();
   }
 
   #isActive(channel: string): boolean {
@@ -245,6 +253,7 @@ export class SessionSubscriptions {
       const [channel, sid] = [standalone(request.channel), standalone(request.sid)];
       channels.push(channel);
       this.#entries.set(channel, { sid });
+      this.#channels.set(sid, channel);
     }
     if (channels.length > 0) this.#scheduleSweep(channels.length);
     return channels;
@@ -298,6 +307,7 @@ export class SessionSubscriptions {
   #forget(channels: readonly string[]): void {
     const listeners = this.#options.connection.listeners();
     for (const channel of channels) {
+      this.#channels.delete(this.sidOf(channel) ?? "");
       this.#entries.delete(channel);
       listeners?.delete(channel);
     }

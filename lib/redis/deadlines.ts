@@ -61,6 +61,18 @@ interface Primaries {
   primaryIdOf(sid: string): string | undefined;
 }
 
+/** What is known of an operation, and who wants to know of its end. */
+export interface OperationDetails {
+  /** The session that it concerns, if it is a single one. */
+  readonly sid?: string | undefined;
+  /** The size of what it writes. @default 0 */
+  readonly bytes?: number;
+  /** Called as soon as its caller's outcome is known, before the caller continues. Must not throw. */
+  onAnswered?(): void;
+  /** Called as soon as it has settled: its caller may have got a timeout before. Must not throw. */
+  onSettled?(): void;
+}
+
 /** What is unanswered. */
 interface Load {
   /** The primary that it waits for, if there are several. */
@@ -91,12 +103,12 @@ export class Deadlines {
    * The result of `work`, or an `ERR_SESSION_TIMEOUT` error if that takes longer than the limit. The timer does not keep the
    * process alive. If the operation is refused, `work` is not called.
    * @param what names the operation in the error
-   * @param sid the session that the operation concerns, if it is a single one
-   * @param bytes the size of what it writes
    */
-  run<T>(what: string, work: (deadline: Deadline) => Promise<T>, sid?: string, bytes = 0): Promise<T> {
+  run<T>(what: string, work: (deadline: Deadline) => Promise<T>, details: OperationDetails = {}): Promise<T> {
+    const { sid, bytes = 0 } = details;
     const load = this.#admit(sid, bytes);
     if (typeof load === "string") {
+      details.onAnswered?.();
       return Promise.reject(this.#errorOf("ERR_SESSION_UNAVAILABLE", what, sid, load));
     }
     const operation = new Promise<T>((resolve, reject) => {
@@ -106,6 +118,7 @@ export class Deadlines {
         clearTimeout(timer);
         clearImmediate(immediate);
         this.#operations.delete(operation);
+        details.onAnswered?.();
       };
       const expire = () => {
         deadline.pass();
@@ -122,9 +135,10 @@ export class Deadlines {
       };
       const timer = setTimeout(onTimer, this.#limitMs).unref();
       const onSettled = () => {
-        end();
+        if (!deadline.passed) end();
         deadline.end();
         if (load !== undefined) this.#leave(load, bytes);
+        details.onSettled?.();
       };
       attempt(work, deadline).then(
         (result) => {

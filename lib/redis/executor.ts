@@ -33,9 +33,11 @@ export interface Command extends Omit<Batch, "mode" | "sentAt"> {
 }
 
 /** A write that may be sent together with others. Its first command names its key, its last publishes the announcement. */
-export interface WriteCommand extends Command {
+export interface WriteCommand<T> extends Command {
   /** Roughly what it sends. */
   readonly bytes: number;
+  /** Reads the replies. @throws SessionStoreError if they are those to other commands */
+  readonly parse: (replies: readonly unknown[]) => T;
 }
 
 /** One run of a script. */
@@ -75,16 +77,23 @@ export class CommandExecutor {
    * Sends a write and its announcement as a transaction, perhaps together with others.
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
-  async sendWrite(
+  sendWrite<T>(
     deadline: Deadline,
-    { name, acl, build, bytes }: WriteCommand,
+    { name, acl, build, bytes, parse }: WriteCommand<T>,
     announcement: Announcement,
-  ): Promise<Replies> {
-    try {
-      return await this.#groups.send(deadline, build, bytes);
-    } catch (error) {
-      throw this.#errorOf(name, error, `${acl} +multi +exec`, announcement);
-    }
+  ): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const onReplies = (replies: readonly unknown[]) => {
+        try {
+          resolve(parse(replies));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      const onError = (error: unknown) =>
+        reject(this.#errorOf(name, error, `${acl} +multi +exec`, announcement));
+      this.#groups.send({ deadline, build, bytes, onReplies, onError });
+    });
   }
 
   /** Sends a batch, and reports it to those who watch for outages. Fails with what the client or Redis throws. */

@@ -105,16 +105,12 @@ export class SessionCommands {
    * commands, if the client has any, which costs Redis half as much as a script.
    * @returns whether it was written: false if `mustExist` and it did not exist. The announcement is published in both cases.
    */
-  async write(
-    deadline: Deadline,
-    save: SessionSave,
-    announcement: Announcement | undefined,
-  ): Promise<boolean> {
+  write(deadline: Deadline, save: SessionSave, announcement: Announcement | undefined): Promise<boolean> {
     const { sid, text, ttlMs, mustExist, index } = save;
     const changesIndex = index?.to !== undefined || index?.from !== undefined;
     if (changesIndex || !this.#topology.hasTransactions) {
-      const call = { script: SAVE, args: [text, mustExist ? "1" : "0"], as: asInteger };
-      return (await this.#runOnSession(deadline, save, call, announcement)) === 1;
+      const call = { script: SAVE, args: [text, mustExist ? "1" : "0"], as: asBoolean };
+      return this.#runOnSession(deadline, save, call, announcement);
     }
     const key = this.#topology.prefix + sid;
     const options: SetOptions = {};
@@ -125,14 +121,15 @@ export class SessionCommands {
       batch.set(key, text, options);
       return announcement === undefined ? batch : batch.publish(channel, message);
     };
-    const command = { name: "SET", acl: "+set", target: { key }, build, bytes: text.length };
-    const { replies } =
-      announcement === undefined
-        ? await this.#executor.send(deadline, command)
-        : await this.#executor.sendWrite(deadline, command, announcement);
-    const [reply] = replies;
-    return reply !== null && (asText(reply) === "OK" || this.#executor.unexpected("SET", reply));
+    const parse = this.#isWritten;
+    const command = { name: "SET", acl: "+set", target: { key }, build, bytes: text.length, parse };
+    if (announcement !== undefined) return this.#executor.sendWrite(deadline, command, announcement);
+    return this.#executor.send(deadline, command).then(({ replies }) => parse(replies));
   }
+
+  /** Whether a SET has written, as its reply says. */
+  readonly #isWritten = ([reply]: readonly unknown[]): boolean =>
+    reply !== null && (asText(reply) === "OK" || this.#executor.unexpected("SET", reply));
 
   /** Writes a session and publishes the announcement, both or neither, if Redis still holds the expected value. */
   async replace(
@@ -334,6 +331,11 @@ const NO_INDEX_CHANGE: IndexChange = { to: undefined, from: undefined };
 
 /** The PTTL of a key that never expires. */
 const NEVER = -1;
+
+function asBoolean(reply: unknown): boolean | undefined {
+  const integer = asInteger(reply);
+  return integer === undefined ? undefined : integer === 1;
+}
 
 function asExpiryChange(reply: unknown): ExpiryChange | undefined {
   const text = asText(reply);

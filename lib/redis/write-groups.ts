@@ -8,18 +8,26 @@ import { keepCommands, whenWritten } from "./unsent.ts";
 const MAX_MEMBERS = 64;
 const MAX_BYTES: number = 256 * 1024;
 
-/** One write, and what becomes of it. */
-export interface Member {
+/** A write to be sent, perhaps together with others. */
+export interface GroupedWrite {
   readonly deadline: Deadline;
   /** Adds its commands, the first of which names its key. */
   readonly build: BatchBuilder;
-  /** How many commands it has; known once they are added. */
-  commands: number;
+  /** Roughly what it sends. */
+  readonly bytes: number;
+  /** Called with the replies to its own commands, unless `onError` is. Must not throw. */
+  readonly onReplies: (replies: readonly unknown[]) => void;
+  /** Called with what the client or Redis throws. Must not throw. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** One write of a group. */
+export interface Member {
+  readonly write: GroupedWrite;
+  /** How many commands it has. */
+  readonly commands: number;
   /** Whether its deadline had passed when it was to be sent. */
   isDropped: boolean;
-  /** Resolves with the replies to its own commands. */
-  readonly resolve: (replies: Replies) => void;
-  readonly reject: (error: unknown) => void;
 }
 
 /**
@@ -40,10 +48,10 @@ export interface Member {
 export class WriteGroups {
   readonly #exchange: (deadline: Deadline, batch: Batch) => Promise<Replies>;
   /** Those that wait for the end of the turn; undefined before the first write of a turn. */
-  #members: Member[] | undefined;
+  #waiting: GroupedWrite[] | undefined;
   #bytes = 0;
   /** How many writes this turn has had. */
-  #writes = 0;
+  #count = 0;
   /** Whether the turn before had several. */
   #isBusy = false;
   /** Whether Redis has refused a group since its keys have different slots. */
@@ -54,57 +62,58 @@ export class WriteGroups {
     this.#exchange = exchange;
   }
 
-  /**
-   * Sends a write. Fails with what the client or Redis throws.
-   * @param build adds its commands, the first of which names its key
-   * @param bytes roughly what it sends
-   */
-  send(deadline: Deadline, build: BatchBuilder, bytes: number): Promise<Replies> {
-    if (this.#members === undefined) {
-      this.#members = [];
+  /** Sends a write. */
+  send(write: GroupedWrite): void {
+    if (this.#waiting === undefined) {
+      this.#waiting = [];
       // If the first is sent at once, node-redis schedules its writing after this, so the group is written together with it.
       setImmediate(() => this.#endTurn());
     }
-    this.#writes++;
-    if (this.#writes === 1 && !this.#isBusy) return this.#exchange(deadline, asBatch(build));
-    if (this.#members.length === MAX_MEMBERS || this.#bytes + bytes > MAX_BYTES) this.#flush();
-    this.#bytes += bytes;
-    return new Promise((resolve, reject) => {
-      this.#members?.push({ deadline, build, resolve, reject, isDropped: false, commands: 0 });
-    });
+    this.#count++;
+    if (this.#count === 1 && !this.#isBusy) {
+      this.#sendAlone(write);
+      return;
+    }
+    if (this.#waiting.length === MAX_MEMBERS || this.#bytes + write.bytes > MAX_BYTES) this.#flush();
+    this.#bytes += write.bytes;
+    this.#waiting.push(write);
   }
 
   #endTurn(): void {
     this.#flush();
-    this.#members = undefined;
-    this.#isBusy = this.#writes > 1 && !this.#hasSlots;
-    this.#writes = 0;
+    this.#waiting = undefined;
+    this.#isBusy = this.#count > 1 && !this.#hasSlots;
+    this.#count = 0;
   }
 
   #flush(): void {
-    const members = this.#members ?? [];
-    this.#members = [];
+    const writes = this.#waiting ?? [];
+    this.#waiting = [];
     this.#bytes = 0;
-    if (members.length > 1 && !this.#hasSlots) this.#sendTogether(members);
-    else for (const member of members) this.#sendAlone(member);
+    if (writes.length > 1 && !this.#hasSlots) this.#sendTogether(writes);
+    else for (const write of writes) this.#sendAlone(write);
   }
 
-  #sendAlone({ deadline, build, resolve, reject }: Member): void {
-    this.#exchange(deadline, asBatch(build)).then(resolve, reject);
+  #sendAlone({ deadline, build, onReplies, onError }: GroupedWrite): void {
+    this.#exchange(deadline, asBatch(build)).then(({ replies }) => onReplies(replies), onError);
   }
 
-  #sendTogether(members: readonly Member[]): void {
-    const group = asBatch((batch) => addMembers(members, batch));
-    this.#exchange(new DeadlineOfGroup(members), group).then(
-      ({ replies, sentAt }) => settle(members, replies, sentAt),
+  #sendTogether(writes: readonly GroupedWrite[]): void {
+    let members: readonly Member[] = [];
+    const group = asBatch((batch) => {
+      members = addMembers(writes, batch);
+      return batch;
+    });
+    this.#exchange(new DeadlineOfGroup(writes), group).then(
+      ({ replies }) => settle(members, replies),
       (error: unknown) => {
         const { replies } = error as { replies?: readonly unknown[] };
         const reason = errorMessage(error);
         this.#hasSlots ||= CROSSES_SLOTS.test(reason);
-        if (replies !== undefined) settle(members, replies, 0);
+        if (replies !== undefined) settle(members, replies);
         else if (DENIED.test(reason) || CROSSES_SLOTS.test(reason))
-          for (const member of members) this.#sendAlone(member);
-        else for (const { reject } of members) reject(error);
+          for (const write of writes) this.#sendAlone(write);
+        else for (const { onError } of writes) onError(error);
       },
     );
   }
@@ -112,15 +121,15 @@ export class WriteGroups {
 
 /** The deadline of a group, whose members are dropped one by one. */
 class DeadlineOfGroup extends Deadline {
-  readonly #members: readonly Member[];
+  readonly #writes: readonly GroupedWrite[];
 
-  constructor(members: readonly Member[]) {
+  constructor(writes: readonly GroupedWrite[]) {
     super();
-    this.#members = members;
+    this.#writes = writes;
   }
 
   override get passed(): boolean {
-    return this.#members.every(({ deadline }) => deadline.passed);
+    return this.#writes.every(({ deadline }) => deadline.passed);
   }
 
   override onPassed(): void {}
@@ -129,16 +138,15 @@ class DeadlineOfGroup extends Deadline {
 /**
  * Adds the commands of a group to a batch. A member whose deadline passes before node-redis writes its first command is dropped:
  * where its commands would be are some that only read, since the number of commands is fixed.
- * @returns the batch
  */
-export function addMembers(members: readonly Member[], batch: CommandBatch): CommandBatch {
+export function addMembers(writes: readonly GroupedWrite[], batch: CommandBatch): Member[] {
   const commands = keepCommands(batch);
-  for (const member of members) {
+  return writes.map((write) => {
     const from = commands.length;
-    member.build(batch);
+    write.build(batch);
     const own = commands.slice(from);
-    member.commands = own.length;
-    member.deadline.onPassed(() => {
+    const member: Member = { write, commands: own.length, isDropped: false };
+    write.deadline.onPassed(() => {
       const [first] = own as [unknown[]];
       // Changes nothing if it is written already.
       first.length = 2;
@@ -148,8 +156,8 @@ export function addMembers(members: readonly Member[], batch: CommandBatch): Com
         return "PTTL";
       });
     });
-  }
-  return batch;
+    return member;
+  });
 }
 
 function asBatch(build: BatchBuilder): Batch {
@@ -161,14 +169,14 @@ function asBatch(build: BatchBuilder): Batch {
 const DENIED = /^NOPERM .*access (a|one of the) (key|channel)/;
 const CROSSES_SLOTS = /^CROSSSLOT /;
 
-function settle(members: readonly Member[], replies: readonly unknown[], sentAt: number): void {
+function settle(members: readonly Member[], replies: readonly unknown[]): void {
   let from = 0;
-  for (const { commands, isDropped, resolve, reject } of members) {
+  for (const { write, commands, isDropped } of members) {
     const own = replies.slice(from, from + commands);
     from += commands;
     const failure = isDropped ? new Error("It took too long to be sent") : own.find(isError);
-    if (failure === undefined) resolve({ replies: own, sentAt });
-    else reject(failure);
+    if (failure === undefined) write.onReplies(own);
+    else write.onError(failure);
   }
 }
 

@@ -24,7 +24,8 @@ export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): 
   }
   const expires: unknown = session?.cookie?.expires;
   if (!expires) return wholeMs(ttl * 1000);
-  const left = new Date(expires as string | number | Date).getTime() - now;
+  const time = expires instanceof Date ? expires.getTime() : new Date(expires as string | number).getTime();
+  const left = time - now;
   if (Number.isNaN(left)) {
     const got = expires instanceof Date ? "an invalid one" : describeValue(expires);
     throw new TypeError(`session.cookie.expires: expected a date, got ${got}`);

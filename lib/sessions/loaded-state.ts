@@ -29,7 +29,7 @@ export interface LoadedState extends Version {
 }
 
 /** A deleted session that a new one replaces. */
-interface ReplacedSession {
+export interface ReplacedSession {
   /** Undefined if it had none, or if that is not known. */
   readonly indexValue: string | undefined;
 }

@@ -1,6 +1,7 @@
 import type { SessionData } from "express-session";
+import { ALWAYS_LIVE, NEVER_LIVE } from "../cache/cache-gate.ts";
 import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
-import { ALWAYS_LIVE, NEVER_LIVE, NearCache, type PendingWrite } from "../cache/near-cache.ts";
+import { NearCache, type PendingWrite } from "../cache/near-cache.ts";
 import { StaleEntries } from "../cache/stale-entries.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import { isSid } from "../invalidation/messages.ts";
@@ -155,16 +156,17 @@ export class SessionOperations {
     pending: PendingWrite,
     save: SessionSave,
   ): Promise<StoredSession | undefined> {
-    const { sid, text } = save;
+    const { sid, text, ttlMs, mustExist, index } = save;
     const value = encode(this.format, sid, text);
     const preparing = this.#subscribe(deadline, sid, pending);
     if (preparing !== undefined) await preparing;
-    const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
+    const announcement = this.coordinator?.sessions.announce(sid, deadline);
     pending.sequence = announcement?.sequence;
-    const expiresAt = expiryAfter(save.ttlMs);
+    const expiresAt = expiryAfter(ttlMs);
     let isPublished = false;
     try {
-      const isWritten = await this.commands.write(deadline, { ...save, text: value }, announcement);
+      const write = { sid, text: value, ttlMs, mustExist, index };
+      const isWritten = await this.commands.write(deadline, write, announcement);
       isPublished = true;
       return isWritten ? this.#written(pending, value, expiresAt, text) : undefined;
     } finally {
@@ -184,7 +186,7 @@ export class SessionOperations {
   ): Promise<StoredSession | undefined> {
     const preparing = this.#subscribe(deadline, sid, pending);
     if (preparing !== undefined) await preparing;
-    const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
+    const announcement = this.coordinator?.sessions.announce(sid, deadline);
     pending.sequence = announcement?.sequence;
     let isPublished = false;
     try {
@@ -225,7 +227,7 @@ export class SessionOperations {
     const expiresAt = performance.now() + ttlMs;
     const { indexBy } = this.options;
     const touch = this.cache.beginTouch(sid, expiresAt);
-    const announcement = this.coordinator?.announcements.ofWrite(sid, deadline);
+    const announcement = this.coordinator?.sessions.announce(sid, deadline);
     let change: ExpiryChange | undefined;
     try {
       change =
@@ -329,7 +331,7 @@ export class SessionOperations {
 
   /** A session that an asynchronous serializer is parsing, within the timeout of an operation. */
   #inTime(sid: string, session: Promise<SessionData>): Promise<SessionData> {
-    return this.#parsing.run("parse", () => session, sid);
+    return this.#parsing.run("parse", () => session, { sid });
   }
 
   /** Unsubscribes, and drops the cache; resolves when every pending operation has settled. */

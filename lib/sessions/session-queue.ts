@@ -1,5 +1,5 @@
 import type { NearCache, PendingWrite } from "../cache/near-cache.ts";
-import type { Deadline, Deadlines } from "../redis/deadlines.ts";
+import type { Deadline, Deadlines, OperationDetails } from "../redis/deadlines.ts";
 import { isTraced, type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import type { StoredSession } from "./stored-session.ts";
 
@@ -16,8 +16,8 @@ export class SessionQueue {
   readonly #deadlines: Deadlines;
   readonly #cache: NearCache<StoredSession>;
   readonly #nodeId: string;
-  /** For each session, when its newest operation has settled; it never rejects. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  /** For each session, its newest operation that has not settled. No Map, for the reason that `Deadline.end` states. */
+  readonly #turns: Record<string, Promise<unknown>> = Object.create(null);
 
   constructor(deadlines: Deadlines, cache: NearCache<StoredSession>, nodeId: string) {
     this.#deadlines = deadlines;
@@ -27,12 +27,12 @@ export class SessionQueue {
 
   /** Whether an operation of the session is pending. */
   isBusy(sid: string): boolean {
-    return this.#turns.has(sid);
+    return sid in this.#turns;
   }
 
   /** Resolves when all operations called so far, of all sessions, have settled. */
   settled(): Promise<unknown> {
-    return Promise.all(new Set(this.#turns.values()));
+    return Promise.allSettled(new Set(Object.values(this.#turns)));
   }
 
   /** Runs an operation that waits for no others. */
@@ -40,77 +40,106 @@ export class SessionQueue {
     operation: Operation,
     sid: string | undefined,
     work: (deadline: Deadline) => Promise<T>,
-    bytes = 0,
+    details: OperationDetails = { sid },
   ): Promise<T> {
-    if (!isTraced()) return this.#deadlines.run(operation, work, sid, bytes);
-    return traceOperation(operation, sid, this.#nodeId, () =>
-      this.#deadlines.run(operation, work, sid, bytes),
-    );
+    if (!isTraced()) return this.#deadlines.run(operation, work, details);
+    return traceOperation(operation, sid, this.#nodeId, () => this.#deadlines.run(operation, work, details));
   }
 
-  /**
-   * Runs an operation on sessions when all earlier ones on them have settled.
-   * @param bytes the size of what it writes
-   * @param begin called at once, unless the operation is refused
-   */
+  /** Runs an operation on sessions when all earlier ones on them have settled. */
   runInTurn<T>(
     operation: Operation,
     sids: readonly string[],
     work: (deadline: Deadline) => Promise<T>,
-    bytes = 0,
-    begin?: () => void,
   ): Promise<T> {
-    const before = this.#settledOf(sids);
-    let settled: Promise<unknown> | undefined;
-    const end = () => {
-      for (const sid of sids) if (this.#turns.get(sid) === settled) this.#turns.delete(sid);
-    };
-    const start = (deadline: Deadline) => {
-      begin?.();
-      const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));
-      settled = result.then(end, end);
-      return result;
-    };
-    const answer = this.run(operation, sids.length === 1 ? sids[0] : undefined, start, bytes);
-    // Refused: the earlier operations keep their turns.
-    if (settled === undefined) return answer;
-    for (const sid of sids) this.#turns.set(sid, settled);
-    return answer;
+    const turn = new Turn(this.#turns, this.#cache, sids, 0);
+    return this.run(operation, turn.sid, (deadline) => turn.start(deadline, work), turn);
   }
 
-  /** The same for a write: from its call on, nothing older is served from the cache. */
+  /**
+   * The same for a write: from its call on, nothing older is served from the cache.
+   * @param bytes the size of what it writes
+   */
   write<T>(
     operation: Operation,
     sids: readonly string[],
     work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
     bytes = 0,
   ): Promise<T> {
-    let pending: PendingWrite | undefined;
-    const begin = () => {
-      pending ??= this.#cache.beginWrite(...sids);
-    };
+    const turn = new Turn(this.#turns, this.#cache, sids, bytes);
     // A write that is refused changes nothing, so the cached session stays. A deletion drops it even so.
-    if (operation === "destroy") begin();
-    const workInTurn = (deadline: Deadline) => work(deadline, pending as PendingWrite);
-    const outcome = this.runInTurn(operation, sids, workInTurn, bytes, begin);
-    // Before the caller continues; also if it was never sent, or its caller has got a timeout: then, the outcome is unknown.
-    const end = () => pending && this.#cache.endWrite(pending);
-    outcome.then(end, end);
-    return outcome;
-  }
-
-  #settledOf(sids: readonly string[]): Promise<unknown> | undefined {
-    if (sids.length === 1) return this.#turns.get(sids[0] as string);
-    const turns = new Set<Promise<unknown>>();
-    for (const sid of sids) {
-      const turn = this.#turns.get(sid);
-      if (turn !== undefined) turns.add(turn);
-    }
-    return turns.size === 0 ? undefined : Promise.all(turns);
+    if (operation === "destroy") turn.beginWrite();
+    const start = (deadline: Deadline) => {
+      const pending = turn.beginWrite();
+      return turn.start(deadline, () => work(deadline, pending));
+    };
+    return this.run(operation, turn.sid, start, turn);
   }
 }
 
-function startInTime<T>(deadline: Deadline, work: (deadline: Deadline) => Promise<T>): Promise<T> {
-  if (deadline.passed) throw new Error("The session's earlier operations took too long");
-  return work(deadline);
+/** One operation on sessions, from its call until it has settled. */
+class Turn implements OperationDetails {
+  /** Undefined if there are several. */
+  readonly sid: string | undefined;
+  readonly bytes: number;
+  readonly #sids: readonly string[];
+  readonly #turns: Record<string, Promise<unknown>>;
+  readonly #cache: NearCache<StoredSession>;
+  #settling: Promise<unknown> | undefined;
+  #pending: PendingWrite | undefined;
+
+  constructor(
+    turns: Record<string, Promise<unknown>>,
+    cache: NearCache<StoredSession>,
+    sids: readonly string[],
+    bytes: number,
+  ) {
+    this.#turns = turns;
+    this.#cache = cache;
+    this.#sids = sids;
+    this.sid = sids.length === 1 ? sids[0] : undefined;
+    this.bytes = bytes;
+  }
+
+  /** Begins its write, unless it has begun. */
+  beginWrite(): PendingWrite {
+    this.#pending ??= this.#cache.beginWrite(...this.#sids);
+    return this.#pending;
+  }
+
+  /** Does the work when all earlier operations have settled. Not called if it is refused: they keep their turns then. */
+  start<T>(deadline: Deadline, work: (deadline: Deadline) => Promise<T>): Promise<T> {
+    const before = this.#before();
+    const settling = before === undefined ? work(deadline) : startAfter(before, deadline, work);
+    this.#settling = settling;
+    for (const sid of this.#sids) this.#turns[sid] = settling;
+    return settling;
+  }
+
+  /** Ends its write, also if it was never sent, or if its caller has got a timeout: then, the outcome is unknown. */
+  onAnswered(): void {
+    if (this.#pending !== undefined) this.#cache.endWrite(this.#pending);
+  }
+
+  onSettled(): void {
+    for (const sid of this.#sids) if (this.#turns[sid] === this.#settling) delete this.#turns[sid];
+  }
+
+  #before(): Promise<unknown> | undefined {
+    if (this.sid !== undefined) return this.#turns[this.sid];
+    const turns = new Set(this.#sids.flatMap((sid) => this.#turns[sid] ?? []));
+    return turns.size === 0 ? undefined : Promise.allSettled(turns);
+  }
+}
+
+function startAfter<T>(
+  before: Promise<unknown>,
+  deadline: Deadline,
+  work: (deadline: Deadline) => Promise<T>,
+): Promise<T> {
+  const start = () => {
+    if (deadline.passed) throw new Error("The session's earlier operations took too long");
+    return work(deadline);
+  };
+  return before.then(start, start);
 }

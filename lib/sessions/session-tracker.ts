@@ -7,7 +7,7 @@ import type { IndexChange } from "../redis/index-commands.ts";
 import { describeValue, optionError, SessionStoreError } from "../reporting/errors.ts";
 import { formerIndexValue, indexValueOf, type ReadSession } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
-import { type LoadedState, LoadedStates, type Version } from "./loaded-state.ts";
+import { type LoadedState, LoadedStates, type ReplacedSession, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
@@ -27,6 +27,12 @@ interface Extension {
 interface Save extends Extension {
   readonly text: string;
   readonly indexValue: string | undefined;
+  /** What was known of it. */
+  readonly known: LoadedState | undefined;
+  readonly unchanged: boolean | Promise<boolean> | undefined;
+  readonly isNegligible: boolean;
+  /** The deleted session that it replaces, if any. */
+  readonly deleted?: ReplacedSession | undefined;
 }
 
 /**
@@ -106,7 +112,6 @@ export class SessionTracker {
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(operations.format, sid, session);
     const isBehind = operations.queue.isBusy(sid);
-    const save: Save = { sid, session, text, lifetime, isBehind, indexValue };
     const known = isBehind ? undefined : this.states.stored(sid, session);
     const unchanged = known && this.states.isUnchanged(known, text);
     if (unchanged === true) {
@@ -118,59 +123,70 @@ export class SessionTracker {
     if (typeof unchanged === "object") {
       unchanged.catch(() => {});
       // Before the write begins, which drops the cached session.
-      isNegligible = this.#isNegligible(save);
+      isNegligible = this.#isNegligible({ sid, session, lifetime, isBehind });
     }
+    const save: Save = { sid, session, text, lifetime, isBehind, indexValue, known, unchanged, isNegligible };
     const replaced = this.states.replacedBy(session);
-    const saveInTurn = async (deadline: Deadline, pending: PendingWrite) => {
-      const deleted = replaced && (await replaced);
-      if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {
-        this.#refuse(sid);
-        return false;
-      }
-      // Earlier saves that were pending may have changed what is known.
-      const state = known ?? this.states.stored(sid, session);
-      const isSame = unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
-      // Nothing is awaited without need: each turn of the microtask queue costs every save.
-      if (isSame === false || !(await isSame)) {
-        const isWritten = await this.#write(deadline, pending, save, state);
-        if (isWritten && deleted && this.#options.indexBy === undefined) {
-          this.states.onReplacementReported(session);
-          this.#operations.emit("resurrection", sid);
-        }
-        return isWritten;
-      }
-      return isNegligible || this.#extendInTurn(deadline, save);
-    };
+    const saveInTurn = (deadline: Deadline, pending: PendingWrite) =>
+      replaced === undefined
+        ? this.#saveInTurn(deadline, pending, save)
+        : replaced.then((deleted) => this.#saveInTurn(deadline, pending, { ...save, deleted }));
     await operations.queue.write("set", [sid], saveInTurn, text.length);
   }
 
-  /** Carries out a save in its turn. @returns whether it was written */
+  /** Carries out a save in its turn. @returns whether the session exists */
+  #saveInTurn(deadline: Deadline, pending: PendingWrite, save: Save): Promise<boolean> {
+    const { sid, session, text, deleted, indexValue } = save;
+    if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {
+      this.#refuse(sid);
+      return Promise.resolve(false);
+    }
+    // Earlier saves that were pending may have changed what is known.
+    const state = save.known ?? this.states.stored(sid, session);
+    const isSame = save.unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
+    const saveUnlessSame = (isSame: boolean) => {
+      if (!isSame) return this.#write(deadline, pending, save, state);
+      return save.isNegligible ? Promise.resolve(true) : this.#extendInTurn(deadline, save);
+    };
+    // Nothing is awaited without need: each turn of the microtask queue costs every save.
+    return typeof isSame === "boolean" ? saveUnlessSame(isSame) : isSame.then(saveUnlessSame);
+  }
+
+  /** Writes a session. @returns whether it was written */
   async #write(
     deadline: Deadline,
     pending: PendingWrite,
-    { sid, session, text, lifetime, indexValue }: Save,
+    { sid, session, text, lifetime, indexValue, deleted }: Save,
     state: LoadedState | undefined,
   ): Promise<boolean> {
     const { indexBy, disableTTL } = this.#options;
     const ttlMs = disableTTL ? undefined : lifetime;
     const mustExist = state !== undefined;
     const attempts: Version[] = [];
-    const onAttempt = (current: string, value?: string) => attempts.push({ base: text, current, value });
     try {
       const from = indexBy && state && this.#formerIndexValue(() => this.#operations.parse(sid, state.base));
-      const proposal: MergeProposal = { text, ttlMs, index: this.#indexChange(indexValue, from) };
+      const index = this.#indexChange(indexValue, from);
       let stored: StoredSession | undefined;
       if (state !== undefined && this.#options.merge !== undefined) {
+        const proposal = { text, ttlMs, index };
         const propose = (current: string) => this.#merged(state, current, proposal);
+        const onAttempt = (current: string, value: string) => attempts.push({ base: text, current, value });
         const merge = { sid, expected: state.value as string, propose, onAttempt };
         stored = await this.#operations.merge(deadline, pending, merge);
       } else {
-        onAttempt(text);
-        stored = await this.#operations.write(deadline, pending, { sid, mustExist, ...proposal });
+        attempts.push({ base: text, current: text, value: undefined });
+        stored = await this.#operations.write(deadline, pending, { sid, mustExist, text, ttlMs, index });
       }
-      if (stored === undefined) this.#refuse(sid);
-      else this.states.setSaved(sid, session, text, stored);
-      return stored !== undefined;
+      if (stored === undefined) {
+        this.#refuse(sid);
+        return false;
+      }
+      this.states.setSaved(sid, session, text, stored);
+      if (deleted !== undefined && indexBy === undefined) {
+        this.states.onReplacementReported(session);
+        this.#operations.emit("resurrection", sid);
+      }
+      return true;
     } catch (error) {
       // Redis may have executed it all the same.
       if (state !== undefined) this.states.addAttempts(session, state, attempts);

@@ -321,8 +321,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/write-groups.ts",
-        from: "    member.commands = own.length;\n",
-        to: `    member.commands = own.length;
+        from: "    const own = commands.slice(from);\n",
+        to: `    const own = commands.slice(from);
     for (const args of own.slice(1)) args.splice(0, 3, "TYPE", args[1]);
 `,
       },
@@ -332,7 +332,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a member of a group is sent after its deadline",
     isSafe: true,
     edits: [
-      { file: "redis/write-groups.ts", from: "member.deadline.onPassed(", to: "new Deadline().onPassed(" },
+      { file: "redis/write-groups.ts", from: "write.deadline.onPassed(", to: "new Deadline().onPassed(" },
     ],
   },
   {
@@ -488,8 +488,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-queue.ts",
-        from: "const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));",
-        to: "const result = before === undefined || (true as boolean) ? work(deadline) : startInTime(deadline, work);",
+        from: "before === undefined ? work(deadline) : startAfter(",
+        to: "before === undefined || (true as boolean) ? work(deadline) : startAfter(",
       },
     ],
   },
@@ -638,11 +638,11 @@ export const MUTATIONS: readonly Mutation[] = [
       },
       {
         file: "cache/near-cache.ts",
-        from: "/** The gate of a cache that is not used. */",
+        from: "interface InFlightRead<V> {",
         to: `const WALL_LEAD_MS = Date.now() - performance.now();
 /** Not negative, as the cache requires. */
 const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
-/** The gate of a cache that is not used. */`,
+interface InFlightRead<V> {`,
       },
     ],
   },
@@ -688,8 +688,8 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     edits: [
       {
         file: "sessions/session-queue.ts",
-        from: "const result = before === undefined ? work(deadline) : before.then(() => startInTime(deadline, work));",
-        to: "const result = before === undefined || (true as boolean) ? work(deadline) : startInTime(deadline, work);",
+        from: "before === undefined ? work(deadline) : startAfter(",
+        to: "before === undefined || (true as boolean) ? work(deadline) : startAfter(",
       },
     ],
   },
@@ -835,8 +835,8 @@ const wallNow = () => Math.max(0, Date.now() - WALL_LEAD_MS + 4_000_000);
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "if (isWritten && deleted && this.#options.indexBy === undefined) {",
-        to: "if (isWritten && deleted && this.#options.indexBy !== undefined) {",
+        from: "if (deleted !== undefined && indexBy === undefined) {",
+        to: "if (deleted !== undefined && indexBy !== undefined) {",
       },
     ],
   },

@@ -21,7 +21,7 @@ import {
 
 /** How many connections are subscribed to a session. */
 async function subscribersOf({ store }: Node, sid: string): Promise<number> {
-  const channel = String(store.coordinator?.announcements.channelOf(sid));
+  const channel = String(store.coordinator?.sessions.channelOf(sid));
   const direct = await directClient();
   return (await direct.pubSubNumSub(channel))[channel] ?? 0;
 }

@@ -83,7 +83,7 @@ test("so are those on the channel of a session", async () => {
   const { store } = await startNode(space);
   await store.set("s", sessionOf());
   await eventually(() => store.clusterStats.messagesReceived === 1);
-  const channel = String(store.coordinator?.announcements.channelOf("s"));
+  const channel = String(store.coordinator?.sessions.channelOf("s"));
   const message = { instanceId: "somebody", sequence: 1, nodeId: "somebody" };
   const garbage = [
     "",

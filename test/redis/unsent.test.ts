@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { CommandBatch } from "../../lib/redis/client.ts";
 import { Deadline } from "../../lib/redis/deadlines.ts";
 import { buildUntil } from "../../lib/redis/unsent.ts";
-import { addMembers, type Member } from "../../lib/redis/write-groups.ts";
+import { addMembers, type GroupedWrite } from "../../lib/redis/write-groups.ts";
 
 /** A batch of node-redis, and the arguments of the commands that are added to it, as it keeps them. */
 function newBatch() {
@@ -52,12 +52,12 @@ test("a batch that is built after its deadline is dropped, too", () => {
 
 test("a part that is read after its deadline only reads; the others stay, and so does their number", () => {
   const { batch, commands } = newBatch();
-  const settle = () => {};
-  const parts: Member[] = [new Deadline(), new Deadline()].map((deadline) => {
-    return { deadline, build, commands: 0, isDropped: false, resolve: settle, reject: settle };
+  const ignore = () => {};
+  const writes: GroupedWrite[] = [new Deadline(), new Deadline()].map((deadline) => {
+    return { deadline, build, bytes: 4, onReplies: ignore, onError: ignore };
   });
-  addMembers(parts, batch);
-  parts[1]?.deadline.pass();
+  const parts = addMembers(writes, batch);
+  writes[1]?.deadline.pass();
   expect(parts.map(({ isDropped }) => isDropped)).toEqual([false, false]);
   expect(namesOf(commands)).toEqual(["SET", "PUBLISH", "PTTL", "PTTL"]);
   expect(commands[2]?.slice(1)).toEqual(["key"]);

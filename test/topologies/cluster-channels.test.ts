@@ -18,7 +18,7 @@ const HOUR_MS = 3_600_000;
 const WITHOUT_HEARTBEATS = { heartbeatMs: 600_000, leaseMs: 1_200_000 };
 
 const channelOf = (store: ClusteredRedisStore, sid: string) =>
-  String(store.coordinator?.announcements.channelOf(sid));
+  String(store.coordinator?.sessions.channelOf(sid));
 
 /** How many connections of each of several servers are subscribed to a channel. */
 async function subscribersAt(nodes: readonly ClusterNode[], channel: string): Promise<number[]> {

@@ -82,7 +82,7 @@ export interface ReadOptions {
 }
 
 export const handlers = {
-  channels: (): string[] => sids.map((sid) => String(store.coordinator?.announcements.channelOf(sid))),
+  channels: (): string[] => sids.map((sid) => String(store.coordinator?.sessions.channelOf(sid))),
 
   /** Writes at an even pace. @returns how many */
   write: async ({ perSecond, forMs, sharedChannel }: WriteOptions): Promise<number> => {
