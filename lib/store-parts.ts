@@ -43,7 +43,7 @@ export function createParts(emitter: EventEmitter, options: ResolvedOptions): St
   const topology = topologyOf(options);
   const operations = new SessionOperations(options, topology, counters, emit);
   const tracker = new SessionTracker(operations);
-  const scan = new SessionScan(operations);
+  const scan = new SessionScan(operations, topology);
   const { indexBy } = options;
   const index = indexBy && new SecondaryIndex(operations, scan, indexBy);
   const parts = { operations, tracker, scan, index };

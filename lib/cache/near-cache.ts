@@ -1,48 +1,16 @@
 import type { Counters } from "../reporting/counters.ts";
 import { standalone } from "../reporting/text.ts";
-import { type CacheGate, NEVER_LIVE } from "./cache-gate.ts";
 import { FillFence, type FillToken } from "./fill-fence.ts";
 import type { LocalCache } from "./local-cache.ts";
 import type { StaleEntries } from "./stale-entries.ts";
-
-/** What the near cache requires of a value. */
-export interface Cacheable {
-  /** When its key expires, by `performance.now()`; undefined for never. */
-  expiresAt: number | undefined;
-  /** What it counts against `maxBytes`, without its id. */
-  readonly bytes: number;
-  /** The sequence number of this process's write that stored it; undefined if it was read. */
-  writtenBy?: number | undefined;
-}
-
-/** A local write that is pending, from its call to its outcome. */
-export interface PendingWrite {
-  readonly sids: readonly string[];
-  /** Its message's sequence number, as soon as there is one. */
-  sequence: number | undefined;
-  /**
-   * Taken at the call; taken again when the write's own message arrives. Undefined while the cache was not usable, or if later
-   * writes might not be noticed: then it stays so.
-   */
-  token: FillToken | undefined;
-  /** Its own message has arrived: the messages before it are about older writes, those after it about newer ones. */
-  isPositioned: boolean;
-  /** A read of the session was answered meanwhile. */
-  isOvertaken: boolean;
-  isEnded: boolean;
-  /** Called as soon as Redis is known to have executed it, or its outcome is known. */
-  onExecuted: (() => void)[] | undefined;
-}
-
-/** A pending change of nothing but a session's expiry. */
-export interface PendingTouch {
-  readonly sid: string;
-  readonly expiresAt: number;
-  readonly token: FillToken | undefined;
-}
-
-/** Reads a session from Redis. @param mayFill whether the reply may be cached */
-export type Fetch<V> = (mayFill: boolean) => Promise<V | undefined>;
+import {
+  type Cacheable,
+  type CacheGate,
+  type Fetch,
+  NEVER_LIVE,
+  type PendingTouch,
+  type PendingWrite,
+} from "./types.ts";
 
 interface InFlightRead<V> {
   readonly token: FillToken;
@@ -124,13 +92,9 @@ export class NearCache<V extends Cacheable> {
     if (token === undefined) return this.#fetchAndFill(sid, token, fetch);
     const joined = this.#reads.get(sid);
     if (joined !== undefined && this.#fence.isValid(joined.token)) return this.#join(joined, sid, fetch);
-    const read: InFlightRead<V> = { token, reading: this.#fetchAndFill(sid, token, fetch) };
-    this.#reads.set(sid, read);
-    const remove = () => {
-      if (this.#reads.get(sid) === read) this.#reads.delete(sid);
-    };
-    read.reading.then(remove, remove);
-    return read.reading;
+    const reading = this.#fetchAndFill(sid, token, fetch);
+    this.#reads.set(sid, { token, reading });
+    return reading;
   }
 
   async #join({ reading }: InFlightRead<V>, sid: string, fetch: Fetch<V>): Promise<V | undefined> {
@@ -140,8 +104,24 @@ export class NearCache<V extends Cacheable> {
     return hadExpired ? this.read(sid, fetch) : session;
   }
 
-  async #fetchAndFill(sid: string, token: FillToken | undefined, fetch: Fetch<V>): Promise<V | undefined> {
-    const session = await fetch(token !== undefined);
+  #fetchAndFill(sid: string, token: FillToken | undefined, fetch: Fetch<V>): Promise<V | undefined> {
+    return fetch(token !== undefined).then(
+      (session) => {
+        this.#endRead(sid, token);
+        return this.#onFetched(sid, token, session);
+      },
+      (error: unknown) => {
+        this.#endRead(sid, token);
+        throw error;
+      },
+    );
+  }
+
+  #endRead(sid: string, token: FillToken | undefined): void {
+    if (token !== undefined && this.#reads.get(sid)?.token === token) this.#reads.delete(sid);
+  }
+
+  #onFetched(sid: string, token: FillToken | undefined, session: V | undefined): V | undefined {
     for (const each of this.#writes[sid] ?? []) each.isOvertaken = true;
     const write = this.#newestWrite(sid);
     const isBehind = write !== undefined && !write.isPositioned;

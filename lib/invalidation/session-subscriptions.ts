@@ -37,6 +37,9 @@ interface Request {
   readonly settle: (replies: readonly unknown[] | undefined, sentAt: number) => void;
 }
 
+/** The replies to a pipeline of reads, undefined if Redis has refused one; or undefined if the connection has failed. */
+type Answer = { readonly replies: readonly unknown[] | undefined } | undefined;
+
 /** The replies to a read: value and time to live. */
 const REPLIES = 2;
 /** How many sessions are read on the connection at the same time, so that their values stay below Redis's limit for it. */
@@ -213,9 +216,6 @@ export class SessionSubscriptions {
     const isSubscribing = requests.map(({ channel }) => this.#entries.has(channel));
     const reads = requests.filter(({ build }) => build !== undefined);
     const sentAt = performance.now();
-    const subscribing = channels.length > 0 && this.#options.connection.subscribe(channels, this.#onMessage);
-    const reading = this.#read(reads);
-    if (subscribing) this.#acknowledged = this.#acknowledge(channels, subscribing, reading);
     const settle = (replies: readonly unknown[] | undefined) => {
       let at = 0;
       for (const [i, { channel, build, settle }] of requests.entries()) {
@@ -226,21 +226,18 @@ export class SessionSubscriptions {
       }
     };
     const onAnswer = this.#unanswered.add({ sentAt, settle });
-    Promise.all([reading, this.#acknowledged]).then(
-      ([replies]) => onAnswer(replies),
-      () => onAnswer(undefined),
-    );
+    const subscribing = channels.length > 0 && this.#options.connection.subscribe(channels, this.#onMessage);
+    const answering = this.#settle(channels, subscribing || this.#acknowledged, this.#read(reads), onAnswer);
+    if (subscribing) this.#acknowledged = answering;
   }
 
-  async #read(reads: readonly Request[]): Promise<readonly unknown[] | undefined> {
+  #read(reads: readonly Request[]): Promise<Answer> {
     const build: BatchBuilder = (batch) =>
       reads.reduce((commands, { build }) => build?.(commands) ?? commands, batch);
-    try {
-      return await this.#options.connection.read(build);
-    } catch (error) {
-      this.#failIfOutOfStep(error);
-      throw error;
-    }
+    return this.#options.connection.read(build).then(
+      (replies) => ({ replies }),
+      (error: unknown) => this.#failIfOutOfStep(error),
+    );
   }
 
   /** Adds those that are not subscribed yet, as far as there is room. @returns their channels */
@@ -259,23 +256,27 @@ export class SessionSubscriptions {
     return channels;
   }
 
-  async #acknowledge(
+  /** Settles the requests of a turn. @param channels those that it subscribes to */
+  async #settle(
     channels: readonly string[],
     subscribing: Promise<unknown>,
-    reading: Promise<unknown>,
+    reading: Promise<Answer>,
+    onAnswer: (replies: readonly unknown[] | undefined) => void,
   ): Promise<void> {
+    let isSubscribed = true;
     try {
       await subscribing;
     } catch (error) {
-      // The owner ends a connection that fails.
-      if (!isRedirection(error)) return this.#fail(error);
-      this.disturbances++;
-      return this.#unsubscribe(channels);
+      isSubscribed = false;
+      if (isRedirection(error)) {
+        this.disturbances++;
+        this.#unsubscribe(channels);
+      } else this.#fail(error);
     }
-    await reading.then(
-      () => this.#activate(channels),
-      () => this.#unsubscribe(channels),
-    );
+    const answer = await reading;
+    if (isSubscribed && answer === undefined) this.#unsubscribe(channels);
+    else if (isSubscribed) this.#activate(channels);
+    onAnswer(answer?.replies);
   }
 
   /** Pending sessions are not swept, so all are still wanted, unless the connection has ended. */
@@ -339,7 +340,7 @@ export class SessionSubscriptions {
   };
 
   /** Another error is that of a connection that has ended. */
-  #failIfOutOfStep(error: unknown): void {
+  #failIfOutOfStep(error: unknown): undefined {
     if (error instanceof OutOfStepError) this.#fail(error);
   }
 

@@ -192,7 +192,7 @@ export class SecondaryIndex {
   }
 
   async #has(value: string, sid: string): Promise<boolean> {
-    const [read] = await this.#operations.readMany([sid]);
+    const [read] = await this.#scan.readMany([sid]);
     const examined = read && (await this.#examine(sid, read.stored));
     return examined !== undefined && examined !== "unreadable" && examined.value === value;
   }
@@ -215,7 +215,7 @@ export class SecondaryIndex {
 
   /** Compares entries with the sessions. One for which `indexBy` fails is in none of the lists. */
   async #compare(value: string, entries: readonly ListedEntry[]): Promise<Compared> {
-    const read = await this.#operations.readMany(entries.map(({ sid }) => sid));
+    const read = await this.#scan.readMany(entries.map(({ sid }) => sid));
     const storedOf = new Map(read.map(({ sid, stored }) => [sid, stored]));
     const found: FoundSession[] = [];
     const unreadable: ExaminedSession[] = [];

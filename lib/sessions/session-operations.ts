@@ -1,8 +1,8 @@
 import type { SessionData } from "express-session";
-import { ALWAYS_LIVE, NEVER_LIVE } from "../cache/cache-gate.ts";
 import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
-import { NearCache, type PendingWrite } from "../cache/near-cache.ts";
+import { NearCache } from "../cache/near-cache.ts";
 import { StaleEntries } from "../cache/stale-entries.ts";
+import { ALWAYS_LIVE, NEVER_LIVE, type PendingWrite } from "../cache/types.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import { isSid } from "../invalidation/messages.ts";
 import { SUBSCRIPTION_BYTES } from "../invalidation/session-subscriptions.ts";
@@ -14,7 +14,6 @@ import type { Outage } from "../redis/outage.ts";
 import { connectionProblem } from "../redis/readiness.ts";
 import { sha1Of } from "../redis/script.ts";
 import { SessionCommands } from "../redis/session-commands.ts";
-import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
 import type {
   ExpiryChange,
   SessionDeletion,
@@ -56,7 +55,6 @@ export class SessionOperations {
   readonly options: ResolvedOptions;
   readonly counters: Counters;
   readonly emit: EmitEvent;
-  readonly #ids: SessionIds;
   readonly #deadlines: Deadlines;
   /** Those of parsing, which needs no Redis. */
   readonly #parsing: Deadlines;
@@ -64,7 +62,7 @@ export class SessionOperations {
   readonly #comparesValues: boolean;
 
   constructor(options: ResolvedOptions, topology: Topology, counters: Counters, emit: EmitEvent) {
-    const { client, scanCount, localCache, cluster, commandTimeoutMs } = options;
+    const { client, localCache, cluster, commandTimeoutMs } = options;
     this.options = options;
     this.counters = counters;
     this.emit = emit;
@@ -77,7 +75,6 @@ export class SessionOperations {
     this.#deadlines = new Deadlines(commandTimeoutMs, { prefix, explain, admission });
     this.#parsing = new Deadlines(commandTimeoutMs, { prefix });
     this.commands = new SessionCommands(topology);
-    this.#ids = new SessionIds(topology, scanCount);
     const limited = { maxSessions: localCache?.maxSize ?? 0, commandTimeoutMs };
     this.coordinator = cluster && new ClusterCoordinator({ ...cluster, ...limited, topology, counters });
     const { maxBytes, staleIfErrorMs } = localCache ?? { ...DEFAULT_LIMITS, staleIfErrorMs: 0 };
@@ -93,31 +90,41 @@ export class SessionOperations {
   /** Reads a session that is not cached, and caches it. It is known to be readable. */
   read(sid: string): Promise<StoredSession | undefined> {
     const fetch = (mayFill: boolean) =>
-      this.queue.run("get", sid, async (deadline) => {
-        const value = await (mayFill ? this.#readToFill(deadline, sid) : this.commands.read(deadline, sid));
-        if (value === undefined) return undefined;
-        const stored = this.stored(value.text, value.expiresAt);
-        await stored.parse(sid);
-        if (!this.#comparesValues) stored.dropValue();
-        return stored;
-      });
+      this.queue.run("get", sid, (deadline) => this.#fetch(deadline, sid, mayFill));
     if (this.stale === undefined) return this.cache.read(sid, fetch);
     return this.stale.read(sid, () => this.cache.read(sid, fetch));
   }
 
   /**
    * Reads a session that may be cached, so it must be subscribed when Redis executes the read. They are sent together, on the
-   * subscriber's connection. Where that is not possible, the client reads once Redis has acknowledged the subscription; and
-   * where nothing acknowledges it, or Redis tracks what is read there, the reply is not cached.
+   * subscriber's connection. Where that is not possible, the client reads.
    */
-  async #readToFill(deadline: Deadline, sid: string): Promise<StoredValue | undefined> {
+  async #fetch(deadline: Deadline, sid: string, mayFill: boolean): Promise<StoredSession | undefined> {
+    const reading = mayFill && this.coordinator?.sessions.read(sid, this.commands.subscribedRead(sid));
+    const result = reading ? await reading : undefined;
+    const value =
+      result === undefined || result.value === "long"
+        ? await this.#readOnClient(deadline, sid, mayFill)
+        : result.value;
+    if (value === undefined) return undefined;
+    const stored = this.stored(value.text, value.expiresAt);
+    const parsing = stored.parse(sid);
+    if (parsing !== undefined) await parsing;
+    if (!this.#comparesValues) stored.dropValue();
+    return stored;
+  }
+
+  /**
+   * Reads a session on the client, once Redis has acknowledged the subscription. Where nothing acknowledges it, or Redis tracks what
+   * is read on the subscriber's connection, the reply is not cached.
+   */
+  async #readOnClient(deadline: Deadline, sid: string, mayFill: boolean): Promise<StoredValue | undefined> {
     const channels = this.coordinator?.sessions;
-    if (channels === undefined) return this.commands.read(deadline, sid);
-    const result = await channels.read(sid, this.commands.subscribedRead(sid));
-    if (result !== undefined && result.value !== "long") return result.value;
-    // Nor may anybody join this read: later callers may know of later writes.
-    const mayFillHere = !channels.isTracked(sid) && (await channels.subscribe(sid));
-    if (!mayFillHere) this.cache.invalidate(sid);
+    if (mayFill && channels !== undefined) {
+      // Nor may anybody join this read: later callers may know of later writes.
+      const mayFillHere = !channels.isTracked(sid) && (await channels.subscribe(sid));
+      if (!mayFillHere) this.cache.invalidate(sid);
+    }
     return this.commands.read(deadline, sid);
   }
 
@@ -135,18 +142,6 @@ export class SessionOperations {
     return isSubscribed.then((succeeded) => {
       if (!succeeded) pending.token = undefined;
       if (deadline.passed) throw new Error("It took too long to subscribe");
-    });
-  }
-
-  /** Reads sessions past the cache; those that do not exist are missing. */
-  async readMany(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
-    if (sids.length === 0) return [];
-    const values = await this.queue.run("get many", undefined, (deadline) =>
-      this.commands.readMany(deadline, sids),
-    );
-    return sids.flatMap((sid, i) => {
-      const value = values[i];
-      return value === undefined ? [] : [{ sid, stored: this.stored(value.text, value.expiresAt) }];
     });
   }
 
@@ -291,11 +286,6 @@ export class SessionOperations {
         announcement?.settle(isPublished);
       }
     });
-  }
-
-  /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */
-  pages(from?: string): AsyncGenerator<SidsPage> {
-    return this.#ids.pages((trip) => this.queue.run("scan", undefined, trip), from);
   }
 
   /** A session that Redis holds. */

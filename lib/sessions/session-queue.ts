@@ -1,4 +1,5 @@
-import type { NearCache, PendingWrite } from "../cache/near-cache.ts";
+import type { NearCache } from "../cache/near-cache.ts";
+import type { PendingWrite } from "../cache/types.ts";
 import type { Deadline, Deadlines, OperationDetails } from "../redis/deadlines.ts";
 import { isTraced, type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import type { StoredSession } from "./stored-session.ts";

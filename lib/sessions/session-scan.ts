@@ -1,6 +1,8 @@
 import type { SessionData } from "express-session";
 import { sha1Of } from "../redis/script.ts";
+import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
+import type { Topology } from "../redis/topology.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { optionError } from "../reporting/errors.ts";
 import type { IdentifiedSession, ListedSession } from "../reporting/types.ts";
@@ -45,9 +47,29 @@ interface ProgressOptions<K extends string> {
 /** What is done with all sessions, batch by batch: they are never all in memory unless a caller asks for that. */
 export class SessionScan {
   readonly #operations: SessionOperations;
+  readonly #ids: SessionIds;
 
-  constructor(operations: SessionOperations) {
+  constructor(operations: SessionOperations, topology: Topology) {
     this.#operations = operations;
+    this.#ids = new SessionIds(topology, operations.options.scanCount);
+  }
+
+  /** Reads sessions past the cache; those that do not exist are missing. */
+  async readMany(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
+    if (sids.length === 0) return [];
+    const { commands, queue } = this.#operations;
+    const values = await queue.run("get many", undefined, (deadline) => commands.readMany(deadline, sids));
+    return sids.flatMap((sid, i) => {
+      const value = values[i];
+      return value === undefined
+        ? []
+        : [{ sid, stored: this.#operations.stored(value.text, value.expiresAt) }];
+    });
+  }
+
+  /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */
+  #pagesOfIds(from?: string): AsyncGenerator<SidsPage> {
+    return this.#ids.pages((trip) => this.#operations.queue.run("scan", undefined, trip), from);
   }
 
   /** Private copies of all sessions. One that cannot be read is skipped, with the event `clusterError`. */
@@ -92,7 +114,7 @@ export class SessionScan {
     // What was called before must not survive.
     await queue.run("clear", undefined, () => queue.settled());
     cache.invalidateAll();
-    for await (const { sids } of this.#operations.pages()) {
+    for await (const { sids } of this.#pagesOfIds()) {
       const batches = commands.batches(sids).map((batch) => ({ sids: batch, indexValue: undefined }));
       await Promise.all(batches.map((batch) => this.#operations.delete(batch, "clear")));
     }
@@ -123,7 +145,7 @@ export class SessionScan {
 
   async ids(): Promise<string[]> {
     const found = new Set<string>();
-    for await (const { sids } of this.#operations.pages()) for (const sid of sids) found.add(sid);
+    for await (const { sids } of this.#pagesOfIds()) for (const sid of sids) found.add(sid);
     return [...found];
   }
 
@@ -172,8 +194,8 @@ export class SessionScan {
     { cursor, onProgress }: ProgressOptions<K>,
   ): Promise<Progress<K>> {
     let progress = { scanned: 0, [counted]: 0, skipped: 0, cursor } as Progress<K>;
-    for await (const { sids, next } of this.#operations.pages(cursor)) {
-      const found = await this.#operations.readMany(sids);
+    for await (const { sids, next } of this.#pagesOfIds(cursor)) {
+      const found = await this.readMany(sids);
       const outcomes = await Promise.all(found.map(({ sid, stored }) => examine(sid, stored)));
       const count = (outcome: string) => outcomes.filter((each) => each === outcome).length;
       progress = {
@@ -223,8 +245,8 @@ export class SessionScan {
   }
 
   async *#pages(): AsyncGenerator<{ sid: string; stored: StoredSession }[]> {
-    for await (const { sids } of this.#operations.pages()) {
-      yield await this.#operations.readMany(sids);
+    for await (const { sids } of this.#pagesOfIds()) {
+      yield await this.readMany(sids);
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { SessionData } from "express-session";
-import type { PendingWrite } from "../cache/near-cache.ts";
+import type { PendingWrite } from "../cache/types.ts";
 import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
@@ -81,10 +81,10 @@ export class SessionTracker {
     return null;
   };
 
-  async #loadFromRedis(sid: string): Promise<SessionData | null> {
+  #loadFromRedis(sid: string): Promise<SessionData | null> {
     checkSid(sid);
     const written = this.#operations.cache.whenWritten(sid);
-    if (written === undefined) return this.#copy(sid, await this.#operations.read(sid));
+    if (written === undefined) return this.#operations.read(sid).then((stored) => this.#copy(sid, stored));
     return this.#operations.queue.run("get", sid, async () => {
       await written;
       return this.#copy(sid, this.#operations.cache.peek(sid) ?? (await this.#operations.read(sid)));

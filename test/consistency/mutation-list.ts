@@ -30,16 +30,12 @@ export const MUTATIONS: readonly Mutation[] = [
       {
         file: "invalidation/session-subscriptions.ts",
         from: `    const subscribing = channels.length > 0 && this.#options.connection.subscribe(channels, this.#onMessage);
-    const reading = this.#read(reads);
-    if (subscribing) this.#acknowledged = this.#acknowledge(channels, subscribing, reading);
+    const answering = this.#settle(channels, subscribing || this.#acknowledged, this.#read(reads), onAnswer);
 `,
-        to: `    const reading = this.#read(reads).then(async (replies) => {
-      if (channels.length === 0) return replies;
-      const subscribing = this.#options.connection.subscribe(channels, this.#onMessage);
-      this.#acknowledged = this.#acknowledge(channels, subscribing, Promise.resolve());
-      await this.#acknowledged;
-      return replies;
-    });
+        to: `    const reading = this.#read(reads);
+    const subscribe = () => this.#options.connection.subscribe(channels, this.#onMessage);
+    const subscribing = channels.length > 0 && reading.then(subscribe);
+    const answering = this.#settle(channels, subscribing || this.#acknowledged, reading, onAnswer);
 `,
       },
     ],
@@ -258,16 +254,22 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "the token is looked at before an asynchronous parse",
     edits: [
-      { file: "sessions/session-operations.ts", from: "        await stored.parse(sid);\n", to: "" },
+      {
+        file: "sessions/session-operations.ts",
+        from: "    if (parsing !== undefined) await parsing;\n",
+        to: "",
+      },
       {
         file: "cache/near-cache.ts",
         from: "    for (const each of this.#writes[sid] ?? []) each.isOvertaken = true;\n    const write = this.#newestWrite(sid);\n",
         to: `    const write = this.#newestWrite(sid);
     if (write !== undefined) write.isOvertaken = true;
     if (token !== undefined && this.#fence.isValid(token)) {
-      await (session as { parse?(sid: string): unknown } | undefined)?.parse?.(sid);
-      if (session !== undefined) this.#fill(sid, session);
-      return session;
+      const parsing = (session as { parse?(sid: string): unknown } | undefined)?.parse?.(sid);
+      return Promise.resolve(parsing).then(() => {
+        if (session !== undefined) this.#fill(sid, session);
+        return session;
+      }) as never;
     }
 `,
       },

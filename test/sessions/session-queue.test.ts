@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { ALWAYS_LIVE } from "../../lib/cache/cache-gate.ts";
 import { LocalCache } from "../../lib/cache/local-cache.ts";
 import { NearCache } from "../../lib/cache/near-cache.ts";
+import { ALWAYS_LIVE } from "../../lib/cache/types.ts";
 import { Deadlines } from "../../lib/redis/deadlines.ts";
 import { createCounters } from "../../lib/reporting/counters.ts";
 import { SessionQueue } from "../../lib/sessions/session-queue.ts";
