@@ -34,9 +34,17 @@ export class Scenes {
   }
 
   add(): void {
-    const { rate, areTouchesKnown, leaseMs } = this.#plan;
+    const { rate, areTouchesKnown } = this.#plan;
     const count = Math.ceil((SCENES * rate) / 200);
-    const scenesOf = areTouchesKnown ? this.#scenes : this.#serverScenes;
+    this.#addAll(areTouchesKnown ? this.#scenes : this.#serverScenes, count);
+    // Last, so that whatever else a seed plans is the same without them.
+    if (areTouchesKnown) this.#addAll(this.#laterScenes, count);
+    for (const fault of this.#faults) this.#onlyRead(fault);
+    this.#keepSessions();
+  }
+
+  #addAll(scenesOf: Partial<Record<PlannedFault["kind"], readonly Scene[]>>, count: number): void {
+    const { leaseMs } = this.#plan;
     for (const fault of this.#faults) {
       const scenes = scenesOf[fault.kind] ?? [];
       for (let i = 0; i < count; i++) {
@@ -51,8 +59,6 @@ export class Scenes {
         }
       }
     }
-    for (const fault of this.#faults) this.#onlyRead(fault);
-    this.#keepSessions();
   }
 
   /**
@@ -181,6 +187,18 @@ export class Scenes {
     this.#readLater(reader, at + ms, sid);
   };
 
+  /** A session that is not in memory is read, and another node writes it while the reply is under way. */
+  readonly #miss: Scene = (sid, fault, node) => {
+    const { at, ms } = fault;
+    const other = this.#other(node, fault);
+    this.#add(other, at - 150, "set", sid);
+    // So late that no node gives up its wait for the subscriber's connection.
+    const readAt = at + ms - this.#between(12, 30);
+    this.#add(node, readAt, "get", sid);
+    this.#add(other, readAt + this.#between(2, 8), "set", sid);
+    this.#readLater(node, at + ms, sid);
+  };
+
   /** Sessions are read while all are deleted. */
   readonly #empty: Scene = (sid, fault, node) => {
     const { at } = fault;
@@ -280,6 +298,11 @@ export class Scenes {
     lateTouches: [this.#touchLate],
     longPartition: [this.#endStale, this.#outlast],
     smallTable: [this.#dropFromTable, this.#dropFromTable],
+  };
+
+  readonly #laterScenes: Partial<Record<PlannedFault["kind"], readonly Scene[]>> = {
+    lateAnswers: [this.#miss],
+    lateMessages: [this.#miss],
   };
 
   /** With several servers, whose replies nobody can delay, and where the ends of keys are not judged. */
