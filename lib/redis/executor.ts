@@ -65,12 +65,10 @@ export class CommandExecutor {
   }
 
   /** Sends commands in one round trip, as a pipeline. @throws SessionStoreError `ERR_SESSION_REDIS` */
-  async send(deadline: Deadline, { name, acl, target, build, isInStep }: Command): Promise<Replies> {
-    try {
-      return await this.#exchange(deadline, { target, mode: "pipeline", build, isInStep });
-    } catch (error) {
+  send(deadline: Deadline, { name, acl, target, build, isInStep }: Command): Promise<Replies> {
+    return this.#exchange(deadline, { target, mode: "pipeline", build, isInStep }).catch((error: unknown) => {
       throw this.#errorOf(name, error, acl);
-    }
+    });
   }
 
   /**
@@ -119,7 +117,7 @@ export class CommandExecutor {
    * @returns the script's reply
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
-  async runScript<T>(
+  runScript<T>(
     deadline: Deadline,
     { script, keys, args, extraAcl, isInStep, as }: ScriptCall<T>,
     announcement?: Announcement,
@@ -136,19 +134,17 @@ export class CommandExecutor {
       return isKnown ? batch.evalSha(sha1, given) : batch.eval(source, given);
     };
     const run = () => this.#exchange(deadline, { target, mode: "pipeline", build, isInStep });
-    let reply: unknown;
-    try {
-      const { replies } = await run().catch((error: unknown) => {
-        if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) throw error;
-        isKnown = false;
-        return run();
-      });
-      reply = replies[0];
-    } catch (error) {
+    const read = ({ replies: [reply] }: Replies): T =>
+      as === undefined ? (reply as T) : (as(reply) ?? this.unexpected("EVALSHA", reply));
+    const fail = (error: unknown): never => {
       const acl = ["+evalsha +eval", chosen.acl, extraAcl].filter(Boolean).join(" ");
       throw this.#errorOf("EVALSHA", error, acl, announcement);
-    }
-    return as === undefined ? (reply as T) : (as(reply) ?? this.unexpected("EVALSHA", reply));
+    };
+    return run().then(read, (error: unknown) => {
+      if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) return fail(error);
+      isKnown = false;
+      return run().then(read, fail);
+    });
   }
 
   /** A reply of an unexpected type is the reply to another command. @throws SessionStoreError `ERR_SESSION_REDIS` */

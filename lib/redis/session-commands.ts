@@ -292,26 +292,25 @@ export class SessionCommands {
   }
 
   /** Runs a script that writes one session. In a Cluster its index entry is added before, since it has another slot. */
-  async #runOnSession<T>(
+  #runOnSession<T>(
     deadline: Deadline,
     { sid, ttlMs, index }: SessionWrite,
     call: Omit<ScriptCall<T>, "keys">,
     announcement: Announcement | undefined,
   ): Promise<T> {
-    let { to, from } = index ?? NO_INDEX_CHANGE;
-    if (!this.#topology.combinesKeys) {
-      if (to !== undefined) await this.index.note(deadline, { sid, ttlMs, value: to });
-      to = from = undefined;
-    }
+    const { combinesKeys, prefix } = this.#topology;
+    const { to, from } = (combinesKeys && index) || NO_INDEX_CHANGE;
     const addTo = to === undefined ? [] : this.index.keysFor(to);
     const removeFrom = from === undefined || from === to ? [] : this.index.keysFor(from);
     const onSession = {
       ...call,
-      keys: [this.#topology.prefix + sid, ...addTo, ...removeFrom],
+      keys: [prefix + sid, ...addTo, ...removeFrom],
       args: [String(ttlMs ?? ""), sid, to === undefined ? "0" : "1", ...call.args],
       extraAcl: addTo.length + removeFrom.length > 0 ? INDEX_ACL : "",
     };
-    return this.#executor.runScript(deadline, onSession, announcement ?? NO_ANNOUNCEMENT);
+    const run = () => this.#executor.runScript(deadline, onSession, announcement ?? NO_ANNOUNCEMENT);
+    if (combinesKeys || index?.to === undefined) return run();
+    return this.index.note(deadline, { sid, ttlMs, value: index.to }).then(run);
   }
 }
 
