@@ -53,8 +53,8 @@ export class SessionQueue {
     sids: readonly string[],
     work: (deadline: Deadline) => Promise<T>,
   ): Promise<T> {
-    const turn = new Turn(this.#turns, this.#cache, sids, 0);
-    return this.run(operation, turn.sid, (deadline) => turn.start(deadline, work), turn);
+    const queued = new QueuedOperation(this.#turns, this.#cache, sids, 0);
+    return this.run(operation, queued.sid, (deadline) => queued.start(deadline, work), queued);
   }
 
   /**
@@ -67,19 +67,19 @@ export class SessionQueue {
     work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
     bytes = 0,
   ): Promise<T> {
-    const turn = new Turn(this.#turns, this.#cache, sids, bytes);
+    const queued = new QueuedOperation(this.#turns, this.#cache, sids, bytes);
     // A write that is refused changes nothing, so the cached session stays. A deletion drops it even so.
-    if (operation === "destroy") turn.beginWrite();
+    if (operation === "destroy") queued.beginWrite();
     const start = (deadline: Deadline) => {
-      const pending = turn.beginWrite();
-      return turn.start(deadline, () => work(deadline, pending));
+      const pending = queued.beginWrite();
+      return queued.start(deadline, () => work(deadline, pending));
     };
-    return this.run(operation, turn.sid, start, turn);
+    return this.run(operation, queued.sid, start, queued);
   }
 }
 
 /** One operation on sessions, from its call until it has settled. */
-class Turn implements OperationDetails {
+class QueuedOperation implements OperationDetails {
   /** Undefined if there are several. */
   readonly sid: string | undefined;
   readonly bytes: number;
