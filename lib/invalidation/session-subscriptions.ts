@@ -231,13 +231,13 @@ export class SessionSubscriptions {
     if (subscribing) this.#acknowledged = answering;
   }
 
-  #read(reads: readonly Request[]): Promise<Answer> {
-    const build: BatchBuilder = (batch) =>
-      reads.reduce((commands, { build }) => build?.(commands) ?? commands, batch);
-    return this.#options.connection.read(build).then(
-      (replies) => ({ replies }),
-      (error: unknown) => this.#failIfOutOfStep(error),
-    );
+  async #read(reads: readonly Request[]): Promise<Answer> {
+    const build: BatchBuilder = (batch) => reads.reduce((all, { build }) => build?.(all) ?? all, batch);
+    try {
+      return { replies: await this.#options.connection.read(build) };
+    } catch (error) {
+      return this.#failIfOutOfStep(error);
+    }
   }
 
   /** Adds those that are not subscribed yet, as far as there is room. @returns their channels */

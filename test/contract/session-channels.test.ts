@@ -18,6 +18,7 @@ import {
   startNode,
   valuesOf,
 } from "../support/node.ts";
+import { catchProcessEvents } from "../support/process-events.ts";
 
 /** How many connections are subscribed to a session. */
 async function subscribersOf({ store }: Node, sid: string): Promise<number> {
@@ -212,6 +213,25 @@ describe("while the subscriber's connection", () => {
     bus.refuse();
     expect(valuesOf(await reading)).toEqual({ v: 1 });
     expect(store.localCache.size).toBe(0);
+  });
+
+  test("throws when it is to read, the client reads, and nothing is an uncaught exception", async () => {
+    const space = newSpace();
+    let subscriber: ReturnType<typeof createClient> | undefined;
+    const createSubscriber = () => {
+      subscriber = createClient({ url: inject("redisUrl"), socket: { reconnectStrategy: false } });
+      return subscriber;
+    };
+    const { store } = await startNode(space, { cluster: { subscriber: createSubscriber } });
+    await store.set("s", sessionOf({ v: 1 }));
+    store.evictFromCache("s");
+    const uncaught = catchProcessEvents("uncaughtException");
+    const failure = () => {
+      throw new Error("no batch");
+    };
+    Object.assign(subscriber as object, { multi: failure });
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+    expect(uncaught).toEqual([]);
   });
 
   test("is silent, nothing waits for it for long, and nothing is cached", async () => {
