@@ -198,6 +198,8 @@ test("a flood of sessions that are read once leaves about as many subscriptions 
   expect(most).toBeLessThanOrEqual(1_040);
   expect(store.localCache.size).toBe(20);
   await eventually(() => store.clusterStats.subscriptions === 20);
+  const [subscribed] = store.coordinator?.sessions.listeners ?? [];
+  expect(sids.filter((sid) => subscribed?.sessions?.channelOf(sid) !== undefined)).toHaveLength(20);
 });
 
 describe("while the subscriber's connection", () => {
@@ -215,7 +217,7 @@ describe("while the subscriber's connection", () => {
     expect(store.localCache.size).toBe(0);
   });
 
-  test("throws when it is to read, the client reads, and nothing is an uncaught exception", async () => {
+  test("throws when it is to read, the client reads, and nothing is cached, nor an uncaught exception", async () => {
     const space = newSpace();
     let subscriber: ReturnType<typeof createClient> | undefined;
     const createSubscriber = () => {
@@ -223,8 +225,8 @@ describe("while the subscriber's connection", () => {
       return subscriber;
     };
     const { store } = await startNode(space, { cluster: { subscriber: createSubscriber } });
-    await store.set("s", sessionOf({ v: 1 }));
-    store.evictFromCache("s");
+    const direct = await directClient();
+    await direct.set(`${space.prefix}s`, JSON.stringify(sessionOf({ v: 1 })));
     const uncaught = catchProcessEvents("uncaughtException");
     const failure = () => {
       throw new Error("no batch");
@@ -232,6 +234,7 @@ describe("while the subscriber's connection", () => {
     Object.assign(subscriber as object, { multi: failure });
     expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
     expect(uncaught).toEqual([]);
+    expect(store.localCache.size).toBe(0);
   });
 
   test("is silent, nothing waits for it for long, and nothing is cached", async () => {

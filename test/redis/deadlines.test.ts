@@ -188,6 +188,36 @@ describe("on a fake clock", () => {
     await advance(10);
     expect(late.state).toBe("resolved");
   });
+
+  describe("whoever gives details", () => {
+    function watched() {
+      const seen: string[] = [];
+      return { seen, onAnswered: () => seen.push("answered"), onSettled: () => seen.push("settled") };
+    }
+
+    test("knows of the end before the caller continues, be it a result or an error", async () => {
+      const deadlines = new Deadlines(100);
+      for (const work of [() => Promise.resolve(), () => Promise.reject(new Error("no"))]) {
+        const { seen, ...details } = watched();
+        const onEnd = () => [...seen];
+        expect(await deadlines.run("get a", work, details).then(onEnd, onEnd)).toEqual([
+          "answered",
+          "settled",
+        ]);
+        expect(seen).toHaveLength(2);
+      }
+    });
+
+    test("knows of a timeout before the caller continues, and later that the operation has settled", async () => {
+      const { seen, ...details } = watched();
+      const work = () => new Promise((resolve) => setTimeout(resolve, 150));
+      const answer = new Deadlines(100).run("get a", work, details).catch(() => [...seen]);
+      await advance(100);
+      expect(await answer).toEqual(["answered"]);
+      await advance(50);
+      expect(seen).toEqual(["answered", "settled"]);
+    });
+  });
 });
 
 describe("on the real clock", () => {

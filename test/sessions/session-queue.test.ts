@@ -1,15 +1,17 @@
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { LocalCache } from "../../lib/cache/local-cache.ts";
 import { NearCache } from "../../lib/cache/near-cache.ts";
 import { ALWAYS_LIVE } from "../../lib/cache/types.ts";
 import { Deadlines } from "../../lib/redis/deadlines.ts";
+import { Outage } from "../../lib/redis/outage.ts";
 import { createCounters } from "../../lib/reporting/counters.ts";
 import { SessionQueue } from "../../lib/sessions/session-queue.ts";
 import type { StoredSession } from "../../lib/sessions/stored-session.ts";
 
+const newCache = () => new NearCache<StoredSession>(new LocalCache(), ALWAYS_LIVE, createCounters());
+
 /** @param limitMs the time limit of its operations */
-function queueWith(limitMs: number): SessionQueue {
-  const cache = new NearCache<StoredSession>(new LocalCache(), ALWAYS_LIVE, createCounters());
+function queueWith(limitMs: number, cache: NearCache<StoredSession> = newCache()): SessionQueue {
   return new SessionQueue(new Deadlines(limitMs), cache, "");
 }
 
@@ -27,6 +29,15 @@ function operation() {
 
 /** For operations whose outcome a test does not look at. */
 const ignore = () => {};
+
+/** How a Redis looks that is connected and silent. */
+const answersNothing = {
+  probe: async () => {},
+  explain: () => undefined,
+  isConnected: () => true,
+  checkConnections: () => true,
+  onAnswer: undefined,
+};
 
 const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
@@ -48,6 +59,7 @@ describe("the operations of one session", () => {
     first.resolve("1");
     await turn();
     expect([second, third].map(({ work }) => work.mock.calls.length)).toEqual([1, 0]);
+    expect(queue.isBusy("a")).toBe(true);
     second.reject(new Error("refused"));
     await expect(outcomes[1]).rejects.toThrow("refused");
     await turn();
@@ -83,6 +95,39 @@ describe("the operations of one session", () => {
     await turn();
     expect(after.work).toHaveBeenCalledOnce();
   });
+
+  test("one on several sessions waits for all of them, also if some fail", async () => {
+    const queue = queueWith(60_000);
+    const [a, b, both] = [operation(), operation(), operation()];
+    queue.runInTurn("set", ["a"], a.work).catch(ignore);
+    queue.runInTurn("set", ["b"], b.work).catch(ignore);
+    const outcome = queue.runInTurn("destroy", ["a", "b"], both.work);
+    a.reject(new Error("refused"));
+    await turn();
+    expect(both.work).not.toHaveBeenCalled();
+    b.resolve("");
+    await turn();
+    both.resolve("2");
+    expect(await outcome).toBe("2");
+    expect(["a", "b"].map((sid) => queue.isBusy(sid))).toEqual([false, false]);
+  });
+
+  test.each(["__proto__", "constructor", "hasOwnProperty", "0"])(
+    "with the id %s are like any other",
+    async (sid) => {
+      const queue = queueWith(60_000);
+      expect(queue.isBusy(sid)).toBe(false);
+      const [first, second] = [operation(), operation()];
+      const outcomes = [first, second].map(({ work }) => queue.runInTurn("set", [sid], work));
+      expect(queue.isBusy(sid)).toBe(true);
+      await turn();
+      expect(second.work).not.toHaveBeenCalled();
+      first.resolve("1");
+      second.resolve("2");
+      expect(await Promise.all(outcomes)).toEqual(["1", "2"]);
+      expect(queue.isBusy(sid)).toBe(false);
+    },
+  );
 
   test("continue after one that throws synchronously", async () => {
     const queue = queueWith(60_000);
@@ -132,6 +177,72 @@ describe("an operation that takes too long", () => {
     slow.resolve("late");
     await turn();
     expect(next.work).not.toHaveBeenCalled();
+    expect(queue.isBusy("a")).toBe(false);
+  });
+});
+
+describe("a write", () => {
+  test.each(["resolve", "reject"] as const)(
+    "that will %s is pending until its caller continues",
+    async (end) => {
+      const cache = newCache();
+      const queue = queueWith(60_000, cache);
+      const { work, ...ends } = operation();
+      const isPending = () => cache.isInUse("a");
+      const outcome = queue.write("set", ["a"], work).then(isPending, isPending);
+      await turn();
+      expect(isPending()).toBe(true);
+      ends[end](new Error("refused") as Error & string);
+      expect(await outcome).toBe(false);
+    },
+  );
+
+  test("is pending while it waits for earlier ones, which end one by one", async () => {
+    const cache = newCache();
+    const queue = queueWith(60_000, cache);
+    const [first, second] = [operation(), operation()];
+    const [, outcome] = [first, second].map(({ work }) => queue.write("set", ["a"], work).catch(ignore));
+    first.reject(new Error("refused"));
+    await turn();
+    expect(cache.isInUse("a")).toBe(true);
+    second.resolve("2");
+    expect(await outcome).toBe("2");
+    expect(cache.isInUse("a")).toBe(false);
+  });
+
+  test("that is refused ends at once, and leaves the earlier ones their turns", async () => {
+    const cache = newCache();
+    const counters = createCounters();
+    const outage = new Outage();
+    const topology = { outage, combinesKeys: true, primaryIdOf: () => "" };
+    const queue = new SessionQueue(new Deadlines(60_000, { admission: { topology, counters } }), cache, "");
+    const [before, refused] = [operation(), operation()];
+    const outcome = queue.write("set", ["a"], before.work);
+    // Redis is away as soon as it has not answered for no time at all.
+    outage.start(0, { ...answersNothing, onBegin: ignore });
+    onTestFinished(() => outage.stop());
+    outage.asked();
+    outage.timedOut();
+    for (const method of ["set", "destroy"] as const) {
+      const refusal = queue.write(method, ["a", "b"], refused.work);
+      expect([cache.isInUse("b"), queue.isBusy("b")]).toEqual([false, false]);
+      await expect(refusal).rejects.toMatchObject({ code: "ERR_SESSION_UNAVAILABLE" });
+    }
+    expect([cache.isInUse("a"), queue.isBusy("a")]).toEqual([true, true]);
+    before.resolve("1");
+    expect(await outcome).toBe("1");
+    expect([cache.isInUse("a"), queue.isBusy("a")]).toEqual([false, false]);
+    expect(refused.work).not.toHaveBeenCalled();
+  });
+
+  test("is pending no more when it takes too long, and its outcome arrives later", async () => {
+    const cache = newCache();
+    const queue = queueWith(1, cache);
+    const { work, resolve } = operation();
+    await expect(queue.write("set", ["a"], work)).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
+    expect([cache.isInUse("a"), queue.isBusy("a")]).toEqual([false, true]);
+    resolve("late");
+    await turn();
     expect(queue.isBusy("a")).toBe(false);
   });
 });
