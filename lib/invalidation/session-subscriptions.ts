@@ -37,7 +37,7 @@ interface Request {
   readonly settle: (replies: readonly unknown[] | undefined, sentAt: number) => void;
 }
 
-/** The replies to a pipeline of reads, undefined if Redis has refused one; or undefined if the connection has failed. */
+/** What came of a pipeline of reads: its replies, or none if Redis has refused a command. Undefined if the connection failed. */
 type Answer = { readonly replies: readonly unknown[] | undefined } | undefined;
 
 /** The replies to a read: value and time to live. */
@@ -79,7 +79,7 @@ export class SessionSubscriptions {
   readonly #count: SubscriptionCount | undefined;
   /** By channel: the session's id, once it is active. */
   readonly #entries = new Map<string, string | PendingSubscription>();
-  /** By session: its channel, since that takes a while to compute. */
+  /** By session: its channel, since the name contains a hash, which takes a while to compute. In step with `#entries`. */
   readonly #channels = new Map<string, string>();
   /** Those of this turn, not sent yet. */
   #requests: Request[] = [];

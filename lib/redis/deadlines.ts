@@ -67,9 +67,9 @@ export interface OperationDetails {
   readonly sid?: string | undefined;
   /** The size of what it writes. @default 0 */
   readonly bytes?: number;
-  /** Called as soon as its caller's outcome is known, before the caller continues. Must not throw. */
+  /** Called once, as soon as its caller's outcome is known, before the caller continues; also if it is refused. Must not throw. */
   onAnswered?(): void;
-  /** Called as soon as it has settled: its caller may have got a timeout before. Must not throw. */
+  /** Called once, when its work has settled: its caller may have got a timeout before. Not if it is refused. Must not throw. */
   onSettled?(): void;
 }
 
