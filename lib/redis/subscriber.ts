@@ -94,7 +94,8 @@ export class OutOfStepError extends Error {
 export function classicConnection(subscriber: SubscriberConnection): SessionConnection {
   return {
     subscribe: (channels, listener) => subscriber.subscribe([...channels], listener),
-    unsubscribe: (channels, listener) => subscriber.unsubscribe([...channels], listener),
+    // A wrapped client may throw.
+    unsubscribe: async (channels, listener) => subscriber.unsubscribe([...channels], listener),
     listeners: () => subscriber.getPubSubListeners?.("CHANNELS"),
     onMoved: () => {},
     read: (build) => build(subscriber.multi()).execAsPipeline().catch(noReplies),
