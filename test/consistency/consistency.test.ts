@@ -1,6 +1,7 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { transformSync } from "esbuild";
 import { expect, test } from "vitest";
 import { check } from "./check.ts";
 import { MUTATIONS } from "./mutation-list.ts";
@@ -103,4 +104,16 @@ test("what the list of mutations breaks is there, each once", () => {
       .map(({ file }) => `${name}: lib/${file}`),
   );
   expect(misses).toEqual([]);
+});
+
+test.each(MUTATIONS)('broken as in "$name", the store can be compiled', ({ edits }) => {
+  const texts = new Map<string, string>();
+  for (const { file, from, to } of edits) {
+    const text = texts.get(file) ?? readFileSync(`${ROOT}lib/${file}`, "utf8");
+    texts.set(
+      file,
+      text.replace(from, () => to),
+    );
+  }
+  for (const [file, text] of texts) expect(transformSync(text, { loader: "ts" }).code, file).not.toBe("");
 });

@@ -303,9 +303,15 @@ export const MUTATIONS: readonly Mutation[] = [
         from: `      return announcement === undefined ? batch : batch.publish(channel, message);
     };
 `,
-        to: `      return batch;
-    };
-    if (announcement !== undefined) await this.publish(deadline, announcement);
+        to: "      return batch;\n    };\n",
+      },
+      {
+        file: "redis/session-commands.ts",
+        from: "    if (announcement !== undefined) return this.#executor.sendWrite(deadline, command, announcement);\n",
+        to: `    if (announcement !== undefined) {
+      const publishing = this.publish(deadline, announcement);
+      return publishing.then(() => this.#executor.sendWrite(deadline, command, announcement));
+    }
 `,
       },
     ],
