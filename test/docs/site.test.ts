@@ -175,11 +175,13 @@ describe("in a browser", () => {
 
   test("on a phone, a wide table scrolls by itself", async () => {
     const page = await open("documents/Troubleshooting.html", PHONE);
-    const widths = (await page.evaluate(
-      "[...document.querySelectorAll('table')].map((table) => [table.scrollWidth, table.clientWidth])",
-    )) as [number, number][];
-    expect(widths.some(([content, shown]) => content > shown)).toBe(true);
-    for (const [, shown] of widths) expect(shown).toBeLessThanOrEqual(PHONE.viewport.width);
+    const widths = async () =>
+      (await page.evaluate(
+        "[...document.querySelectorAll('table')].map((table) => [table.scrollWidth, table.clientWidth])",
+      )) as [number, number][];
+    const isWide = async () => (await widths()).some(([content, shown]) => content > shown);
+    await expect.poll(isWide, PATIENCE).toBe(true);
+    for (const [, shown] of await widths()) expect(shown).toBeLessThanOrEqual(PHONE.viewport.width);
   });
 
   test.each([WIDE, PHONE])("code is copied with a button, $viewport.width px wide", async (options) => {
