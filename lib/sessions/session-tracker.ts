@@ -27,9 +27,11 @@ interface Extension {
 interface Save extends Extension {
   readonly text: string;
   readonly indexValue: string | undefined;
-  /** What was known of it. */
+  /** What was known of it; undefined if it was not stored, or if an earlier operation may change that. */
   readonly known: LoadedState | undefined;
+  /** Whether it is what was known; undefined if nothing was. */
   readonly unchanged: boolean | Promise<boolean> | undefined;
+  /** Whether, if it is unchanged, not even its expiry has to be moved. */
   readonly isNegligible: boolean;
   /** The deleted session that it replaces, if any. */
   readonly deleted?: ReplacedSession | undefined;
