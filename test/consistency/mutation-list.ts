@@ -16,6 +16,13 @@ interface Edit {
   readonly to: string;
 }
 
+/** The server's notice that a subscription has ended may be lost; then heartbeats show it. */
+const UNNOTICED: Edit = {
+  file: "invalidation/session-subscriptions.ts",
+  from: "    connection.onMoved((channel) => this.#lose(channel));\n",
+  to: "",
+};
+
 /** Redis's count shows what others show, too. */
 const UNCOUNTED: Edit = {
   file: "invalidation/primary-listener.ts",
@@ -904,11 +911,7 @@ interface InFlightRead<V> {`,
   {
     name: "a slot that has moved without a new epoch is ignored",
     edits: [
-      {
-        file: "invalidation/session-subscriptions.ts",
-        from: "    connection.onMoved((channel) => this.#lose(channel));\n",
-        to: "",
-      },
+      UNNOTICED,
       UNCOUNTED,
       {
         file: "redis/cluster.ts",
@@ -926,10 +929,21 @@ interface InFlightRead<V> {`,
         from: "isSame(owners, this.#used) && isSame(owners, this.#owners)",
         to: "isSame(owners, this.#used)",
       },
+      UNNOTICED,
       UNCOUNTED,
     ],
     flags: ["--topology", "cluster"],
-    seed: 130522,
+  },
+  {
+    name: "a write that is pending when its session's subscription ends is cached all the same",
+    edits: [
+      {
+        file: "cache/near-cache.ts",
+        from: "    for (const write of this.#writes[sid] ?? []) write.token = undefined;\n",
+        to: "",
+      },
+    ],
+    flags: ["--topology", "cluster"],
   },
   {
     name: "subscriptions are not compared with those that Redis counts",

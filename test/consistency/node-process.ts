@@ -63,8 +63,8 @@ export class NodeProcess {
   }
 
   /** Begins an operation that belongs to a fault, and not to the plan. */
-  perform(kind: "get" | "destroy", sid: string): void {
-    const operation = { at: 0, kind, sid, version: 0, lifeMs: 0, thinkMs: 0 };
+  perform(kind: "get" | "set" | "destroy", sid: string, { version = 0, lifeMs = 0 } = {}): void {
+    const operation = { at: 0, kind, sid, version, lifeMs, thinkMs: 0 };
     this.#say({ type: "perform", operation });
   }
 

@@ -56,6 +56,8 @@ export abstract class Rig {
   operations: OperationRecord[] = [];
   events: EventRecord[] = [];
   complaints: Complaint[] = [];
+  /** The version of the next write that belongs to a fault: above all that are planned. */
+  nextVersion = 2_000_000_000;
 
   constructor() {
     const id = randomUUID();

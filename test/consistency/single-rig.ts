@@ -52,8 +52,6 @@ export interface Ways {
 export class SingleRig extends Rig {
   readonly redis: RedisServer;
   readonly direct: DirectClient;
-  /** The version of the next write that is no node's: above all of theirs. */
-  nextVersion = 2_000_000_000;
   readonly #record: RedisRecord;
   readonly #ways = new Map<number, Ways>();
   /** An empty server that Redis becomes a replica of. */

@@ -5,7 +5,7 @@ import { Cluster } from "../../lib/redis/cluster.ts";
 import type { Primary } from "../../lib/redis/topology.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import { cacheIn, newSpace, recordEvents, sessionOf, valuesOf } from "../support/node.ts";
-import type { ClusterNode } from "../support/redis/cluster.ts";
+import { BUSY, type ClusterNode } from "../support/redis/cluster.ts";
 import { clients, migrate, placesOf, redis, sidAt, useCluster } from "./clusters.ts";
 import { type AnyClient, openStore } from "./stores.ts";
 
@@ -198,9 +198,6 @@ function firstSlotOf(slots: unknown, { id }: ClusterNode): number {
   const ranges = slots as [number, number, [string, number, string]][];
   return Math.min(...ranges.filter(([, , [, , owner]]) => owner === id).map(([first]) => first));
 }
-
-/** Keeps a server busy for so long that what is sent to it meanwhile is read together. */
-const BUSY = "for i = 1, 3e7 do end";
 
 /** Two stores that have cached a session, and what it takes to lose a notice from its primary. */
 async function cachedByTwo() {

@@ -76,6 +76,9 @@ const SERVERS: Record<ServerFault, OfServers> = {
 const IN_ONE_SLOT = /\{cold\}/;
 /** So many of its sessions are deleted. */
 const DELETED = 15;
+/** So many of its sessions each node writes. */
+const WRITTEN = 3;
+const LIFE_MS = 1_200_000;
 /** So many of other slots are read. */
 const OTHERS = 60;
 /** Then all nodes have them in memory. */
@@ -88,6 +91,9 @@ const SLACK_MS = 500;
 /**
  * Moves the slot that many sessions are in. All nodes have them in memory when it gets its new primary; then one node deletes
  * some, and the others read on: nobody receives there what is published at the new primary.
+ *
+ * Each node writes some at the very moment, so that the write is redirected when the server has ended the subscription. Later
+ * another writes them, too.
  */
 async function moveUsedSlot(
   rig: TopologyRig,
@@ -96,11 +102,20 @@ async function moveUsedSlot(
   ms: number,
 ): Promise<void> {
   const moved = sids.filter((sid) => IN_ONE_SLOT.test(sid));
-  await rig.servers.moveSlot(rig.prefix + moved[0], ms, async () => {
+  const written = moved.slice(0, WRITTEN * rig.nodes.length);
+  const write = (by: number) => {
+    for (const [i, sid] of written.entries()) {
+      const { process } = rig.nodes[(i + by) % rig.nodes.length] as Node;
+      process.perform("set", sid, { version: rig.nextVersion++, lifeMs: LIFE_MS });
+    }
+  };
+  const readAll = async () => {
     readByAll(rig, moved);
     await pause(READ_MS);
-  });
-  await deleteAndRead(rig, moved.slice(-DELETED), chance);
+  };
+  await rig.servers.moveSlot(rig.prefix + moved[0], ms, readAll, () => write(0));
+  write(1);
+  await deleteAndRead(rig, moved.slice(-DELETED), chance, written);
 }
 
 /**
@@ -121,13 +136,18 @@ async function returnUsedSlot(
   await deleteAndRead(rig, used.slice(0, DELETED), chance);
 }
 
-/** One node deletes sessions, and later than a lease, all nodes read them. */
-async function deleteAndRead(rig: TopologyRig, sids: readonly string[], chance: number): Promise<void> {
+/** One node deletes sessions, and later than a lease, all nodes read them, and others. */
+async function deleteAndRead(
+  rig: TopologyRig,
+  sids: readonly string[],
+  chance: number,
+  others: readonly string[] = [],
+): Promise<void> {
   const { process } = rig.nodes[Math.floor(chance * rig.nodes.length)] as Node;
   for (const sid of sids) process.perform("destroy", sid);
   for (let i = 0; i < 2; i++) {
     await pause(LEASE.cluster.leaseMs + SLACK_MS);
-    readByAll(rig, sids);
+    readByAll(rig, [...sids, ...others]);
   }
 }
 

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { eventually } from "../../support/eventually.ts";
-import { type ClusterNode, type RedisCluster, startCluster } from "../../support/redis/cluster.ts";
+import { BUSY, type ClusterNode, type RedisCluster, startCluster } from "../../support/redis/cluster.ts";
 import { type SentinelSet, startSentinels } from "../../support/redis/sentinel.ts";
 import type { RedisServer } from "../../support/redis-server.ts";
 import { type FaultKinds, MOVING_MS, RETURNING_MS } from "../fault-schedule.ts";
@@ -19,8 +19,12 @@ export interface Servers {
   rejoin(server: RedisServer): Promise<void>;
   /** Has another take over in peace. */
   failover(key: string): Promise<void>;
-  /** Moves a key's slot to another primary, with time for reads and writes halfway. @param atLast called at the end of that time */
-  moveSlot(key: string, ms: number, atLast?: () => Promise<void>): Promise<void>;
+  /**
+   * Moves a key's slot to another primary, with time for reads and writes halfway.
+   * @param atLast called at the end of that time
+   * @param atEnd called when the old primary is about to learn that the slot has moved, before what it is sent now
+   */
+  moveSlot(key: string, ms: number, atLast?: () => Promise<void>, atEnd?: () => void): Promise<void>;
   /**
    * Takes a key's slot from its primary, and gives it back, at the end of a time in which the primary is busy and executes nothing
    * else. @param meanwhile called at the beginning of that time
@@ -33,9 +37,6 @@ export interface Servers {
 
 /** For longer than the lease, so that what is missed meanwhile is served for longer than that. */
 const HALF_MOVED_MS = 4_000;
-
-/** Some hundred milliseconds. */
-const BUSY = "for i = 1, 3e7 do end";
 
 const NODE_FAULTS = {
   ...{ killSubscriber: 3, killData: 3, lostReplies: 4 },
@@ -85,14 +86,14 @@ class ClusterServers implements Servers {
     await this.tookOver(primary.server);
   }
 
-  async moveSlot(key: string, ms: number, atLast = async () => {}): Promise<void> {
+  async moveSlot(key: string, ms: number, atLast = async () => {}, atEnd?: () => void): Promise<void> {
     const { primary: from } = await this.#cluster.ownersOf(key);
     const to = (await this.#cluster.primaries()).find((node) => node !== from) as ClusterNode;
     const halfway = async () => {
       await pause(HALF_MOVED_MS + ms);
       await atLast();
     };
-    await this.#cluster.moveSlot(await this.#cluster.slotOf(key), from, to, halfway);
+    await this.#cluster.moveSlot(await this.#cluster.slotOf(key), from, to, halfway, atEnd);
   }
 
   async returnSlot(key: string, meanwhile: () => void): Promise<void> {

@@ -33,8 +33,16 @@ export interface RedisCluster {
   /**
    * Takes a slot from one primary to another, key by key, as `redis-cli --cluster reshard` does. There is no new epoch when the
    * slot gets its new primary, as with all slots but the first that a server takes over.
+   * @param halfway called when the first keys have moved
+   * @param atEnd called when the old primary, which is busy, has been sent the last command: it reads what is sent to it now after that
    */
-  moveSlot(slot: number, from: ClusterNode, to: ClusterNode, halfway?: () => Promise<void>): Promise<void>;
+  moveSlot(
+    slot: number,
+    from: ClusterNode,
+    to: ClusterNode,
+    halfway?: () => Promise<void>,
+    atEnd?: () => void,
+  ): Promise<void>;
   /** Has a replica take over from its primary in peace, and resolves when it has. */
   failOver(replica: ClusterNode): Promise<void>;
   /** Resolves when every node says that all slots are served, and agrees on who serves them. */
@@ -56,6 +64,9 @@ export interface ClusterStartOptions {
   /** More arguments for each server. */
   readonly args?: readonly string[];
 }
+
+/** A script that takes some hundred milliseconds. */
+export const BUSY = "for i = 1, 3e7 do end";
 
 const SLOTS = 16_384;
 const BUS = 10_000;
@@ -206,6 +217,7 @@ class StartedCluster implements RedisCluster {
     from: ClusterNode,
     to: ClusterNode,
     halfway: () => Promise<void> = async () => {},
+    atEnd?: () => void,
   ): Promise<void> {
     await this.makeNewest(to);
     await to.run("CLUSTER", "SETSLOT", String(slot), "IMPORTING", from.id);
@@ -219,9 +231,13 @@ class StartedCluster implements RedisCluster {
     // An election meanwhile may give the old owner, or another, the same epoch, and then it may take the slot back. So the
     // command is repeated until they agree, as `redis-cli --cluster fix` would.
     const others = (await this.primaries()).filter((node) => node !== to && node !== from);
+    const set = ["CLUSTER", "SETSLOT", String(slot), "NODE", to.id] as const;
     const agreed = async (attempt: number) => {
-      for (const node of [to, from, ...others])
-        await node.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+      for (const node of [to, ...others]) await node.run(...set);
+      const busy = attempt === 1 && atEnd && from.run("EVAL", BUSY, "0");
+      const last = from.run(...set);
+      if (busy) atEnd();
+      await Promise.all([busy, last]);
       if (attempt > 1) await this.makeNewest(to);
       // Long enough on a busy machine, too: a second attempt makes a new epoch.
       const areAgreed = async () => {
