@@ -101,9 +101,14 @@ export class ClusterRoutes {
         const [, kind, address] = /^(ASK|MOVED) \d+ (\S+)/.exec(errorMessage(error)) ?? [];
         if (address === undefined || redirections === MAX_REDIRECTIONS) throw error;
         const isOutdated = () => primary()?.client === client;
-        if (kind === "MOVED" && isOutdated()) await this.#refresh(client);
+        const named = () => this.#cluster.nodeByAddress.get(address);
         isAsking = kind === "ASK";
-        find = isAsking || isOutdated() ? () => this.#cluster.nodeByAddress.get(address) : primary;
+        find = isAsking ? named : primary;
+        if (kind === "MOVED" && isOutdated()) {
+          // Not awaited: node-redis opens connections for that, and waits without a limit for a node that does not answer.
+          void this.#refresh(client);
+          find = () => (isOutdated() ? named() : primary());
+        }
       }
     }
   }

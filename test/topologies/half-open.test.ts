@@ -11,6 +11,7 @@ import { startCluster } from "../support/redis/cluster.ts";
 import { serverOnPath } from "../support/redis/process.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
 import * as v5 from "../support/redis-v5.ts";
+import { placesOf } from "./clusters.ts";
 import { type AnyClient, openStore, type StoreOptions } from "./stores.ts";
 
 const TIMEOUT_MS = process.env["FIGURES"] ? 5_000 : 500;
@@ -150,6 +151,30 @@ describe.each(Object.keys(redisVersions))("%s", (version) => {
     });
   });
 });
+
+test.each(Object.keys(redisVersions))(
+  "Cluster, %s: a slot moves while no new connection is answered",
+  async (version) => {
+    const redis = await startCluster({ replicas: false });
+    onTestFinished(() => redis.stop());
+    const detour = new Detour();
+    const proxies = await Promise.all(redis.nodes.map(({ url }) => detour.add(url)));
+    const { rootNodes } = redis;
+    const space = newSpace();
+    const create = () =>
+      redisVersions[version]?.createCluster({ rootNodes, nodeAddressMap: detour.map }) as AnyClient;
+    const { store } = await openStore(create, space);
+    await store.set("s", sessionOf({ v: 1 }));
+    const { slot, from, to } = await placesOf(redis, `${space.prefix}s`);
+    // node-redis discovers the Cluster on a new connection, which begins with that command.
+    for (const proxy of proxies) proxy.hold("toClient", "SETINFO");
+    await redis.moveSlot(slot, from, to);
+    await store.set("s", sessionOf({ v: 2 }));
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
+    for (const proxy of proxies) proxy.release("toClient");
+    await eventually(() => store.clusterStats.state === "live");
+  },
+);
 
 test("one new connection is enough for all silent ones: many would be a burden to a stalled Redis", async () => {
   const proxy = await startProxy((await ownRedis()).url);
