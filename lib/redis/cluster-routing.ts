@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
 import { Connections } from "./connections.ts";
@@ -32,7 +33,14 @@ interface ClusterClient extends RedisStoreClient {
   readonly _slots?: { rediscover?(startWith: NodeClient): Promise<unknown> };
 }
 
-const MAX_REDIRECTIONS = 16;
+/**
+ * Errors of a node that does not serve the slot now, and has executed nothing. TRYAGAIN: of several keys, like those of an index
+ * value, only some are there while their slot moves.
+ */
+const REFUSED_FOR_NOW = /^(?:(ASK|MOVED) \d+ (\S+)|TRYAGAIN )/;
+/** While a slot moves, nodes may redirect to each other. */
+const REDIRECTIONS_AT_ONCE = 16;
+const TRY_AGAIN_MS = 50;
 const MIN_REFRESH_INTERVAL_MS = 250;
 
 /**
@@ -93,22 +101,24 @@ export class ClusterRoutes {
     const primary = () => this.#cluster.slots[slot]?.master;
     let find = primary;
     let isAsking = false;
-    for (let redirections = 0; ; redirections++) {
+    for (let redirections = 1; ; redirections++) {
       const client = await this.#readyClient(deadline, find);
       try {
         return await this.#exchange(client, deadline, batch, isAsking);
       } catch (error) {
-        const [, kind, address] = /^(ASK|MOVED) \d+ (\S+)/.exec(errorMessage(error)) ?? [];
-        if (address === undefined || redirections === MAX_REDIRECTIONS) throw error;
+        const [kind, , address = ""] = REFUSED_FOR_NOW.exec(errorMessage(error)) ?? [];
+        if (kind === undefined) throw error;
         const isOutdated = () => primary()?.client === client;
         const named = () => this.#cluster.nodeByAddress.get(address);
-        isAsking = kind === "ASK";
+        isAsking = kind.startsWith("ASK");
         find = isAsking ? named : primary;
-        if (kind === "MOVED" && isOutdated()) {
+        if (kind.startsWith("MOVED") && isOutdated()) {
           // Not awaited: node-redis opens connections for that, and waits without a limit for a node that does not answer.
           void this.#refresh(client);
           find = () => (isOutdated() ? named() : primary());
         }
+        if (address === "" || redirections % REDIRECTIONS_AT_ONCE === 0)
+          await pause(TRY_AGAIN_MS, undefined, { ref: false });
       }
     }
   }

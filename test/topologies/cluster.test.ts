@@ -1,3 +1,4 @@
+import type { SessionData } from "express-session";
 import { createClient, createCluster } from "redis";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
@@ -7,7 +8,7 @@ import { cacheIn, newSpace, sessionOf, valuesOf } from "../support/node.ts";
 import { type ClusterNode, startCluster } from "../support/redis/cluster.ts";
 import type { RedisServer } from "../support/redis/server.ts";
 import * as v5 from "../support/redis-v5.ts";
-import { clients as plainClients, redis, sidAt, useCluster } from "./clusters.ts";
+import { placesOf, clients as plainClients, redis, sidAt, useCluster } from "./clusters.ts";
 import { useEverything, useIndex, useMerge } from "./contract.ts";
 import { surviveFullMemory } from "./full-memory.ts";
 import { openPast, openTwo, surviveKill } from "./kill.ts";
@@ -166,6 +167,57 @@ for (const [name, create] of Object.entries(versions)) {
     await redis.moveSlot(slot, to, from);
   });
 }
+
+/** Waits until nodes have refused so many commands with this error. */
+async function refusals(nodes: readonly ClusterNode[], error: string, count: number): Promise<void> {
+  const countAt = async (node: ClusterNode) => {
+    const info = String(await node.run("INFO", "errorstats"));
+    return Number(new RegExp(`errorstat_${error}:count=(\\d+)`).exec(info)?.[1] ?? 0);
+  };
+  await eventually(async () => (await Promise.all(nodes.map(countAt))).some((counted) => counted >= count), {
+    what: `${count} times ${error}`,
+  });
+}
+
+test("two nodes redirect to each other while they disagree about a slot: operations wait until they agree", async () => {
+  const own = await startCluster({ replicas: false });
+  onTestFinished(() => own.stop());
+  const space = newSpace();
+  const create = () => createCluster({ rootNodes: own.rootNodes }) as AnyClient;
+  const { store } = await openStore(create, space, { commandTimeoutMs: 60_000 });
+  const { slot, from, to } = await placesOf(own, `${space.prefix}s`);
+  await to.run("CLUSTER", "SETSLOT", String(slot), "IMPORTING", from.id);
+  await from.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+  const answers = Promise.allSettled([store.set("s", sessionOf({ v: 1 })), store.get("s")]);
+  await refusals([from, to], "MOVED", 100);
+  await to.run("CLUSTER", "SETSLOT", String(slot), "NODE", to.id);
+  const [written, read] = await answers;
+  expect(written.status).toBe("fulfilled");
+  expect(valuesOf((read as { value?: SessionData }).value)).toEqual({ v: 1 });
+});
+
+test("while the slot of a user's index moves, logins and listings wait, and logouts do not", async () => {
+  const own = await startCluster({ replicas: false });
+  onTestFinished(() => own.stop());
+  const space = newSpace();
+  const create = () => createCluster({ rootNodes: own.rootNodes }) as AnyClient;
+  const { store } = await openStore(create, space, { indexBy, commandTimeoutMs: 60_000 });
+  // Of ada, one of two keys is at the next primary; of bob, there are none yet.
+  for (const user of ["ada", "bob"]) {
+    const base = `idx:{${space.prefix}${user}}:${space.prefix.length}`;
+    const { slot, from, to } = await placesOf(own, base);
+    if (user === "ada") await store.set("former", sessionOf({ user }));
+    await to.run("CLUSTER", "SETSLOT", String(slot), "IMPORTING", from.id);
+    await from.run("CLUSTER", "SETSLOT", String(slot), "MIGRATING", to.id);
+    if (user === "ada") await from.run("MIGRATE", "127.0.0.1", String(to.port), `${base}:ends`, "0", "5000");
+    const answers = Promise.allSettled([store.set(user, sessionOf({ user })), store.countOf(user)]);
+    await refusals([from, to], "TRYAGAIN", 3);
+    await store.destroy("former");
+    await own.moveSlot(slot, from, to);
+    expect((await answers).map(({ status }) => status)).toEqual(["fulfilled", "fulfilled"]);
+    expect((await store.sessionsOf(user)).map(({ sid }) => sid)).toEqual([user]);
+  }
+});
 
 test("while one primary is stalled, its operations are refused before the others have none left", async () => {
   // There is no failover.
