@@ -201,8 +201,10 @@ export class LoadedStates {
    * Whether a text is what the object was loaded as, but for the cookie's expiry, and Redis certainly holds that; a promise if
    * the serializer is asynchronous.
    */
-  isUnchanged({ sid, base, attempts }: LoadedState, text: string): boolean | Promise<boolean> {
+  isUnchanged({ sid, base, attempts, expiresAt }: LoadedState, text: string): boolean | Promise<boolean> {
     if (attempts.length > 0) return false;
+    // Only a write removes the expiry of a key.
+    if (this.#operations.options.disableTTL && expiresAt !== undefined) return false;
     if (this.#operations.format.serializer === JSON && !mayBeUnchanged(base, text)) return false;
     if (base === text) return true;
     try {

@@ -243,6 +243,25 @@ test("an unchanged save extends the session though disableTouch is set: it is a 
   expect(await direct.pTTL(`${space.prefix}s`)).toBeGreaterThan(500_000);
 });
 
+test.each(["from Redis", "from the cache"])(
+  "an unchanged save removes the expiry of a session loaded %s that was written before disableTTL was set",
+  async (from) => {
+    const space = newSpace();
+    const direct = await directClient();
+    const before = await startNode(space);
+    await before.store.set("s", sessionOf());
+    const { store } = await startNode(space, { store: { disableTTL: true } });
+    if (from === "from the cache") await cacheIn(store, "s");
+    await store.set("s", await loadAsRequest(store, "s"));
+    expect(await direct.pTTL(`${space.prefix}s`)).toBe(-1);
+    const commands = await watchCommands(space);
+    await store.set("s", await loadAsRequest(store, "s"));
+    await store.destroy("s");
+    await eventually(() => commands.includes("DEL"));
+    expect(commands).not.toContain("SET");
+  },
+);
+
 test("an unchanged save of a session that was destroyed meanwhile does not restore it, and emits an event", async () => {
   const space = newSpace();
   const a = await startNode(space, { store: { touchAfterMs: 0 } });
