@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from "node:util";
 import type { Cookie, Session, SessionData } from "express-session";
 import { indexValueOf } from "./index-value.ts";
 import { isSameMaxAge } from "./lifetime.ts";
@@ -213,7 +212,9 @@ export class LoadedStates {
       if (!(isPromise(was) || isPromise(is))) return isSameSession(was, is);
       const compare = ([before, after]: SessionData[]) =>
         isSameSession(before as SessionData, after as SessionData);
-      return Promise.all([was, is]).then(compare, () => false);
+      return Promise.all([was, is])
+        .then(compare)
+        .catch(() => false);
     } catch {
       // A session that cannot be read back is no reason to refuse the one that replaces it.
       return false;
@@ -244,7 +245,24 @@ function mayBeUnchanged(base: string, text: string): boolean {
 /** Whether two sessions are equal but for the cookie's expiry: every request moves that. Changes `before`. */
 function isSameSession(before: SessionData, after: SessionData): boolean {
   if (before.cookie && after.cookie) alignCookie(before.cookie, after.cookie);
-  return isDeepStrictEqual(before, after);
+  return isSameValue(before, after);
+}
+
+/**
+ * Whether two values are the same, their keys in the same order. Objects of other classes than these count as different: a serializer
+ * may create some that have private fields, which nobody else can compare.
+ */
+function isSameValue(one: unknown, other: unknown): boolean {
+  if (Object.is(one, other)) return true;
+  if (one === null || other === null || typeof one !== "object" || typeof other !== "object") return false;
+  const prototype: unknown = Object.getPrototypeOf(one);
+  if (prototype !== Object.getPrototypeOf(other)) return false;
+  if (prototype === Date.prototype) return Object.is((one as Date).getTime(), (other as Date).getTime());
+  if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) return false;
+  const [keys, otherKeys] = [Reflect.ownKeys(one), Reflect.ownKeys(other)];
+  const isSameAt = (key: PropertyKey, i: number) =>
+    key === otherKeys[i] && isSameValue(Reflect.get(one, key), Reflect.get(other, key));
+  return keys.length === otherKeys.length && keys.every(isSameAt);
 }
 
 /** Gives `before` the expiry of `after`, and its age if the two differ by rounding only. */

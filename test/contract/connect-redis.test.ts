@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { RedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -229,6 +229,41 @@ for (const [name, serializer] of Object.entries({
     expect(store.clusterStats).toMatchObject({ messagesPublished: 2, resurrections: 0 });
   });
 }
+
+/** An amount that nobody can compare from outside. */
+class Amount {
+  readonly #cents: number;
+
+  constructor(cents: number) {
+    this.#cents = cents;
+  }
+
+  toJSON() {
+    return { cents: this.#cents };
+  }
+}
+
+const reviveAmounts = (_: string, value: unknown) =>
+  value !== null && typeof value === "object" && "cents" in value ? new Amount(Number(value.cents)) : value;
+
+describe.each([
+  ["a synchronous", (text: string) => JSON.parse(text, reviveAmounts)],
+  ["an asynchronous", async (text: string) => JSON.parse(text, reviveAmounts)],
+])("with %s serializer of its own, a save is written that changes", (_, parse) => {
+  test.each([
+    ["only a private field of an object", new Amount(1), new Amount(2)],
+    ["only the order of keys", { first: 1, second: 2 }, { second: 2, first: 1 }],
+  ])("%s", async (_, before, after) => {
+    const space = newSpace();
+    const direct = await directClient();
+    const { store } = await startNode(space, { store: { serializer: { parse, stringify: JSON.stringify } } });
+    await store.set("s", sessionOf({ value: before }));
+    const request = await loadAsRequest(store, "s");
+    request["value"] = after;
+    await store.set("s", request);
+    expect(await direct.get(`${space.prefix}s`)).toContain(`"value":${JSON.stringify(after)}`);
+  });
+});
 
 test("an unchanged save extends the session though disableTouch is set: it is a save", async () => {
   const space = newSpace();
