@@ -5,7 +5,7 @@ import { ManagedStore } from "./managed-store.ts";
 import { type ClusteredRedisStoreOptions, resolveOptions } from "./options/options.ts";
 import type { Serializer, SessionTtl } from "./options/types.ts";
 import type { RedisStoreClient } from "./redis/client.ts";
-import { optionError } from "./reporting/errors.ts";
+import { describeArgument, optionError } from "./reporting/errors.ts";
 import type { ClusterStats, ListedSession, StoreEvents, StoreHealth } from "./reporting/types.ts";
 import { isPromise, type StoredSession } from "./sessions/stored-session.ts";
 import { hasUsableCookie, withNewCookie, withValidCookie } from "./sessions/valid-cookie.ts";
@@ -308,8 +308,10 @@ function asCallback<T>(
   work: () => T | Promise<T>,
 ): Promise<T> | undefined {
   const isNone = callback === undefined || callback === null || callback === false;
-  if (!isNone && typeof callback !== "function")
-    throw optionError("callback", "a function, or null, undefined or false for none", callback);
+  if (!isNone && typeof callback !== "function") {
+    const expected = "a function, or null, undefined or false for none";
+    throw optionError("callback", expected, callback, describeArgument(callback));
+  }
   let outcome: T | Promise<T>;
   try {
     outcome = work();

@@ -12,7 +12,7 @@ import {
 } from "node:crypto";
 import { deflateRawSync, inflateRawSync } from "node:zlib";
 import type { Codec, CodecContext } from "./options/types.ts";
-import { describeValue, optionError } from "./reporting/errors.ts";
+import { describeArgument, optionError } from "./reporting/errors.ts";
 
 export type { Codec, CodecContext } from "./options/types.ts";
 
@@ -169,17 +169,13 @@ function readKey(name: string, key: unknown, secret: unknown): Uint8Array {
     if (typeof secret === "string" && secret.length >= MIN_SECRET_LENGTH) {
       return new Uint8Array(hkdfSync("sha256", secret, "", HKDF_INFO, KEY_BYTES));
     }
-    const got = typeof secret === "string" ? `${secret.length} characters` : kindOf(secret);
+    const got = typeof secret === "string" ? `${secret.length} characters` : describeArgument(secret);
     throw optionError(`${name}.secret`, `a string of at least ${MIN_SECRET_LENGTH} characters`, secret, got);
   }
   if (secret !== undefined) throw optionError(name, "a key or a secret", undefined, "both");
   if (key instanceof Uint8Array && key.length === KEY_BYTES) return key;
-  const got = key instanceof Uint8Array ? `${key.length} bytes` : kindOf(key);
+  const got = key instanceof Uint8Array ? `${key.length} bytes` : describeArgument(key);
   throw optionError(`${name}.key`, `a Uint8Array of ${KEY_BYTES} bytes`, key, got);
-}
-
-function kindOf(value: unknown): string {
-  return typeof value === "string" ? "a string" : describeValue(value);
 }
 
 /** A value: this, and the deflated text in base64. */

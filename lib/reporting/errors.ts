@@ -88,6 +88,11 @@ export function describeValue(value: unknown): string {
   return Array.isArray(value) ? "an array" : `an object (${value.constructor?.name ?? "no prototype"})`;
 }
 
+/** The same for what may be a session id, a session or a secret: of a string only the type. */
+export function describeArgument(value: unknown): string {
+  return typeof value === "string" ? "a string" : describeValue(value);
+}
+
 /** The permissions to add to a message in which Redis denies a command (ACL): Redis names the command, not the rule to grant. */
 export function aclHint(reason: string, permissions: () => string): string {
   return isDenied(reason) ? ` (needed: ${permissions()})` : "";

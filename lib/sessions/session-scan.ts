@@ -4,7 +4,7 @@ import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
 import type { Topology } from "../redis/topology.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
-import { optionError } from "../reporting/errors.ts";
+import { describeArgument, optionError } from "../reporting/errors.ts";
 import type { IdentifiedSession, ListedSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { lastActiveAt } from "./lifetime.ts";
@@ -157,8 +157,10 @@ export class SessionScan {
   async deleteWhere(
     predicate: (session: SessionData, sid: string) => boolean | Promise<boolean>,
   ): Promise<number> {
-    if (typeof predicate !== "function")
-      throw optionError("predicate", "a function of the session and its id", predicate);
+    if (typeof predicate !== "function") {
+      const expected = "a function of the session and its id";
+      throw optionError("predicate", expected, predicate, describeArgument(predicate));
+    }
     const examine = async (sid: string, stored: StoredSession) => {
       const session = await this.copyOf(sid, stored);
       return session !== undefined && (await predicate(session, sid));

@@ -4,7 +4,7 @@ import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import type { IndexChange } from "../redis/index-commands.ts";
-import { describeValue, optionError, SessionStoreError } from "../reporting/errors.ts";
+import { describeArgument, optionError, SessionStoreError } from "../reporting/errors.ts";
 import { formerIndexValue, indexValueOf, type ReadSession } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, type ReplacedSession, type Version } from "./loaded-state.ts";
@@ -328,5 +328,5 @@ function checkSid(sid: unknown): asserts sid is string {
 /** @throws TypeError */
 function checkSession(session: unknown): void {
   if (session !== null && typeof session === "object") return;
-  throw new TypeError(`session: expected an object, got ${describeValue(session)}`);
+  throw optionError("session", "an object", session, describeArgument(session));
 }

@@ -77,6 +77,14 @@ test("of a command that Redis does not know, whose arguments it repeats", async 
 test("of a wrong argument", async () => {
   const { store } = await startNode(newSpace());
   await expect(store.get(`${SID}\ud800`)).rejects.toThrow(/^sid: expected (?!.*the-id)/);
+  const misplaced = SID as never;
+  const got = "got a string";
+  await expect(store.set(SID, misplaced)).rejects.toThrow(`session: expected an object, ${got}`);
+  await expect(store.touch(SID, misplaced)).rejects.toThrow(`session: expected an object, ${got}`);
+  const expected = "a function, or null, undefined or false for none";
+  expect(() => store.destroy(SID, misplaced)).toThrow(`callback: expected ${expected}, ${got}`);
+  const predicate = "a function of the session and its id";
+  await expect(store.destroyWhere(misplaced)).rejects.toThrow(`predicate: expected ${predicate}, ${got}`);
 });
 
 test("background work does not run in the context of whoever creates the store", async () => {
