@@ -82,7 +82,7 @@ export abstract class ManagedStore extends Store {
    * `keepNewest`, call it after a login, once the session is saved.
    * @returns how many were deleted
    * @throws SessionStoreError `ERR_SESSION_CONFLICT` if a session changes 32 times in a row before it can be deleted; all others
-   * are deleted then
+   * are deleted then. TypeError for wrong options, unknown names among them: nothing is deleted then
    */
   async destroyAllOf(value: string, options: DestroyAllOptions = {}): Promise<number> {
     return indexOf(this.parts).destroyAll(value, options);

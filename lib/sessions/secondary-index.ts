@@ -1,10 +1,12 @@
 import type { SessionData } from "express-session";
+import { isSid } from "../invalidation/messages.ts";
+import { isObject } from "../options/option.ts";
 import type { IndexBy } from "../options/types.ts";
 import type { IndexCommands, ListedEntry, StaleEntry } from "../redis/index-commands.ts";
 import { sha1Of } from "../redis/script.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
-import { optionError } from "../reporting/errors.ts";
+import { describeArgument, optionError } from "../reporting/errors.ts";
 import type { UserSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { checkIndexValue, indexValueOf } from "./index-value.ts";
@@ -126,15 +128,13 @@ export class SecondaryIndex {
    * Deletes the sessions of a value that exist now, but for `except` and the `keepNewest` newest. One that is changed
    * meanwhile is deleted if it still has the value.
    * @returns how many
-   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than it can be examined; the others are deleted
+   * @throws SessionStoreError `ERR_SESSION_CONFLICT` if one changes faster than it can be examined; the others are deleted.
+   * TypeError for wrong options
    */
-  async destroyAll(value: string, { except, keepNewest = 0 }: DestroyAllOptions): Promise<number> {
+  async destroyAll(value: string, options: DestroyAllOptions): Promise<number> {
     checkIndexValue(value);
-    if (!Number.isSafeInteger(keepNewest) || keepNewest < 0) {
-      throw optionError("keepNewest", "0 or a positive whole number", keepNewest);
-    }
-    // A mistake here would end the session that should stay.
-    if (except != null && typeof except !== "string") throw optionError("except", "a session id", except);
+    checkDestroyAllOptions(options);
+    const { except, keepNewest = 0 } = options;
     try {
       let places = keepNewest;
       if (places > 0 && except != null && (await this.#has(value, except))) places--;
@@ -262,5 +262,24 @@ export class SecondaryIndex {
       this.#operations.emit("clusterError", error as Error);
       return undefined;
     }
+  }
+}
+
+/** A mistake here would end the sessions that should stay. @throws TypeError */
+function checkDestroyAllOptions(options: unknown): void {
+  if (!isObject(options)) {
+    const expected = "an object, such as { except: req.sessionID }";
+    throw optionError("options", expected, options, describeArgument(options));
+  }
+  const { except, keepNewest = 0, ...others } = options;
+  const [unknownName] = Object.keys(others);
+  if (unknownName !== undefined) {
+    throw new TypeError(`${unknownName}: there is no such option; the options are except, keepNewest`);
+  }
+  if (!Number.isSafeInteger(keepNewest) || (keepNewest as number) < 0) {
+    throw optionError("keepNewest", "0 or a positive whole number", keepNewest);
+  }
+  if (except != null && !isSid(except)) {
+    throw optionError("except", "a session id", except, describeArgument(except));
   }
 }

@@ -253,9 +253,16 @@ test("wrong arguments are TypeErrors", async () => {
     await expect(ending).rejects.toThrow("keepNewest: expected 0 or a positive whole number, got");
   }
   await store.set("s", sessionOf({ user: "ada" }));
-  for (const except of [5, {}, ["s"]]) {
+  for (const except of [5, {}, ["s"], ""]) {
     const ending = store.destroyAllOf("ada", { except: except as unknown as string });
     await expect(ending).rejects.toThrow("except: expected a session id, got");
+  }
+  for (const [options, message] of [
+    ["s", "options: expected an object, such as { except: req.sessionID }, got a string"],
+    [null, "options: expected an object, such as { except: req.sessionID }, got null"],
+    [{ keep: 3 }, "keep: there is no such option; the options are except, keepNewest"],
+  ] as const) {
+    await expect(store.destroyAllOf("ada", options as never)).rejects.toThrow(new TypeError(message));
   }
   expect(await store.countOf("ada")).toBe(1);
   await expect(store.destroyOf("ada", undefined as unknown as string)).rejects.toThrow(
