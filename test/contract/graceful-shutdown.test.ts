@@ -14,21 +14,26 @@ async function start(): Promise<{ app: ExampleProcess; redis: RedisServer; visit
   return { app, redis, visitor };
 }
 
-async function endsByItself({ ended, child, output }: ExampleProcess): Promise<void> {
-  child.kill("SIGTERM");
+async function endsByItself(app: ExampleProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
+  const { ended, child, output } = app;
+  child.kill(signal);
   expect(await ended).toEqual({ code: 0, signal: null });
   expect(output()).toContain("stopped");
 }
 
-test("on SIGTERM the process answers, closes and ends by itself", async () => {
-  const { app, visitor } = await start();
-  expect((await visitor.get(app, "/")).body).toEqual({ views: 1 });
-  expect((await visitor.get(app, "/ready")).body).toMatchObject({
-    redis: true,
-    cacheSize: expect.any(Number),
-  });
-  await endsByItself(app);
-});
+// Docker and Kubernetes send SIGTERM, PM2 and Ctrl-C SIGINT.
+test.each(["SIGTERM", "SIGINT"] as const)(
+  "on %s the process answers, closes and ends by itself",
+  async (signal) => {
+    const { app, visitor } = await start();
+    expect((await visitor.get(app, "/")).body).toEqual({ views: 1 });
+    expect((await visitor.get(app, "/ready")).body).toMatchObject({
+      redis: true,
+      cacheSize: expect.any(Number),
+    });
+    await endsByItself(app, signal);
+  },
+);
 
 test("it ends by itself when Redis is gone; until then it is alive, but not ready", async () => {
   const { app, redis, visitor } = await start();

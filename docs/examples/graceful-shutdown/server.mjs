@@ -35,7 +35,11 @@ const server = app.listen(process.env.PORT ?? 3000, () => {
   console.log(`listening on http://localhost:${server.address().port}`);
 });
 
-process.once("SIGTERM", async () => {
+// SIGTERM: Docker, Kubernetes, systemd. SIGINT: PM2, and Ctrl-C in a terminal.
+for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, stop);
+
+async function stop() {
+  if (isStopping) return; // both signals may arrive
   isStopping = true;
   // No new connections. Requests in flight get ten seconds.
   const late = setTimeout(() => server.closeAllConnections(), 10_000);
@@ -45,7 +49,7 @@ process.once("SIGTERM", async () => {
   client.destroy(); // not close(): that waits for a Redis that may not come back
   process.disconnect?.(); // a child of node:cluster, PM2 or fork() is otherwise kept alive by the channel to its parent
   console.log("stopped"); // and the process ends by itself, because nothing is left open
-});
+}
 
 /** For development only: each process has a different one, and cookies do not survive a restart. */
 function randomSecret() {
