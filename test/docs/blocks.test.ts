@@ -122,7 +122,8 @@ test("what a shell is told to run is there", () => {
   const unknown = lines.filter(({ line }) => {
     const scripts = [...line.matchAll(/\bnpm (?:run ([\w:-]+)|(test))\b/g)].map(([, run, own]) => run ?? own);
     const files = line.match(/(?<![\w/])(?:test|docs|lib|scripts)\/[\w./-]+/g) ?? [];
-    const packages = (/\bnpm install ([^&]+)/.exec(line)?.[1] ?? "").split(/\s+/).filter(Boolean);
+    const words = (/\bnpm install ([^&]+)/.exec(line)?.[1] ?? "").split(/\s+/);
+    const packages = words.filter((word) => word !== "" && !word.startsWith("--"));
     return (
       scripts.some((script) => !((script as string) in manifest.scripts)) ||
       files.some((file) => !existsSync(join(ROOT, file))) ||
