@@ -101,6 +101,7 @@ export type ServerFault =
   | "killPrimary"
   | "failover"
   | "moveSlots"
+  | "moveIndex"
   | "returnSlot";
 
 /** What may happen, how often compared to the others. */

@@ -946,6 +946,21 @@ interface InFlightRead<V> {`,
     flags: ["--topology", "cluster"],
   },
   {
+    name: "in a Cluster, a session's index entry is added after the session is written",
+    edits: [
+      {
+        file: "redis/session-commands.ts",
+        from: "return this.index.note(deadline, { sid, ttlMs, value: index.to }).then(run);",
+        to: `const note = { sid, ttlMs, value: index.to };
+    return run().then(async (result) => {
+      await this.index.note(deadline, note);
+      return result;
+    });`,
+      },
+    ],
+    flags: ["--topology", "cluster", "--index"],
+  },
+  {
     name: "subscriptions are not compared with those that Redis counts",
     edits: [UNCOUNTED],
     flags: ["--topology", "cluster"],

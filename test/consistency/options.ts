@@ -39,7 +39,7 @@ const USAGE = `npm run check:consistency -- [options]
   --rate <n>         operations a second of each process (default 200)
   --merge            with onConflict: "merge"
   --pool             all nodes use pools, with a random delay of each connection (only --topology single)
-  --index            with indexBy, listings and bans in every round (only --topology single)
+  --index            with indexBy, listings and bans in every round (not with --topology sentinel)
   --no-index         in none (default: in those with an even seed; with several servers, in none)
   --stale            with localCache.staleIfErrorMs
   --tracking         with cluster.tracking, and writes of others (only --topology single)
@@ -115,9 +115,10 @@ export function parseOptions(args: readonly string[]): Options {
   if (topology === undefined) {
     throw new Error(`--topology: expected ${TOPOLOGIES.join(", ")}, got ${values.topology}\n\n${USAGE}`);
   }
-  for (const name of ["pool", "index", "tracking"] as const) {
-    if (!values[name] || topology === "single") continue;
-    throw new Error(`--${name}: expected --topology single, got ${topology}\n\n${USAGE}`);
+  const topologiesOf = { pool: ["single"], index: ["single", "cluster"], tracking: ["single"] };
+  for (const [name, possible] of Object.entries(topologiesOf)) {
+    if (!values[name as keyof typeof topologiesOf] || possible.includes(topology)) continue;
+    throw new Error(`--${name}: expected --topology ${possible.join(" or ")}, got ${topology}\n\n${USAGE}`);
   }
   if (values.index && values["no-index"]) throw new Error(`--no-index: not with --index\n\n${USAGE}`);
   const byDefault = topology === "single" && !values["no-index"] ? "half" : "none";
@@ -150,7 +151,8 @@ export function replayCommand(options: Options, seed: number, seconds: number): 
   const flags = (["merge", "pool", "stale", "tracking"] as const)
     .filter((name) => options[name])
     .map((name) => ` --${name}`);
-  if (topology === "single") flags.push(isIndexed(options, seed) ? " --index" : " --no-index");
+  if (isIndexed(options, seed)) flags.push(" --index");
+  else if (topology === "single") flags.push(" --no-index");
   const more = [on, ...flags, options.faults ? "" : " --no-faults"].join("");
   const ttl = cacheTtlMs === 30_000 ? "" : ` --cache-ttl ${cacheTtlMs}`;
   return `npm run check:consistency -- --seed ${seed} --seconds ${seconds} --nodes ${nodes} --rate ${rate}${more}${ttl}`;

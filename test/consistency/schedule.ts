@@ -20,7 +20,10 @@ export interface Schedule {
 const SESSIONS = { hot: 6, warm: 40, cold: 60, short: 12, copy: 8, long: 3, owned: 24 } as const;
 const TRAFFIC = { hot: 35, warm: 35, cold: 20, short: 14, copy: 6, long: 3, owned: 0 } as const;
 const INDEXED_TRAFFIC = { ...TRAFFIC, owned: 50 } as const;
-const OWNERS = 6;
+/** So many users have sessions, in a round with an index. */
+export const OWNERS = 6;
+
+export const ownerOf = (i: number, seed: number): string => `${seed}-owner-${i}`;
 
 type Temperature = keyof typeof SESSIONS;
 type Mix = Readonly<Partial<Record<OperationKind, number>>>;
@@ -84,7 +87,7 @@ export function planRound(
   const sids = temperatures.flatMap((temperature) =>
     Array.from({ length: SESSIONS[temperature] }, (_, i) => `${seed}-${nameOf(temperature)}-${i}`),
   );
-  const owners = hasOwners ? Array.from({ length: OWNERS }, (_, i) => `${seed}-owner-${i}`) : [];
+  const owners = hasOwners ? Array.from({ length: OWNERS }, (_, i) => ownerOf(i, seed)) : [];
   const mixes = options.topology === "single" ? MIX : { ...MIX, short: UNTOUCHED };
   const operations = Array.from({ length: options.nodes }, () => [] as PlannedOperation[]);
 

@@ -3,6 +3,7 @@ import type { NodeFault, PlannedFault, ServerFault } from "../fault-schedule.ts"
 import { readByAll, stepClock } from "../faults.ts";
 import { LEASE } from "../protocol.ts";
 import type { Node } from "../rig.ts";
+import { OWNERS, ownerOf } from "../schedule.ts";
 import type { TopologyRig } from "./rig.ts";
 import type { Server } from "./server.ts";
 
@@ -70,8 +71,15 @@ const SERVERS: Record<ServerFault, OfServers> = {
     await rig.servers.moveSlot(key, ms / 2);
     await moveUsedSlot(rig, sids, chance, ms / 2);
   },
+  moveIndex: (rig, { ms, chance }, _key, sids) => rig.servers.moveSlot(indexKey(rig, sids, chance), ms),
   returnSlot: returnUsedSlot,
 };
+
+/** One of the two keys in which the index has the sessions of some owner. */
+function indexKey({ prefix }: TopologyRig, sids: readonly string[], chance: number): string {
+  const owner = ownerOf(Math.floor(chance * OWNERS), Number.parseInt(sids[0] as string, 10));
+  return `idx:{${prefix}${owner}}:${prefix.length}:ends`;
+}
 
 const IN_ONE_SLOT = /\{cold\}/;
 /** So many of its sessions are deleted. */

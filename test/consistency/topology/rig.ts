@@ -2,7 +2,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { eventually } from "../../support/eventually.ts";
 import type { Held } from "../check-rest.ts";
 import { type PlannedFault, planFaults } from "../fault-schedule.ts";
-import type { Options } from "../options.ts";
+import { isIndexed, type Options } from "../options.ts";
 import type { RedisEvent } from "../redis-record.ts";
 import { Rig } from "../rig.ts";
 import { makeFault } from "./faults.ts";
@@ -43,7 +43,7 @@ export class TopologyRig extends Rig {
   }
 
   override planFaults(options: Options, seed: number, ms: number): readonly (readonly PlannedFault[])[] {
-    return planFaults(options, seed, ms, this.servers.kinds);
+    return planFaults(options, seed, ms, this.servers.kinds(isIndexed(options, seed)));
   }
 
   override async begin(sids: readonly string[]): Promise<void> {

@@ -10,7 +10,8 @@ import type { Access } from "../protocol.ts";
 export interface Servers {
   readonly access: Access;
   readonly processes: readonly RedisServer[];
-  readonly kinds: FaultKinds;
+  /** @param isIndexed without failovers, in which what was acknowledged may be lost in one slot, and not in another */
+  kinds(isIndexed: boolean): FaultKinds;
   /** The primary that a key belongs to. */
   primaryOf(key: string): Promise<RedisServer>;
   /** Resolves when another has taken over from a primary that was killed. */
@@ -51,16 +52,23 @@ export async function startServers(kind: "cluster" | "sentinel"): Promise<Server
 
 class ClusterServers implements Servers {
   readonly access: Access;
-  readonly kinds: FaultKinds = {
-    node: NODE_FAULTS,
-    redis: { pauseClients: 2, pauseWrites: 2, killPrimary: 2, failover: 2, moveSlots: 3, returnSlot: 3 },
-    recoveryMs: { killPrimary: 9_000, failover: 2_500, moveSlots: MOVING_MS, returnSlot: RETURNING_MS },
-  };
   readonly #cluster: RedisCluster;
 
   constructor(cluster: RedisCluster) {
     this.#cluster = cluster;
     this.access = { kind: "cluster", rootNodes: cluster.rootNodes };
+  }
+
+  kinds(isIndexed: boolean): FaultKinds {
+    const others = isIndexed ? { moveIndex: 4 } : { killPrimary: 2, failover: 2 };
+    return {
+      node: NODE_FAULTS,
+      redis: { pauseClients: 2, pauseWrites: 2, ...others, moveSlots: 3, returnSlot: 3 },
+      recoveryMs: {
+        ...{ killPrimary: 9_000, failover: 2_500 },
+        ...{ moveSlots: MOVING_MS, moveIndex: MOVING_MS / 2, returnSlot: RETURNING_MS },
+      },
+    };
   }
 
   get processes(): readonly RedisServer[] {
@@ -123,16 +131,19 @@ const CUT_OFF = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "10"]
 
 class SentinelServers implements Servers {
   readonly access: Access;
-  readonly kinds: FaultKinds = {
-    node: NODE_FAULTS,
-    redis: { pauseClients: 1, pauseWrites: 2, killPrimary: 2, failover: 2 },
-    recoveryMs: { killPrimary: 14_000, failover: 8_000 },
-  };
   readonly #set: SentinelSet;
 
   constructor(set: SentinelSet) {
     this.#set = set;
     this.access = { kind: "sentinel", name: set.name, sentinelRootNodes: set.sentinelRootNodes };
+  }
+
+  kinds(): FaultKinds {
+    return {
+      node: NODE_FAULTS,
+      redis: { pauseClients: 1, pauseWrites: 2, killPrimary: 2, failover: 2 },
+      recoveryMs: { killPrimary: 14_000, failover: 8_000 },
+    };
   }
 
   get processes(): readonly RedisServer[] {

@@ -33,7 +33,7 @@ export interface RedisCluster {
   /**
    * Takes a slot from one primary to another, key by key, as `redis-cli --cluster reshard` does. There is no new epoch when the
    * slot gets its new primary, as with all slots but the first that a server takes over.
-   * @param halfway called when the first keys have moved
+   * @param halfway called when half of the keys have moved
    * @param atEnd called when the old primary, which is busy, has been sent the last command: it reads what is sent to it now after that
    */
   moveSlot(
@@ -70,6 +70,7 @@ export const BUSY = "for i = 1, 3e7 do end";
 
 const SLOTS = 16_384;
 const BUS = 10_000;
+const KEYS_AT_ONCE = 10;
 /** By then all servers know of a slot's new primary, unless an election has come in between. */
 const AGREEMENT_MS = 2_000;
 /** A failover that is not over by then has been aborted. */
@@ -222,8 +223,10 @@ class StartedCluster implements RedisCluster {
     await this.makeNewest(to);
     await to.run("CLUSTER", "SETSLOT", String(slot), "IMPORTING", from.id);
     await from.run("CLUSTER", "SETSLOT", String(slot), "MIGRATING", to.id);
+    const half = Math.ceil(Number(await from.run("CLUSTER", "COUNTKEYSINSLOT", String(slot))) / 2);
     for (let first = true; ; first = false) {
-      const keys = (await from.run("CLUSTER", "GETKEYSINSLOT", String(slot), "10")) as string[];
+      const count = first ? half : KEYS_AT_ONCE;
+      const keys = (await from.run("CLUSTER", "GETKEYSINSLOT", String(slot), String(count))) as string[];
       if (keys.length === 0) break;
       await from.run("MIGRATE", "127.0.0.1", String(to.port), "", "0", "5000", "KEYS", ...keys.map(String));
       if (first) await halfway();
