@@ -188,8 +188,8 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /**
    * Called by `req.session.regenerate`: deletes the session, and gives the request a new one. If another request has already
-   * deleted it, the new one must not restore it: with `indexBy`, the new one is refused while it has the index value of the
-   * deleted one; without, it is written. Either emits `resurrection`.
+   * deleted it, the new one must not restore it. With `indexBy`, the new one is refused while it has the index value of the
+   * deleted one. Without `indexBy`, it is written. Both cases emit `resurrection`.
    */
   override regenerate(...[req, callback]: Parameters<Store["regenerate"]>): void {
     const { tracker } = this.parts;
@@ -207,7 +207,7 @@ export class ClusteredRedisStore extends ManagedStore {
   /**
    * Drops a session from the cache of this process only.
    * @returns whether it was cached
-   * @throws TypeError if `sid` is not a session id, such as the `req.sessionID` of a request without the middleware
+   * @throws TypeError if `sid` is not a session id: where the middleware has not run, `req.sessionID` is undefined
    */
   evictFromCache(sid: string): boolean {
     return this.parts.tracker.evict(sid);
@@ -274,7 +274,7 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /**
    * Unsubscribes, drops the cache, and resolves when every pending operation has settled: within `commandTimeoutMs`.
-   * The client stays open, and the store still answers, from Redis, requests that have not ended.
+   * The client stays open. Requests that have not ended are still answered, from Redis.
    */
   close(): Promise<void> {
     return this.parts.operations.close();

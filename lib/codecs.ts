@@ -40,8 +40,8 @@ export interface EncryptedOptions {
   /** The first key encrypts; any of them decrypts. */
   readonly keys: readonly EncryptionKey[];
   /**
-   * Whether unencrypted values are accepted, for the time in which existing sessions are converted. While this is `true`,
-   * whoever can write to Redis can forge sessions. @default false
+   * Whether unencrypted values are accepted, while existing sessions are being converted. While this is `true`, anyone who
+   * can write to Redis can forge sessions. @default false
    */
   readonly acceptPlain?: boolean | undefined;
 }

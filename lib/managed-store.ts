@@ -65,8 +65,8 @@ export abstract class ManagedStore extends Store {
   }
 
   /**
-   * Deletes, in all processes, the session with this `publicId`, but only if its index value is `value`: so no user can end the
-   * session of another. Fails as `sessionsOf` does.
+   * Deletes, in all processes, the session with this `publicId`, but only if its index value is `value`, so no user can end
+   * another user's session. Fails as `sessionsOf` does.
    * @returns whether there was one
    */
   async destroyOf(value: string, publicId: string): Promise<boolean> {
@@ -76,7 +76,7 @@ export abstract class ManagedStore extends Store {
   /**
    * Deletes, in all processes, the sessions that exist now and whose index value is `value`: up to a thousand as one unit, in
    * Cluster each by itself. A request that is still running cannot restore one. A session that cannot be decoded or parsed is
-   * deleted, too. Fails as `sessionsOf` does.
+   * also deleted. Fails as `sessionsOf` does.
    *
    * `except` and the `keepNewest` newest sessions stay; with both, at most `keepNewest` stay, `except` among them. With
    * `keepNewest`, call it after a login, once the session is saved.

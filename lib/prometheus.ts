@@ -73,7 +73,8 @@ export function collectStoreMetrics(store: MeteredStore, options: StoreMetricsOp
 function define(register: Registry, prefix: string): MetricSet {
   const names = [...STATS.map(({ metric }) => metric), "state"].map((name) => prefix + name);
   const taken = names.find((name) => register.getSingleMetric(name));
-  if (taken !== undefined) throw invalid("prefix", `one with which "${taken}" is not taken`, prefix);
+  if (taken !== undefined)
+    throw invalid("prefix", `one for which the metric name "${taken}" is free`, prefix);
   const stores: MetricSet["stores"] = new Map();
   const metrics = new Map<string, Counter | Gauge>();
   const registers = [register];

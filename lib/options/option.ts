@@ -63,7 +63,7 @@ export function count(rule: { readonly default: number; readonly max?: number })
   const { max = Number.MAX_SAFE_INTEGER } = rule;
   const accepts = (given: unknown) =>
     Number.isInteger(given) && (given as number) >= 1 && (given as number) <= max;
-  const expected = rule.max === undefined ? "a whole number from 1" : `a whole number from 1 to ${max}`;
+  const expected = rule.max === undefined ? "a positive whole number" : `a whole number from 1 to ${max}`;
   return option({ ...rule, expected, accepts });
 }
 

@@ -57,8 +57,8 @@ export interface LocalCacheOptions extends Given<typeof LOCAL_CACHE_OPTIONS> {}
 /** The options of `cluster`. */
 export const CLUSTER_OPTIONS = {
   /**
-   * Whether writes are published to other processes, and their messages received. If `false` while the cache is enabled,
-   * this must be the only process that writes these sessions. @default true
+   * Whether this process publishes its writes, and receives the messages of the others. If `false` while the cache is
+   * enabled, this must be the only process that writes these sessions. @default true
    */
   enabled: flag({ default: true }) as Option<boolean>,
   /**
@@ -81,7 +81,7 @@ export const CLUSTER_OPTIONS = {
   /** Interval of the heartbeats that verify the subscription, in milliseconds. @default 1_000 */
   heartbeatMs: milliseconds({ default: 1_000 }) as Option<number>,
   /**
-   * How long a heartbeat that has returned allows cache hits, in milliseconds since it was sent: the longest that a hit may
+   * How long a heartbeat that has returned allows cache hits, in milliseconds since it was sent: the longest that a hit can
    * be outdated. Must be more than `heartbeatMs`. @default 3_000
    */
   leaseMs: milliseconds({ default: 3_000 }) as Option<number>,
@@ -117,7 +117,7 @@ export const STORE_OPTIONS = {
    */
   ttl: option<number>({
     default: 86_400,
-    expected: `a positive number of seconds, at most ${MAX_TTL_S}, or a function of the session (for sessions without end: disableTTL)`,
+    expected: `a positive number of seconds, at most ${MAX_TTL_S}, or a function of the session (for sessions that never expire: disableTTL)`,
     accepts: (given) =>
       typeof given === "function" ||
       (Number.isFinite(given) && (given as number) > 0 && (given as number) <= MAX_TTL_S),
@@ -234,7 +234,7 @@ export function resolveOptions(options: ClusteredRedisStoreOptions): ResolvedOpt
   const { cluster, onConflict, resolveConflict, ...values } = readOptions(STORE_OPTIONS, given);
   const { prefix, indexBy } = values;
   if (indexBy !== undefined && (INDEX_PREFIX + prefix).startsWith(prefix)) {
-    const expected = `one that the index keys of indexBy, "${INDEX_PREFIX}…", do not begin with`;
+    const expected = `one that no index key of indexBy ("${INDEX_PREFIX}…") begins with`;
     const got = `${describeValue(prefix)}: the store would list the index as sessions; use for example "sess:"`;
     throw optionError("prefix", expected, prefix, got);
   }

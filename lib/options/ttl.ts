@@ -17,6 +17,6 @@ export function warnOfLongTtl(seconds: number): void {
     "WARN_TTL_IN_MILLISECONDS",
     "",
     `ttl: ${seconds} seconds are ${days} days, more than the 400 days that browsers keep a cookie.`,
-    `ttl is in seconds; divide a number of milliseconds, such as cookie.maxAge, by 1000: ttl: ${seconds / 1_000}. For sessions without end set disableTTL.`,
+    `ttl is in seconds; divide a number of milliseconds, such as cookie.maxAge, by 1000: ttl: ${seconds / 1_000}. For sessions that never expire, set disableTTL.`,
   );
 }

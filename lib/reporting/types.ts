@@ -22,7 +22,7 @@ export interface ClusterStats extends StatsOf<typeof CLUSTER_STATS> {
 export interface StoreHealth {
   /** Whether Redis replies. */
   readonly redis: boolean;
-  /** Whether invalidations are received, so that the cache is in use. */
+  /** Whether invalidations are received, and the cache is therefore in use. */
   readonly subscribed: boolean;
   /** See `ClusterStats`. */
   readonly outageMs: number | null;
@@ -41,8 +41,8 @@ export interface IdentifiedSession {
   /** The id, without the prefix. It gives access to the session: show `publicId` instead. */
   readonly sid: string;
   /**
-   * Identifies the session without giving access to it, so it is safe to show: the hash of the id, 16 hexadecimal digits, that
-   * errors and traces contain, too.
+   * Identifies the session without giving access to it, so it is safe to show: the hash of the id (16 hexadecimal digits) that
+   * errors and traces also contain.
    */
   readonly publicId: string;
   /** A copy that belongs to the caller. */
@@ -73,7 +73,7 @@ export type ListedSession = SessionData & {
 export interface StoreEvents {
   /**
    * Another process, named by its label, wrote or deleted a session that this process has cached, or had until recently. With
-   * `cluster.tracking`, the label is empty for changes that no process published, touches by this process among them.
+   * `cluster.tracking`, the label is empty for changes that no process published, including touches by this process.
    */
   invalidate: [sid: string, from: string];
   /**
@@ -96,7 +96,7 @@ export interface StoreEvents {
    * `regenerate`. The store refuses this, with one exception: without `indexBy`, the session made by `regenerate` is written.
    */
   resurrection: [sid: string];
-  /** A failure that perhaps no caller received: of the subscription, `cluster.tracking`, a touch, or a destroy without a callback. */
+  /** A failure that may have reached no caller: of the subscription, `cluster.tracking`, a touch, or a destroy without a callback. */
   clusterError: [error: Error];
 }
 

@@ -220,7 +220,7 @@ test("what is no store, no name, or would collide is rejected, and registers not
   registry.removeSingleMetric("clustered_redis_store_state");
   const before = registry.getMetricsAsArray().length;
   expect(() => collectStoreMetrics(metered(), options)).toThrow(
-    'prefix: expected one with which "clustered_redis_store_cache_hits_total" is not taken',
+    'prefix: expected one for which the metric name "clustered_redis_store_cache_hits_total" is free',
   );
   expect(registry.getMetricsAsArray()).toHaveLength(before);
 });

@@ -267,7 +267,7 @@ test("a prefix that the index's keys begin with is rejected", async () => {
   const client = await directClient();
   for (const prefix of ["", "idx:", "idx:{"]) {
     expect(() => new ClusteredRedisStore({ client, prefix, indexBy, cluster: false })).toThrow(
-      `prefix: expected one that the index keys of indexBy, "idx:{…", do not begin with, got "${prefix}"`,
+      `prefix: expected one that no index key of indexBy ("idx:{…") begins with, got "${prefix}"`,
     );
   }
 });

@@ -139,7 +139,7 @@ describe("switching a group off and on", () => {
 describe("wrong options are TypeErrors that name the option, what it takes and what it got", () => {
   const milliseconds = "a number of milliseconds from 1 to 2147483647";
   const ttl =
-    "a positive number of seconds, at most 9007199254740, or a function of the session (for sessions without end: disableTTL)";
+    "a positive number of seconds, at most 9007199254740, or a function of the session (for sessions that never expire: disableTTL)";
   const wrong: [name: string, value: unknown, takes: string, got: string][] = [
     ["prefix", 1, "a string of 0 to 1024 characters", "1"],
     ["prefix", "p".repeat(1_025), "a string of 0 to 1024 characters", "a string"],
@@ -159,9 +159,9 @@ describe("wrong options are TypeErrors that name the option, what it takes and w
     ["codec", { encode: String }, "an object with the functions encode and decode", "an object (Object)"],
     ["codec", "aes", "an object with the functions encode and decode", '"aes"'],
     ["onCorrupt", "null", '"error" or "none"', '"null"'],
-    ["scanCount", 0, "a whole number from 1", "0"],
-    ["scanCount", 1.5, "a whole number from 1", "1.5"],
-    ["scanCount", "100", "a whole number from 1", '"100"'],
+    ["scanCount", 0, "a positive whole number", "0"],
+    ["scanCount", 1.5, "a positive whole number", "1.5"],
+    ["scanCount", "100", "a positive whole number", '"100"'],
     ["touchAfterMs", -1, "0 or a positive number of milliseconds", "-1"],
     ["touchAfterMs", Number.NaN, "0 or a positive number of milliseconds", "NaN"],
     ["touchAfterMs", "0", "0 or a positive number of milliseconds", '"0"'],
@@ -181,8 +181,8 @@ describe("wrong options are TypeErrors that name the option, what it takes and w
     ["localCache.maxSize", 0, "a whole number from 1 to 16777216", "0"],
     ["localCache.maxSize", 0.5, "a whole number from 1 to 16777216", "0.5"],
     ["localCache.maxSize", 16_777_217, "a whole number from 1 to 16777216", "16777217"],
-    ["localCache.maxBytes", -1, "a whole number from 1", "-1"],
-    ["localCache.maxBytes", Number.POSITIVE_INFINITY, "a whole number from 1", "Infinity"],
+    ["localCache.maxBytes", -1, "a positive whole number", "-1"],
+    ["localCache.maxBytes", Number.POSITIVE_INFINITY, "a positive whole number", "Infinity"],
     ["cluster", () => {}, "an object or a boolean", "a function"],
     ["cluster.enabled", 1, "a boolean", "1"],
     ["cluster.nodeId", "", "a string of 1 to 256 characters", '""'],
