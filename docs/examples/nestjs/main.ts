@@ -1,6 +1,8 @@
 // NestJS on Express.
 // npm install clustered-redis-store express-session redis reflect-metadata rxjs \
 //   @nestjs/common @nestjs/core @nestjs/platform-express
+// npm install --save-dev typescript tsx @types/express @types/express-session @types/node
+// npm pkg set type=module && npx tsx main.ts
 import "reflect-metadata";
 import {
   BadRequestException,

@@ -15,9 +15,9 @@ commands
 filters
   --user <value>        the sessions of a user: fast, by the index
   --public-id <id>      one session; with --user fast
-  --idle <duration>     not used for so long: 90s, 15m, 12h, 30d
+  --idle <duration>     not used for at least this long: 90s, 15m, 12h, 30d
 
---json prints one JSON object in each line. A search without --user reads all sessions, and shows how far it has come
+--json prints one JSON object in each line. A search without --user reads all sessions. It shows its progress
 on a terminal, or with --progress.`;
 
 const UNITS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };

@@ -1,6 +1,7 @@
 // TypeScript: an augmentation of express-session's SessionData declares what a session contains.
 // npm install clustered-redis-store express express-session redis
-// npm install --save-dev typescript @types/express @types/express-session @types/node
+// npm install --save-dev typescript tsx @types/express @types/express-session @types/node
+// npm pkg set type=module && npx tsx server.ts
 import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { ClusteredRedisStore } from "clustered-redis-store";
