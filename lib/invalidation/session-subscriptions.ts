@@ -114,7 +114,7 @@ export class SessionSubscriptions {
   /** Replaces the connection if Redis has fewer subscriptions. To be called with every heartbeat. Never rejects. */
   async compareWithCount(): Promise<void> {
     try {
-      if (await this.#count?.isShort()) this.#fail(new Error("Redis has ended one, and the notice is lost"));
+      if (await this.#count?.isShort()) this.#fail(new Error("Redis ended a subscription without notice"));
     } catch (error) {
       this.#failIfOutOfStep(error);
     }
