@@ -3,7 +3,6 @@ import type { PendingWrite } from "../cache/types.ts";
 import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
-import type { IndexChange } from "../redis/index-commands.ts";
 import { describeArgument, optionError, SessionStoreError } from "../reporting/errors.ts";
 import { formerIndexValue, indexValueOf, type ReadSession } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
@@ -34,7 +33,7 @@ interface Save extends Extension {
   /** Whether, if it is unchanged, not even its expiry has to be moved. */
   readonly isNegligible: boolean;
   /** The deleted session that it replaces, if any. */
-  readonly deleted?: ReplacedSession | undefined;
+  readonly replaced: Promise<ReplacedSession | undefined> | undefined;
 }
 
 /**
@@ -106,11 +105,12 @@ export class SessionTracker {
   async save(sid: string, session: SessionData): Promise<void> {
     checkSid(sid);
     checkSession(session);
-    const { ttl } = this.#options;
+    const { ttl, indexBy } = this.#options;
     const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
     if (lifetime <= 0) return this.#delete(sid, () => session);
-    const indexValue = this.#indexValueOf(session);
+    // If it throws, nothing is written: a session that is written must be found.
+    const indexValue = indexBy && indexValueOf(indexBy, session);
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(operations.format, sid, session);
     const isBehind = operations.queue.isBusy(sid);
@@ -127,73 +127,63 @@ export class SessionTracker {
       // Before the write begins, which drops the cached session.
       isNegligible = this.#isNegligible({ sid, session, lifetime, isBehind });
     }
-    const save: Save = { sid, session, text, lifetime, isBehind, indexValue, known, unchanged, isNegligible };
-    const replaced = this.states.replacedBy(session);
+    const save: Save = {
+      sid,
+      session,
+      text,
+      lifetime,
+      isBehind,
+      indexValue,
+      known,
+      unchanged,
+      isNegligible,
+      replaced: this.states.replacedBy(session),
+    };
     const saveInTurn = (deadline: Deadline, pending: PendingWrite) =>
-      replaced === undefined
-        ? this.#saveInTurn(deadline, pending, save)
-        : replaced.then((deleted) => this.#saveInTurn(deadline, pending, { ...save, deleted }));
+      this.#saveInTurn(deadline, pending, save);
     await operations.queue.write("set", [sid], saveInTurn, text.length);
   }
 
   /** Carries out a save in its turn. @returns whether the session exists */
-  #saveInTurn(deadline: Deadline, pending: PendingWrite, save: Save): Promise<boolean> {
-    const { sid, session, text, deleted, indexValue } = save;
-    if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {
-      this.#refuse(sid);
-      return Promise.resolve(false);
-    }
+  async #saveInTurn(deadline: Deadline, pending: PendingWrite, save: Save): Promise<boolean> {
+    const { sid, session, text, lifetime, indexValue } = save;
+    const { indexBy, disableTTL, merge } = this.#options;
+    // Nothing is awaited without need: each turn of the microtask queue costs every save.
+    const deleted = save.replaced && (await save.replaced);
+    if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) return this.#refuse(sid);
     // Earlier saves that were pending may have changed what is known.
     const state = save.known ?? this.states.stored(sid, session);
-    const isSame = save.unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
-    const saveUnlessSame = (isSame: boolean) => {
-      if (!isSame) return this.#write(deadline, pending, save, state);
-      return save.isNegligible ? Promise.resolve(true) : this.#extendInTurn(deadline, save);
-    };
-    // Nothing is awaited without need: each turn of the microtask queue costs every save.
-    return typeof isSame === "boolean" ? saveUnlessSame(isSame) : isSame.then(saveUnlessSame);
-  }
-
-  /** Writes a session. @returns whether it was written */
-  async #write(
-    deadline: Deadline,
-    pending: PendingWrite,
-    { sid, session, text, lifetime, indexValue, deleted }: Save,
-    state: LoadedState | undefined,
-  ): Promise<boolean> {
-    const { indexBy, disableTTL } = this.#options;
+    const unchanged = save.unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
+    if (typeof unchanged === "boolean" ? unchanged : await unchanged)
+      return save.isNegligible || this.#extendInTurn(deadline, save);
     const ttlMs = disableTTL ? undefined : lifetime;
-    const mustExist = state !== undefined;
+    const from = indexBy && state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
+    const index = indexBy && { to: indexValue, from };
     const attempts: Version[] = [];
     try {
-      const from = indexBy && state && this.#formerIndexValue(() => this.#operations.parse(sid, state.base));
-      const index = this.#indexChange(indexValue, from);
       let stored: StoredSession | undefined;
-      if (state !== undefined && this.#options.merge !== undefined) {
-        const proposal = { text, ttlMs, index };
-        const propose = (current: string) => this.#merged(state, current, proposal);
+      if (state !== undefined && merge !== undefined) {
+        const propose = (current: string) => this.#merged(state, current, { text, ttlMs, index });
         const onAttempt = (current: string, value: string) => attempts.push({ base: text, current, value });
-        const merge = { sid, expected: state.value as string, propose, onAttempt };
-        stored = await this.#operations.merge(deadline, pending, merge);
+        const merging = { sid, expected: state.value as string, propose, onAttempt };
+        stored = await this.#operations.merge(deadline, pending, merging);
       } else {
         attempts.push({ base: text, current: text, value: undefined });
-        stored = await this.#operations.write(deadline, pending, { sid, mustExist, text, ttlMs, index });
+        const write = { sid, mustExist: state !== undefined, text, ttlMs, index };
+        stored = await this.#operations.write(deadline, pending, write);
       }
-      if (stored === undefined) {
-        this.#refuse(sid);
-        return false;
-      }
+      if (stored === undefined) return this.#refuse(sid);
       this.states.setSaved(sid, session, text, stored);
-      if (deleted !== undefined && indexBy === undefined) {
-        this.states.onReplacementReported(session);
-        this.#operations.emit("resurrection", sid);
-      }
-      return true;
     } catch (error) {
       // Redis may have executed it all the same.
       if (state !== undefined) this.states.addAttempts(session, state, attempts);
       throw error;
     }
+    if (deleted !== undefined && indexBy === undefined) {
+      this.states.onReplacementReported(session);
+      this.#operations.emit("resurrection", sid);
+    }
+    return true;
   }
 
   /** Drops a session from the cache. @returns whether it was cached */
@@ -210,7 +200,8 @@ export class SessionTracker {
   }
 
   async #delete(sid: string, read: ReadSession | undefined): Promise<void> {
-    const indexValue = read && this.#formerIndexValue(read);
+    const { indexBy } = this.#options;
+    const indexValue = indexBy && read && formerIndexValue(indexBy, read);
     const deletion = this.#operations.delete({ sids: [sid], indexValue }, "destroy");
     this.#deletions.set(sid, deletion);
     try {
@@ -269,15 +260,16 @@ export class SessionTracker {
     return Math.abs(moved) < touchWindowMs(lifetime, this.#options.touchAfterMs);
   }
 
-  /** A request saved or touched a session that was deleted after it had been loaded. */
-  #refuse(sid: string): void {
+  /** A request saved or touched a session that was deleted after it had been loaded. @returns false */
+  #refuse(sid: string): false {
     this.#operations.counters.resurrections++;
     this.#operations.emit("resurrection", sid);
+    return false;
   }
 
   /** What to write over the value `found`, for a request that started from `state`. */
   async #merged(state: LoadedState, found: string, proposal: MergeProposal): Promise<MergeProposal> {
-    const { ttl, merge, disableTTL } = this.#options;
+    const { ttl, merge, disableTTL, indexBy } = this.#options;
     const { sid } = state;
     // A save of the same object whose outcome was unknown has been executed: it is no other writer's.
     const version = [...state.attempts, state].find(({ value }) => value === found);
@@ -294,25 +286,12 @@ export class SessionTracker {
     }
     const [was, theirs, ours] = versions as [SessionData, SessionData, SessionData];
     const merged = mergeSessions(was, theirs, ours, merge?.resolve);
-    const from = this.#formerIndexValue(() => theirs);
+    const from = indexBy && formerIndexValue(indexBy, () => theirs);
     return {
       text: stringify(this.#operations.format, sid, merged),
       ttlMs: disableTTL ? undefined : Math.max(1, lifetimeMs(merged, ttl, Date.now())),
-      index: this.#indexChange(this.#indexValueOf(merged), from),
+      index: indexBy && { to: indexValueOf(indexBy, merged), from },
     };
-  }
-
-  /** @throws what `indexBy` throws: a session that is written must be found */
-  #indexValueOf(session: SessionData): string | undefined {
-    return this.#options.indexBy && indexValueOf(this.#options.indexBy, session);
-  }
-
-  #formerIndexValue(read: ReadSession): string | undefined {
-    return this.#options.indexBy && formerIndexValue(this.#options.indexBy, read);
-  }
-
-  #indexChange(to: string | undefined, from: string | undefined): IndexChange | undefined {
-    return this.#options.indexBy && { to, from };
   }
 }
 

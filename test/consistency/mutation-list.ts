@@ -771,9 +771,9 @@ interface InFlightRead<V> {`,
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "    const indexValue = this.#indexValueOf(session);\n    // Now",
+        from: "    const indexValue = indexBy && indexValueOf(indexBy, session);\n    // Now",
         to: `    const was = this.states.stored(sid, session);
-    const former = was && this.#formerIndexValue(() => operations.parse(sid, was.base));
+    const former = indexBy && was && formerIndexValue(indexBy, () => operations.parse(sid, was.base));
     if (former !== undefined) {
       const sha1 = createHash("sha1").update(was?.value ?? "").digest("hex");
       const entry = { sid, since: 0, settledScore: undefined, sha1 };
@@ -781,7 +781,7 @@ interface InFlightRead<V> {`,
         .run("set", sid, async (deadline) => operations.commands.index.removeStale(deadline, former, [entry]))
         .catch(() => {});
     }
-    const indexValue = this.#indexValueOf(session);
+    const indexValue = indexBy && indexValueOf(indexBy, session);
     // Now`,
       },
       {
@@ -829,8 +829,8 @@ interface InFlightRead<V> {`,
     edits: [
       {
         file: "sessions/session-tracker.ts",
-        from: "if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) {",
-        to: "if (deleted?.indexValue !== undefined && deleted.indexValue === sid) {",
+        from: "if (deleted?.indexValue !== undefined && deleted.indexValue === indexValue) ",
+        to: "if (deleted?.indexValue !== undefined && deleted.indexValue === sid) ",
       },
     ],
   },
