@@ -52,8 +52,8 @@ export interface ScriptCall<T = unknown> extends Pick<Batch, "isInStep"> {
   readonly as?: (reply: unknown) => T | undefined;
 }
 
-/** For scripts that publish, when there is nothing to publish. */
-export const NO_ANNOUNCEMENT: Announcement = { channel: "", message: "" };
+/** The channel and the message, for a script that publishes, when there is nothing to publish. */
+const NO_ANNOUNCEMENT: readonly string[] = ["", ""];
 
 /** Sends commands and scripts, and turns failures into `SessionStoreError`s that name the permissions that are missing. */
 export class CommandExecutor {
@@ -113,7 +113,8 @@ export class CommandExecutor {
 
   /**
    * Runs a script by its hash, and by its source if the server does not know it.
-   * @param announcement its channel and message become the first two arguments; required by scripts that publish
+   * @param announcement its channel and message become the first two arguments; without one, a script that publishes
+   * gets two empty ones
    * @returns the script's reply
    * @throws SessionStoreError `ERR_SESSION_REDIS`
    */
@@ -124,12 +125,13 @@ export class CommandExecutor {
   ): Promise<T> {
     const whileMoving = announcement?.whileMoving;
     const chosen = whileMoving !== undefined && "inShard" in script ? script.inShard : script;
+    const nothing = "inShard" in script ? NO_ANNOUNCEMENT : [];
     const target: Target = { key: keys[0] as string };
     let isKnown = true;
     const build: BatchBuilder = (batch, isMoving) => {
       const { sha1, source } = isMoving ? script : chosen;
       const toPublish = (isMoving && whileMoving) || announcement;
-      const published = toPublish === undefined ? [] : [toPublish.channel, toPublish.message];
+      const published = toPublish === undefined ? nothing : [toPublish.channel, toPublish.message];
       const given = { keys: [...keys], arguments: [...published, ...args] };
       return isKnown ? batch.evalSha(sha1, given) : batch.eval(source, given);
     };
@@ -158,8 +160,8 @@ export class CommandExecutor {
     const reason = errorMessage(cause);
     if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");
     const neededAcl = aclHint(reason, () => {
-      const { channel, baseChannel = channel } = announcement ?? NO_ANNOUNCEMENT;
-      const toPublish = baseChannel ? ` +publish &${baseChannel}*` : "";
+      const baseChannel = announcement?.baseChannel ?? announcement?.channel;
+      const toPublish = baseChannel === undefined ? "" : ` +publish &${baseChannel}*`;
       return `${acl} ~${this.#topology.fullPrefix}*${toPublish}`;
     });
     const message = `${name}: ${reason}${neededAcl || hintFor(reason)}`;

@@ -1,13 +1,7 @@
 import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, SetOptions } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
-import {
-  type Announcement,
-  CommandExecutor,
-  NO_ANNOUNCEMENT,
-  type OpenAnnouncement,
-  type ScriptCall,
-} from "./executor.ts";
+import { type Announcement, CommandExecutor, type OpenAnnouncement, type ScriptCall } from "./executor.ts";
 import { INDEX_ACL, type IndexChange, IndexCommands } from "./index-commands.ts";
 import { asArray, asInteger, asText, asTexts, MAX_VALUE_BYTES, requireReadable } from "./replies.ts";
 import { DELETE, DELETE_UNCHANGED, REPLACE, REWRITE, SAVE, TOUCH, TOUCH_UNCHANGED } from "./scripts.ts";
@@ -116,10 +110,9 @@ export class SessionCommands {
     const options: SetOptions = {};
     if (ttlMs !== undefined) options.expiration = { type: "PX", value: ttlMs };
     if (mustExist) options.condition = "XX";
-    const { channel, message } = announcement ?? NO_ANNOUNCEMENT;
     const build = (batch: CommandBatch) => {
       batch.set(key, text, options);
-      return announcement === undefined ? batch : batch.publish(channel, message);
+      return announcement === undefined ? batch : batch.publish(announcement.channel, announcement.message);
     };
     const parse = this.#isWritten;
     const command = { name: "SET", acl: "+set", target: { key }, build, bytes: text.length, parse };
@@ -189,7 +182,7 @@ export class SessionCommands {
     announcement: Announcement | undefined,
   ): Promise<number> {
     const call = { script: DELETE, keys: this.#keysToDelete(sids, indexValue), args: sids, as: asInteger };
-    return this.#executor.runScript(deadline, call, announcement ?? NO_ANNOUNCEMENT);
+    return this.#executor.runScript(deadline, call, announcement);
   }
 
   /**
@@ -205,18 +198,18 @@ export class SessionCommands {
     announcement: OpenAnnouncement | undefined,
   ): Promise<UnchangedDeletion[]> {
     const sids = sessions.map(({ sid }) => sid);
-    const { channel, head, tail } = announcement ?? { ...NO_ANNOUNCEMENT, head: "", tail: "" };
+    const toPublish = announcement && { channel: announcement.channel, message: announcement.head };
     const call = {
       script: DELETE_UNCHANGED,
       keys: this.#keysToDelete(sids, indexValue),
       args: [
-        tail,
+        announcement?.tail ?? "",
         ...sessions.flatMap(({ sid, sha1, isNamed }) => [sid, isNamed ? JSON.stringify(sid) : "", sha1]),
       ],
       as: asArray,
     };
     const sentAt = performance.now();
-    const results = await this.#executor.runScript(deadline, call, { channel, message: head });
+    const results = await this.#executor.runScript(deadline, call, toPublish);
     return results.map((result) => {
       if (!Array.isArray(result)) {
         const isDeleted = asInteger(result) ?? this.#executor.unexpected("EVALSHA", result);
@@ -308,7 +301,7 @@ export class SessionCommands {
       args: [String(ttlMs ?? ""), sid, to === undefined ? "0" : "1", ...call.args],
       extraAcl: addTo.length + removeFrom.length > 0 ? INDEX_ACL : "",
     };
-    const run = () => this.#executor.runScript(deadline, onSession, announcement ?? NO_ANNOUNCEMENT);
+    const run = () => this.#executor.runScript(deadline, onSession, announcement);
     if (combinesKeys || index?.to === undefined) return run();
     return this.index.note(deadline, { sid, ttlMs, value: index.to }).then(run);
   }
