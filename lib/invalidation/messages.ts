@@ -1,4 +1,4 @@
-import { MAX_BATCH_SIZE } from "../redis/session-commands.ts";
+import { MAX_BATCH_SIZE } from "../redis/session-values.ts";
 import { isLabel } from "../reporting/text.ts";
 
 /** The version of the wire format. A process ignores messages of versions that it does not know. */

@@ -3,7 +3,6 @@ import type { Deadline } from "./deadlines.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
 import type { PublishingScript, Script } from "./script.ts";
 import type { Batch, BatchBuilder, Replies, Target, Topology } from "./topology.ts";
-import { WriteGroups } from "./write-groups.ts";
 
 /** A message that is published if, and only if, the write it belongs to is executed. */
 export interface Announcement {
@@ -32,14 +31,6 @@ export interface Command extends Omit<Batch, "mode" | "sentAt"> {
   readonly acl: string;
 }
 
-/** A write that may be sent together with others. Its first command names its key, its last publishes the announcement. */
-export interface WriteCommand<T> extends Command {
-  /** Roughly what it sends. */
-  readonly bytes: number;
-  /** Reads the replies. @throws SessionStoreError if they are those to other commands */
-  readonly parse: (replies: readonly unknown[]) => T;
-}
-
 /** One run of a script. */
 export interface ScriptCall<T = unknown> extends Pick<Batch, "isInStep"> {
   readonly script: Script | PublishingScript;
@@ -58,7 +49,6 @@ const NO_ANNOUNCEMENT: readonly string[] = ["", ""];
 /** Sends commands and scripts, and turns failures into `SessionStoreError`s that name the permissions that are missing. */
 export class CommandExecutor {
   readonly #topology: Topology;
-  readonly #groups = new WriteGroups((deadline, batch) => this.#exchange(deadline, batch));
 
   constructor(topology: Topology) {
     this.#topology = topology;
@@ -66,36 +56,13 @@ export class CommandExecutor {
 
   /** Sends commands in one round trip, as a pipeline. @throws SessionStoreError `ERR_SESSION_REDIS` */
   send(deadline: Deadline, { name, acl, target, build, isInStep }: Command): Promise<Replies> {
-    return this.#exchange(deadline, { target, mode: "pipeline", build, isInStep }).catch((error: unknown) => {
-      throw this.#errorOf(name, error, acl);
-    });
-  }
-
-  /**
-   * Sends a write and its announcement as a transaction, perhaps together with others.
-   * @throws SessionStoreError `ERR_SESSION_REDIS`
-   */
-  sendWrite<T>(
-    deadline: Deadline,
-    { name, acl, build, bytes, parse }: WriteCommand<T>,
-    announcement: Announcement,
-  ): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const onReplies = (replies: readonly unknown[]) => {
-        try {
-          resolve(parse(replies));
-        } catch (error) {
-          reject(error);
-        }
-      };
-      const onError = (error: unknown) =>
-        reject(this.#errorOf(name, error, `${acl} +multi +exec`, announcement));
-      this.#groups.send({ deadline, build, bytes, onReplies, onError });
+    return this.exchange(deadline, { target, mode: "pipeline", build, isInStep }).catch((error: unknown) => {
+      throw this.errorOf(name, error, acl);
     });
   }
 
   /** Sends a batch, and reports it to those who watch for outages. Fails with what the client or Redis throws. */
-  #exchange(deadline: Deadline, commands: Batch): Promise<Replies> {
+  exchange(deadline: Deadline, commands: Batch): Promise<Replies> {
     const { outage } = this.#topology;
     const batch = { ...commands, sentAt: 0 };
     outage.asked();
@@ -135,12 +102,12 @@ export class CommandExecutor {
       const given = { keys: [...keys], arguments: [...published, ...args] };
       return isKnown ? batch.evalSha(sha1, given) : batch.eval(source, given);
     };
-    const run = () => this.#exchange(deadline, { target, mode: "pipeline", build, isInStep });
+    const run = () => this.exchange(deadline, { target, mode: "pipeline", build, isInStep });
     const read = ({ replies: [reply] }: Replies): T =>
       as === undefined ? (reply as T) : (as(reply) ?? this.unexpected("EVALSHA", reply));
     const fail = (error: unknown): never => {
       const acl = ["+evalsha +eval", chosen.acl, extraAcl].filter(Boolean).join(" ");
-      throw this.#errorOf("EVALSHA", error, acl, announcement);
+      throw this.errorOf("EVALSHA", error, acl, announcement);
     };
     return run().then(read, (error: unknown) => {
       if (deadline.passed || !errorMessage(failureIn(error)).startsWith("NOSCRIPT")) return fail(error);
@@ -155,7 +122,8 @@ export class CommandExecutor {
     throw new SessionStoreError("ERR_SESSION_REDIS", `${name}: unexpected reply (${typeof reply})`);
   }
 
-  #errorOf(name: string, error: unknown, acl: string, announcement?: Announcement): SessionStoreError {
+  /** The error for what `exchange` fails with. @param acl the permissions that the commands need */
+  errorOf(name: string, error: unknown, acl: string, announcement?: Announcement): SessionStoreError {
     const cause = withoutArguments(failureIn(error));
     const reason = errorMessage(cause);
     if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");

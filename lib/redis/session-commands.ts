@@ -2,7 +2,7 @@ import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, SetOptions } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { type Announcement, CommandExecutor, type OpenAnnouncement, type ScriptCall } from "./executor.ts";
-import { INDEX_ACL, type IndexChange, IndexCommands } from "./index-commands.ts";
+import { INDEX_ACL, IndexCommands } from "./index-commands.ts";
 import { asArray, asInteger, asText, asTexts, MAX_VALUE_BYTES, requireReadable } from "./replies.ts";
 import { DELETE, DELETE_UNCHANGED, REPLACE, REWRITE, SAVE, TOUCH, TOUCH_UNCHANGED } from "./scripts.ts";
 import type {
@@ -21,7 +21,9 @@ import type {
   UnchangedDeletion,
   UnchangedTouch,
 } from "./session-values.ts";
+import { MAX_BATCH_LENGTH, MAX_BATCH_SIZE } from "./session-values.ts";
 import type { Topology } from "./topology.ts";
+import { WriteGroups } from "./write-groups.ts";
 
 /**
  * The sessions in Redis: which commands are sent, and what the replies mean. Independent of caches and states. Callers provide
@@ -32,11 +34,13 @@ import type { Topology } from "./topology.ts";
 export class SessionCommands {
   readonly #topology: Topology;
   readonly #executor: CommandExecutor;
+  readonly #groups: WriteGroups;
   readonly index: IndexCommands;
 
   constructor(topology: Topology) {
     this.#topology = topology;
     this.#executor = new CommandExecutor(topology);
+    this.#groups = new WriteGroups(this.#executor.exchange.bind(this.#executor));
     this.index = new IndexCommands(topology, this.#executor);
   }
 
@@ -110,19 +114,31 @@ export class SessionCommands {
     const options: SetOptions = {};
     if (ttlMs !== undefined) options.expiration = { type: "PX", value: ttlMs };
     if (mustExist) options.condition = "XX";
-    const build = (batch: CommandBatch) => {
-      batch.set(key, text, options);
-      return announcement === undefined ? batch : batch.publish(announcement.channel, announcement.message);
-    };
-    const parse = this.#isWritten;
-    const command = { name: "SET", acl: "+set", target: { key }, build, bytes: text.length, parse };
-    if (announcement !== undefined) return this.#executor.sendWrite(deadline, command, announcement);
-    return this.#executor.send(deadline, command).then(({ replies }) => parse(replies));
+    if (announcement === undefined) {
+      const build = (batch: CommandBatch) => batch.set(key, text, options);
+      const sending = this.#executor.send(deadline, { name: "SET", acl: "+set", target: { key }, build });
+      return sending.then(({ replies }) => this.#isWritten(replies));
+    }
+    const { channel, message } = announcement;
+    const build = (batch: CommandBatch) => batch.set(key, text, options).publish(channel, message);
+    return new Promise((resolve, reject) => {
+      const onReplies = (replies: readonly unknown[]) => {
+        try {
+          resolve(this.#isWritten(replies));
+        } catch (error) {
+          reject(error);
+        }
+      };
+      const onError = (error: unknown) =>
+        reject(this.#executor.errorOf("SET", error, "+set +multi +exec", announcement));
+      this.#groups.send({ deadline, build, bytes: text.length, onReplies, onError });
+    });
   }
 
   /** Whether a SET has written, as its reply says. */
-  readonly #isWritten = ([reply]: readonly unknown[]): boolean =>
-    reply !== null && (asText(reply) === "OK" || this.#executor.unexpected("SET", reply));
+  #isWritten([reply]: readonly unknown[]): boolean {
+    return reply !== null && (asText(reply) === "OK" || this.#executor.unexpected("SET", reply));
+  }
 
   /** Writes a session and publishes the announcement, both or neither, if Redis still holds the expected value. */
   async replace(
@@ -292,7 +308,8 @@ export class SessionCommands {
     announcement: Announcement | undefined,
   ): Promise<T> {
     const { combinesKeys, prefix } = this.#topology;
-    const { to, from } = (combinesKeys && index) || NO_INDEX_CHANGE;
+    const to = combinesKeys ? index?.to : undefined;
+    const from = combinesKeys ? index?.from : undefined;
     const addTo = to === undefined ? [] : this.index.keysFor(to);
     const removeFrom = from === undefined || from === to ? [] : this.index.keysFor(from);
     const onSession = {
@@ -312,14 +329,6 @@ export class SessionCommands {
  * there (`client-output-buffer-limit pubsub`, by default 8 MiB).
  */
 const MAX_SUBSCRIBER_VALUE_BYTES = 16 * 1024;
-
-/** How many sessions one command, script or message may name. */
-export const MAX_BATCH_SIZE: number = 1_000;
-
-/** Characters of all ids in a batch. JSON may make six of one, and the message must stay below `MAX_MESSAGE_LENGTH`. */
-const MAX_BATCH_LENGTH = 100 * 1024;
-
-const NO_INDEX_CHANGE: IndexChange = { to: undefined, from: undefined };
 
 /** The PTTL of a key that never expires. */
 const NEVER = -1;

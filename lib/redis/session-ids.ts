@@ -3,7 +3,7 @@ import type { CommandBatch } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
 import { asPage } from "./replies.ts";
-import { MAX_BATCH_SIZE } from "./session-commands.ts";
+import { MAX_BATCH_SIZE } from "./session-values.ts";
 import type { Topology } from "./topology.ts";
 
 /** A part of all session ids. */

@@ -1,6 +1,12 @@
 import type { IndexChange } from "./index-commands.ts";
 import type { BatchBuilder } from "./topology.ts";
 
+/** How many sessions one command, script or message may name. */
+export const MAX_BATCH_SIZE: number = 1_000;
+
+/** Characters of all ids in a batch. JSON may make six of one, and the message must stay below `MAX_MESSAGE_LENGTH`. */
+export const MAX_BATCH_LENGTH: number = 100 * 1024;
+
 /** The value of a key. */
 export interface StoredValue {
   /** Cut off after `MAX_VALUE_BYTES` + 1 bytes. */

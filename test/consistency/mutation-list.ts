@@ -307,18 +307,14 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/session-commands.ts",
-        from: `      return announcement === undefined ? batch : batch.publish(channel, message);
-    };
-`,
-        to: "      return batch;\n    };\n",
+        from: "batch.set(key, text, options).publish(channel, message);",
+        to: "batch.set(key, text, options);",
       },
       {
         file: "redis/session-commands.ts",
-        from: "    if (announcement !== undefined) return this.#executor.sendWrite(deadline, command, announcement);\n",
-        to: `    if (announcement !== undefined) {
-      const publishing = this.publish(deadline, announcement);
-      return publishing.then(() => this.#executor.sendWrite(deadline, command, announcement));
-    }
+        from: "      this.#groups.send({ deadline, build, bytes: text.length, onReplies, onError });\n",
+        to: `      const send = () => this.#groups.send({ deadline, build, bytes: text.length, onReplies, onError });
+      this.publish(deadline, announcement).then(send, reject);
 `,
       },
     ],
