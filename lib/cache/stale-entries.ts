@@ -1,17 +1,11 @@
 import { LocalCache, type LocalCacheLimits } from "./local-cache.ts";
-
-/** What is required of a value. */
-interface Kept {
-  /** When its key expires, by `performance.now()`; undefined for never. */
-  readonly expiresAt: number | undefined;
-  readonly bytes: number;
-}
+import type { Cacheable } from "./types.ts";
 
 /**
  * The entries of a cache that has lost its verification. They may be served while Redis does not answer, for a limited time
  * since they were last verified, and never after their key has expired. The first answer of Redis drops all of them.
  */
-export class StaleEntries<V extends Kept> {
+export class StaleEntries<V extends Cacheable> {
   readonly #entries: LocalCache<V>;
   readonly #maxAgeMs: number;
   /** Those that were served. */
@@ -84,6 +78,6 @@ export class StaleEntries<V extends Kept> {
   }
 }
 
-function sizeOf(sid: string, { bytes }: Kept): number {
+function sizeOf(sid: string, { bytes }: Cacheable): number {
   return bytes + sid.length;
 }
