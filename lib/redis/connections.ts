@@ -232,6 +232,8 @@ export class Silence {
     const now = performance.now();
     const silent = new Map<string, Suspects>();
     for (const [connection, { quietSince }] of this.#exchanges) {
+      // One that is being opened has nothing on its way, and node-redis could not replace it.
+      if (connection.isReady === false) continue;
       const server = serverOf(connection);
       if (now - quietSince < silentMs || this.#asked.has(server)) continue;
       const suspects = silent.get(server) ?? new Map<Connection, number>();
@@ -252,7 +254,8 @@ export class Silence {
     // Redis has answered a command that was sent later, so replies to earlier ones are here as soon as all sockets are read.
     await new Promise(setImmediate);
     for (const [connection, quietSince] of suspects) {
-      if (this.#exchanges.get(connection)?.quietSince !== quietSince) continue;
+      if (this.#exchanges.get(connection)?.quietSince !== quietSince || connection.isReady === false)
+        continue;
       this.#replace(connection);
       onReplaced();
     }

@@ -203,6 +203,26 @@ test("one new connection is enough for all silent ones: many would be a burden t
   await eventually(() => check() && replaced.size === clients.length);
 });
 
+test("a connection that is being opened is not taken for a half-open one", async () => {
+  const proxy = await startProxy((await ownRedis()).url);
+  onTestFinished(() => proxy.close());
+  const client = createClient({ url: proxy.url });
+  client.on("error", () => {});
+  onTestFinished(() => client.destroy());
+  proxy.hold("toClient", "SETINFO");
+  const seen = proxy.seen("toServer", "SETINFO");
+  const connecting = client.connect();
+  await seen;
+  const silence = new Silence(() => {});
+  let opened = 0;
+  client.duplicate = (() => opened++) as unknown as typeof client.duplicate;
+  silence.track(client as Connection, client.ping());
+  expect(silence.check(0, () => {})).toBe(true);
+  expect(opened).toBe(0);
+  proxy.release("toClient");
+  await connecting;
+});
+
 /** Whether this machine lets a process drop packets, in a network of its own. */
 function hasNamespaces(): boolean {
   if (process.env["TEST_REDIS"] === "docker" || serverOnPath() === undefined) return false;
