@@ -52,7 +52,10 @@ export class Standalone extends SinglePrimary implements Primary {
     return this.connections.receive(this.#client as Connection, batch, replies);
   }
 
-  /** On a connection of the pool. */
+  /**
+   * On a connection of the pool. One that is being opened may never be: Redis may not answer its first commands. The operation does not
+   * wait for that, since others wait for it: what has not been sent by the deadline never will be.
+   */
   async #exchangeOnAny(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     let used: Connection | undefined;
     const pool = this.connections.startingOn(this.#client, "execute", (connection, run) => {
@@ -60,7 +63,13 @@ export class Standalone extends SinglePrimary implements Primary {
       this.hasTransactions = keepsTransactions(connection);
       return run();
     });
-    return this.connections.requireInStep(batch, await execute(deadline, pool.multi(), batch), used);
+    const replies = execute(deadline, pool.multi(), batch);
+    const unsent = new Promise<never>((_, reject) => {
+      deadline.onPassed(() => {
+        if (used === undefined || used.isReady === false) reject(new Error("It took too long to be sent"));
+      });
+    });
+    return this.connections.requireInStep(batch, await Promise.race([replies, unsent]), used);
   }
 
   async discover(): Promise<readonly Primary[]> {

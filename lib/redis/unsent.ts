@@ -39,8 +39,12 @@ export function buildUntil(deadline: Deadline, batch: CommandBatch, build: Batch
   build(batch);
   deadline.onPassed(() => {
     whenWritten(commands, (others) => {
-      // node-redis can encode neither.
-      for (const args of others) args[0] = undefined;
+      for (const args of others) {
+        // Those of a group may begin with a getter.
+        args.length = 0;
+        // node-redis cannot encode it.
+        args.push(undefined);
+      }
       throw new Error("It took too long to be sent");
     });
   });

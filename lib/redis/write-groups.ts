@@ -119,7 +119,7 @@ export class WriteGroups {
   }
 }
 
-/** The deadline of a group, whose members are dropped one by one. */
+/** The deadline of a group, which passes with the last one of its members. They are dropped one by one. */
 class DeadlineOfGroup extends Deadline {
   readonly #writes: readonly GroupedWrite[];
 
@@ -132,7 +132,12 @@ class DeadlineOfGroup extends Deadline {
     return this.#writes.every(({ deadline }) => deadline.passed);
   }
 
-  override onPassed(): void {}
+  override onPassed(listener: () => void): void {
+    const onOnePassed = () => {
+      if (this.passed) listener();
+    };
+    for (const { deadline } of this.#writes) deadline.onPassed(onOnePassed);
+  }
 }
 
 /**

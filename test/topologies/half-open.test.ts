@@ -6,7 +6,7 @@ import type { Connection } from "../../lib/redis/client.ts";
 import { Silence } from "../../lib/redis/connections.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startProxy } from "../support/fault-proxy.ts";
-import { newSpace, ownRedis, sessionOf, valuesOf } from "../support/node.ts";
+import { directClient, newSpace, ownRedis, sessionOf, valuesOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { serverOnPath } from "../support/redis/process.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
@@ -202,6 +202,44 @@ test("one new connection is enough for all silent ones: many would be a burden t
   expect(opened).toBe(1);
   await eventually(() => check() && replaced.size === clients.length);
 });
+
+test.each(Object.keys(redisVersions))(
+  "pool, %s: a connection that is never opened again holds up no session",
+  async (version) => {
+    const { url } = await ownRedis();
+    const proxy = await startProxy(url);
+    onTestFinished(() => proxy.close());
+    const create = () => {
+      const createPool = redisVersions[version]?.createClientPool;
+      return createPool?.(
+        { url: proxy.url, name: "pooled" },
+        { minimum: 2, maximum: 2 },
+      ) as unknown as AnyClient;
+    };
+    const { store } = await openStore(create, newSpace(), {
+      commandTimeoutMs: TIMEOUT_MS,
+      // No heartbeat takes that connection.
+      cluster: { heartbeatMs: 60_000, leaseMs: 120_000, subscriber: () => createClient({ url }) },
+    });
+    const sids = ["a", "b", "c", "d"];
+    const writeAll = (v: number) => Promise.allSettled(sids.map((sid) => store.set(sid, sessionOf({ v }))));
+    const isFailed = ({ status }: PromiseSettledResult<void>) => status === "rejected";
+    const admin = await directClient({ url });
+    const [, id = ""] =
+      /id=(\d+) .* name=pooled/.exec(String(await admin.sendCommand(["CLIENT", "LIST"]))) ?? [];
+    proxy.hold("toClient", "SETINFO");
+    const opening = proxy.seen("toServer", "SETINFO");
+    await admin.sendCommand(["CLIENT", "KILL", "ID", id]);
+    await opening;
+    await eventually(async () => (await writeAll(1)).some(isFailed));
+    await eventually(async () => !(await writeAll(2)).some(isFailed));
+    proxy.release("toClient");
+    // Both connections are in use again.
+    for (let i = 0; i < 4; i++)
+      await Promise.allSettled([store.set("e", sessionOf()), store.set("f", sessionOf())]);
+    for (const sid of sids) expect(valuesOf(await eventually(() => store.get(sid)))).toEqual({ v: 2 });
+  },
+);
 
 test("a connection that is being opened is not taken for a half-open one", async () => {
   const proxy = await startProxy((await ownRedis()).url);
