@@ -138,9 +138,13 @@ export class ClusterRoutes {
     return node.client ?? this.#cluster.nodeClient(node);
   }
 
-  /** Makes the client discover the Cluster again, if it can. */
+  /**
+   * Makes the client discover the Cluster again, if it can. It asks the node that has answered last: a suspended one is connected,
+   * too, but node-redis would wait for it without a limit, and its successor would stay unknown.
+   */
   async refresh(): Promise<void> {
-    const client = this.#anyReady()?.client;
+    const last = this.connections.lastAnswered as NodeClient | undefined;
+    const client = last?.isReady ? last : this.#anyReady()?.client;
     if (client === undefined || performance.now() - this.#refreshedAt < MIN_REFRESH_INTERVAL_MS) return;
     await this.#refresh(client);
   }

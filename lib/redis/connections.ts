@@ -34,6 +34,8 @@ export class Connections {
   /** Pools, Cluster and Sentinel clients. Shared by all stores, for the same reason. */
   static readonly #owners = new WeakMap<object, Owner>();
   #owner: Owner | undefined;
+  /** The one on which `receive` has received replies last. */
+  lastAnswered: Connection | undefined;
 
   constructor(doubts: Doubts) {
     this.#doubts = doubts;
@@ -76,6 +78,7 @@ export class Connections {
     return replies.then(
       (received) => {
         settle(true);
+        this.lastAnswered = connection;
         return this.requireInStep(batch, received, connection);
       },
       (error: unknown) => {

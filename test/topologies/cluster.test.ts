@@ -246,6 +246,28 @@ test("while one primary is stalled, its operations are refused before the others
   });
 });
 
+for (const [name, create] of Object.entries(versions)) {
+  test(`${name}: a primary is suspended, and its successor is found meanwhile`, async () => {
+    const space = newSpace();
+    const stores: ClusteredRedisStore[] = [];
+    for (let i = 0; i < 3; i++) {
+      const { store } = await openStore(create, space);
+      stores.push(store);
+      // What any primary may execute goes to one after the other. So one of the stores is about to ask the suspended one.
+      for (let j = 0; j < i; j++) await store.clear();
+    }
+    const { primary } = await redis.ownersOf(`${space.prefix}s`);
+    await primary.server.pause();
+    onTestFinished(async () => {
+      await primary.server.resume();
+      await redis.settled();
+    });
+    const write = (store: ClusteredRedisStore) => store.set("s", sessionOf()).then(() => true);
+    for (const store of stores) await eventually(() => write(store));
+    for (const store of stores) await eventually(() => store.clusterStats.state === "live");
+  });
+}
+
 test("the first slot of a new primary moves to it while it is read and written: it gets a subscription, too", async () => {
   const own = await startCluster({ spares: 1 });
   onTestFinished(() => own.stop());
