@@ -60,6 +60,20 @@ test.each(WEB)("%s: login, change and logout on two processes", async (_name, fi
   });
 });
 
+test.each(WEB)("%s: requests that change nothing write nothing", async (_name, file, modules?) => {
+  const app = await startExample(file, redis.url, modules);
+  const admin = createClient({ url: redis.url });
+  onTestFinished(() => admin.destroy());
+  await admin.connect();
+  const visitor = new Visitor();
+  await visitor.post(app, "/login", ADA);
+  const countWrites = async () => /^cmdstat_set:calls=(\d+)/m.exec(await admin.info("commandstats"))?.[1];
+  const writes = await countWrites();
+  expect(Number(writes)).toBeGreaterThan(0);
+  for (let i = 0; i < 3; i++) expect((await visitor.get(app, "/me")).status).toBe(200);
+  expect(await countWrites()).toBe(writes);
+});
+
 /** All that sign cookies for browsers. */
 const SIGNING = new Set<string>([
   ...WEB.map(([, file]) => file),

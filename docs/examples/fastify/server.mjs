@@ -21,6 +21,7 @@ await app.register(session, {
   store,
   secret,
   saveUninitialized: false,
+  rolling: false, // or each request is a write, which the other processes must read; a session lives for maxAge after its last change
   // "lax": the browser sends no cookie with a POST from another site. A page of a sibling subdomain is the same site: if you
   // do not trust those, or accept forms, check the Origin header or a CSRF token as well.
   cookie: { sameSite: "lax", secure: "auto", maxAge: 3_600_000 },
