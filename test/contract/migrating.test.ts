@@ -1,6 +1,7 @@
 import { RedisStore as ConnectRedis9 } from "connect-redis";
 import type { Express } from "express";
 import { describe, expect, test } from "vitest";
+import { RedisStore } from "../../lib/index.ts";
 import { Random } from "../consistency/random.ts";
 import { ConnectRedis10 } from "../support/connect-redis-10.ts";
 import { eventually } from "../support/eventually.ts";
@@ -79,6 +80,49 @@ describe.each([
   async function connectRedis(prefix: string) {
     return new ConnectRedis({ client: await directClient(), prefix });
   }
+
+  test("saves, parse, callbacks and options differ as the guide says", async () => {
+    const space = newSpace();
+    const direct = await directClient();
+    const { store: ours } = await startNode(space);
+    const theirs = await connectRedis(`${space.prefix}theirs:`);
+    const saved = async (store: typeof ours | typeof theirs, expires: Date) => {
+      await store.set("s", sessionOf());
+      const cookie = { originalMaxAge: 60_000, expires };
+      const outcome = await store.set("s", { cookie } as never).then(
+        () => "done",
+        (error: Error) => error.name,
+      );
+      return [outcome, (await store.get("s")) !== null];
+    };
+    expect(await saved(theirs, new Date(0))).toEqual(["done", false]);
+    expect(await saved(ours, new Date(0))).toEqual(["done", true]);
+    expect(await saved(theirs, new Date(Number.NaN))).toEqual(["done", false]);
+    expect(await saved(ours, new Date(Number.NaN))).toEqual(["TypeError", true]);
+
+    const serializer = { parse: () => null as never, stringify: JSON.stringify };
+    expect(await new ConnectRedis({ client: direct, prefix: space.prefix, serializer }).get("s")).toBeNull();
+    const [strict, lenient] = [
+      await startNode(space, { store: { serializer } }),
+      await startNode(space, { store: { serializer, onCorrupt: "none" } }),
+    ];
+    await expect(strict.store.get("s")).rejects.toMatchObject({ code: "ERR_SESSION_CORRUPT" });
+    expect(await lenient.store.get("s")).toBeNull();
+
+    const ttl = "100" as never;
+    const withText = new ConnectRedis({ client: direct, prefix: space.prefix, ttl });
+    await withText.set("text", sessionOf({}, null));
+    expect(await direct.ttl(`${space.prefix}text`)).toBeLessThanOrEqual(100);
+    expect(() => new RedisStore({ client: direct, ttl })).toThrow(
+      "ttl: expected a positive number of seconds",
+    );
+
+    expect(await withText.destroy("text", () => "returned")).toBe("returned");
+    expect(ours.destroy("text", () => "returned")).toBeUndefined();
+    withText.ttl = 60;
+    expect(withText.ttl).toBe(60);
+    expect(() => Object.assign(ours, { ttl: 60 })).toThrow(TypeError);
+  });
 
   describe("with localCache: false", () => {
     const options = { store: { localCache: false }, cluster: LONG_LEASE };
