@@ -245,7 +245,8 @@ export class SessionCommands {
     if (!this.#topology.combinesKeys) return sids.map((sid) => [sid]);
     const batches: string[][] = [];
     let batch: string[] = [];
-    let length = MAX_BATCH_LENGTH;
+    // The first one begins a batch, even if it is empty: a key may be the prefix alone.
+    let length = Number.POSITIVE_INFINITY;
     for (const sid of sids) {
       length += sid.length;
       if (length > MAX_BATCH_LENGTH || batch.length === MAX_BATCH_SIZE) {

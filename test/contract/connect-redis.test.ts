@@ -61,6 +61,16 @@ test("all, ids, length and clear work on hundreds of sessions, and touch no othe
   expect(await direct.get(`other:${space.channel}`)).toBe("stays");
 });
 
+test("clear deletes a key that is the prefix alone", async () => {
+  const { prefix, channel } = newSpace();
+  const direct = await directClient();
+  const { store } = await startNode({ prefix, channel });
+  await direct.set(prefix, "{}", { expiration: { type: "EX", value: 3_600 } });
+  expect(await store.ids()).toEqual([""]);
+  await store.clear();
+  expect(await store.ids()).toEqual([]);
+});
+
 test("glob characters in the prefix stand for themselves", async () => {
   const space = newSpace();
   const direct = await directClient();
