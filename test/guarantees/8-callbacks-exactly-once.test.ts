@@ -62,6 +62,11 @@ test("a touch that is skipped calls back before it returns", async () => {
   let calls = 0;
   store.touch("s", session, () => calls++);
   expect(calls).toBe(1);
+  expect(() =>
+    store.touch("s", session, () => {
+      throw new Error("the application's");
+    }),
+  ).toThrow("the application's");
 });
 
 const operations: Record<string, (store: ClusteredRedisStore, callback: () => void) => void> = {
