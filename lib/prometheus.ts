@@ -47,13 +47,17 @@ const metricSets = new WeakMap<object, MetricSet>();
  * the reset.
  *
  * @returns a function that removes the store's series, and with the last store the metrics
- * @throws TypeError when `store` is not a store, `name` is in use, or the registry already has metrics with these names
+ * @throws TypeError when `store` is not a store, `register` not a registry, `name` is in use, or the registry already has metrics
+ * with these names
  */
 export function collectStoreMetrics(store: MeteredStore, options: StoreMetricsOptions = {}): () => void {
   const { prefix = "clustered_redis_store_", name = "default" } = options;
   const register = (options.register ?? globalRegistry) as Registry;
   if (!store?.cacheStats || !store.clusterStats) throw invalid("store", "a ClusteredRedisStore", store);
   if (typeof name !== "string" || name === "") throw invalid("name", "a string that is not empty", name);
+  // Its metrics would appear in the global registry instead.
+  if (isRegistry(options)) throw invalid("options", "an object", options, "a registry: pass { register }");
+  if (!isRegistry(register)) throw invalid("register", "a registry of prom-client", register);
   const state = register.getSingleMetric(`${prefix}state`);
   const { metrics, stores } = (state && metricSets.get(state)) ?? define(register, prefix);
   if (stores.has(name)) throw invalid("name", "one that no other collected store has", name);
@@ -128,6 +132,10 @@ function collectWith<T>(collect: (metric: T) => void): (this: T) => void {
   };
 }
 
-function invalid(option: string, expected: string, actual: unknown): TypeError {
-  return optionError(`collectStoreMetrics: ${option}`, expected, actual);
+function isRegistry(given: object): boolean {
+  return typeof (given as Partial<Registry>).getSingleMetric === "function";
+}
+
+function invalid(option: string, expected: string, actual: unknown, got?: string): TypeError {
+  return optionError(`collectStoreMetrics: ${option}`, expected, actual, got);
 }

@@ -206,7 +206,7 @@ test("another prefix, and the OpenMetrics format", async () => {
   expect(text).toContain("# EOF");
 });
 
-test("what is no store, no name, or would collide is rejected, and registers nothing", () => {
+test("what is no store, no registry, no name, or would collide is rejected, and registers nothing", () => {
   const registry = new Registry();
   const options = { register: registry };
   expect(() => collectStoreMetrics({} as MeteredStore, options)).toThrow(
@@ -214,7 +214,13 @@ test("what is no store, no name, or would collide is rejected, and registers not
   );
   expect(() => collectStoreMetrics(undefined as unknown as MeteredStore, options)).toThrow(/got undefined/);
   expect(() => collectStoreMetrics(metered(), { ...options, name: "" })).toThrow(/name: expected a string/);
-  expect(registry.getMetricsAsArray()).toEqual([]);
+  expect(() => collectStoreMetrics(metered(), { register: Registry as unknown as Registry })).toThrow(
+    new TypeError("collectStoreMetrics: register: expected a registry of prom-client, got a function"),
+  );
+  expect(() => collectStoreMetrics(metered(), registry as object)).toThrow(
+    new TypeError("collectStoreMetrics: options: expected an object, got a registry: pass { register }"),
+  );
+  expect([...registry.getMetricsAsArray(), ...register.getMetricsAsArray()]).toEqual([]);
 
   collectStoreMetrics(metered(), options);
   registry.removeSingleMetric("clustered_redis_store_state");
