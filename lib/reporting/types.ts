@@ -59,7 +59,10 @@ export interface IdentifiedSession {
 
 /** A session that was found by its index value. */
 export interface UserSession extends IdentifiedSession {
-  /** When it was first written with that index value: usually the login. By the clock of Redis. */
+  /**
+   * When it was first written with that index value: usually the login. If it was written before `indexBy` was set, when it was
+   * added to the index. By the clock of Redis.
+   */
   readonly since: Date;
 }
 

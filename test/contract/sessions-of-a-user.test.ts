@@ -225,6 +225,28 @@ test("reindex adds what was written before, and reports its progress", async () 
   expect(await store.countOf("u2")).toBe(40);
 });
 
+test("a session that reindex has added is new since then, however often it runs, and older than a later login", async () => {
+  const space = newSpace();
+  const before = await startNode(space);
+  await before.store.set("s", sessionOf({ user: "ann" }));
+  const direct = await directClient();
+  const serverTime = async () => {
+    const [seconds, microseconds] = await direct.sendCommand<string[]>(["TIME"]);
+    return Number(seconds) * 1_000 + Math.floor(Number(microseconds) / 1_000);
+  };
+  const startedAt = await serverTime();
+  const { store } = await start(space);
+  await store.reindex();
+  const [added] = await store.sessionsOf("ann");
+  expect(added?.since.getTime()).toBeGreaterThanOrEqual(startedAt);
+  // Two logins of one millisecond have no order.
+  await eventually(async () => (await serverTime()) > (added?.since.getTime() ?? 0));
+  await store.set("login", sessionOf({ user: "ann" }));
+  await store.reindex();
+  expect((await store.sessionsOf("ann")).map(({ sid }) => sid)).toEqual(["login", "s"]);
+  expect((await store.sessionsOf("ann")).at(-1)?.since).toEqual(added?.since);
+});
+
 test("reindex continues where it was interrupted", async () => {
   const space = newSpace();
   const before = await startNode(space);
