@@ -187,7 +187,7 @@ export const STORE_OPTIONS = {
   /**
    * Returns the value by which a session is found, for example the id of its user; `sessionsOf`, `countOf`, `destroyOf` and
    * `destroyAllOf` require it. Called with each session that is written or touched. The result must depend only on the session,
-   * be the same in all processes, and be a non-empty string, or undefined for a session that is not indexed.
+   * be the same in all processes, and be a non-empty string, or undefined or null for a session that is not indexed.
    * @default undefined: no index
    */
   indexBy: option({

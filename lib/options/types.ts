@@ -30,8 +30,8 @@ export interface Codec {
   decode(value: string, context: CodecContext): string;
 }
 
-/** Returns the value by which a session is found; undefined for a session that is not indexed. */
-export type IndexBy = (session: SessionData) => string | undefined;
+/** Returns the value by which a session is found; undefined or null for a session that is not indexed. */
+export type IndexBy = (session: SessionData) => string | null | undefined;
 
 /** One key of a session in its three versions; undefined where the key is absent. */
 export interface ConflictingValues {

@@ -8,12 +8,14 @@ const MAX_INDEX_VALUE_LENGTH = 1024;
 
 /**
  * The index value of a session; undefined for none.
- * @throws TypeError if the function returns neither undefined nor a well-formed string of 1 to 1,024 characters: a guess would
+ * @throws TypeError if the function returns neither undefined or null nor a well-formed string of 1 to 1,024 characters: a guess would
  * hide the session
  */
 export function indexValueOf(indexBy: IndexBy, session: SessionData): string | undefined {
   const value: unknown = indexBy(session);
-  if (value === undefined || isIndexValue(value)) return value;
+  // A logout may set the user to null, as in express-session's README.
+  if (value === undefined || value === null) return undefined;
+  if (isIndexValue(value)) return value;
   throw new TypeError(
     `indexBy: the function must return a string that ${expectation(value)}, or undefined, got ${describeValue(value)}`,
   );

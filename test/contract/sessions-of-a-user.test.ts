@@ -2,6 +2,7 @@ import type { SessionData } from "express-session";
 import { expect, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
+import { Browser, startApp } from "../support/express-app.ts";
 import { indexBy, startIndexed as start } from "../support/indexed.ts";
 import {
   cacheIn,
@@ -64,6 +65,36 @@ test("who logs in is found from then on, and who logs out is not", async () => {
   expect(await store.countOf("bob")).toBe(0);
   // Nothing is left behind in Redis either.
   expect(await indexKeys(space)).toEqual([]);
+});
+
+test("a logout that sets the user to null, as in express-session's README, removes the session from the index", async () => {
+  const space = newSpace();
+  const { store } = await start(space);
+  const app = await startApp(store, {}, (server) => {
+    server.get("/login", (request, response) => {
+      request.session["user"] = "ada";
+      response.json({});
+    });
+    server.get("/logout", (request, response, next) => {
+      request.session["user"] = null as never;
+      request.session.save((error) => {
+        if (error) return next(error);
+        request.session.regenerate((failure) => (failure ? next(failure) : response.json({})));
+      });
+    });
+    server.get("/forget", (request, response) => {
+      request.session["user"] = null as never;
+      response.json({});
+    });
+  });
+  for (const path of ["/logout", "/forget"]) {
+    const browser = new Browser();
+    await browser.fetch(app, "/login");
+    expect(await store.countOf("ada")).toBe(1);
+    expect((await browser.fetch(app, path)).status).toBe(200);
+    expect(await indexKeys(space)).toEqual([]);
+  }
+  expect(await store.reindex()).toMatchObject({ indexed: 0, skipped: 0 });
 });
 
 test("sessions that were destroyed, or have expired, are not found, and nothing of them is left", async () => {
