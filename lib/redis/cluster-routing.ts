@@ -42,6 +42,7 @@ const REFUSED_FOR_NOW = /^(?:(ASK|MOVED) \d+ (\S+)|TRYAGAIN )/;
 const REDIRECTIONS_AT_ONCE = 16;
 const TRY_AGAIN_MS = 50;
 const MIN_REFRESH_INTERVAL_MS = 250;
+const MAX_REFRESH_MS = 500;
 
 /**
  * Finds the primary of a key, and sends to it.
@@ -113,8 +114,7 @@ export class ClusterRoutes {
         isAsking = kind.startsWith("ASK");
         find = isAsking ? named : primary;
         if (kind.startsWith("MOVED") && isOutdated()) {
-          // Not awaited: node-redis opens connections for that, and waits without a limit for a node that does not answer.
-          void this.#refresh(client);
+          await this.#refresh(client);
           find = () => (isOutdated() ? named() : primary());
         }
         if (address === "" || redirections % REDIRECTIONS_AT_ONCE === 0)
@@ -157,15 +157,20 @@ export class ClusterRoutes {
     );
   }
 
-  /** Callers that find out at the same time share one discovery. */
+  /**
+   * Callers that find out at the same time share one discovery. Resolves when it has ended, since node-redis closes its connections to
+   * nodes that have left, or else after MAX_REFRESH_MS: for a node that does not answer, node-redis waits without a limit.
+   */
   #refresh(startWith: NodeClient): Promise<unknown> {
+    if (this.#refreshing !== undefined) return this.#refreshing;
     const rediscover = async () => this.#cluster._slots?.rediscover?.(startWith);
-    this.#refreshing ??= rediscover()
+    const ending = rediscover()
       .catch(() => {})
       .finally(() => {
         this.#refreshing = undefined;
         this.#refreshedAt = performance.now();
       });
+    this.#refreshing = Promise.race([ending, pause(MAX_REFRESH_MS, undefined, { ref: false })]);
     return this.#refreshing;
   }
 

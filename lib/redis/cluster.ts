@@ -121,8 +121,7 @@ export class Cluster implements Topology {
       return viewIn(replies);
     });
     if (view.primaries !== this.#known) {
-      // Not awaited, as in `ClusterRoutes`: it may take forever.
-      void this.#routes.refresh();
+      await this.#routes.refresh();
       const message = "The primaries are not known for certain: the Cluster names others than its client";
       throw new SessionStoreError("ERR_SUBSCRIPTION", message);
     }

@@ -34,8 +34,6 @@ class ScriptedCluster {
   readonly redirected = new Map<number, string>();
   /** What the client knows when it has been refreshed. */
   knownNext: readonly string[] | undefined;
-  /** The client has been refreshed when this resolves. */
-  refreshing = Promise.resolve();
   /** How many subscribers of a heartbeat each node has. */
   receivers = 1;
   /** Replies arrive when this resolves. */
@@ -69,7 +67,6 @@ class ScriptedCluster {
       refresh: async () => {
         this.refreshes++;
         if (this.knownNext) this.known = this.knownNext;
-        await this.refreshing;
       },
       send: async (_deadline: Deadline, { target, build }: Batch) => {
         const node = target === "any" ? undefined : routes.primaryOf((target as { node: string }).node);
@@ -135,13 +132,6 @@ test("discover() fails, and the client is refreshed, while the client knows othe
   cluster.views["a"] = { epoch: 8, primaries: ["b", "c"] };
   await expect(cluster.topology.discover()).rejects.toThrow(/^The primaries are not known for certain/);
   expect(cluster.refreshes).toBe(1);
-});
-
-test("discover() does not wait for a client that is refreshed from a node that does not answer", async () => {
-  const cluster = new ScriptedCluster(["a", "b"], 7);
-  cluster.refreshing = new Promise(() => {});
-  cluster.views["a"] = { epoch: 8, primaries: ["b", "c"] };
-  await expect(cluster.topology.discover()).rejects.toThrow(/^The primaries are not known for certain/);
 });
 
 test("a primary without a subscriber of the heartbeat proves nothing: the subscription is elsewhere", async () => {
