@@ -99,6 +99,7 @@ export type ServerFault =
   | "pauseClients"
   | "pauseWrites"
   | "killPrimary"
+  | "stopPrimary"
   | "failover"
   | "moveSlots"
   | "moveIndex"

@@ -66,6 +66,14 @@ const SERVERS: Record<ServerFault, OfServers> = {
     await pause(ms);
     await rig.restart(server);
   },
+  // It continues as a primary that has been replaced, and executes what its connections have received meanwhile.
+  stopPrimary: async (rig, { ms }, key) => {
+    const { process } = await rig.primaryOf(key);
+    await process.pause();
+    await rig.servers.tookOver(process);
+    await pause(ms);
+    await process.resume();
+  },
   failover: (rig, _fault, key) => rig.servers.failover(key),
   moveSlots: async (rig, { ms, chance }, key, sids) => {
     await rig.servers.moveSlot(key, ms / 2);

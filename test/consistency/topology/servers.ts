@@ -60,12 +60,12 @@ class ClusterServers implements Servers {
   }
 
   kinds(isIndexed: boolean): FaultKinds {
-    const others = isIndexed ? { moveIndex: 4 } : { killPrimary: 2, failover: 2 };
+    const others = isIndexed ? { moveIndex: 4 } : { killPrimary: 2, stopPrimary: 2, failover: 2 };
     return {
       node: NODE_FAULTS,
       redis: { pauseClients: 2, pauseWrites: 2, ...others, moveSlots: 3, returnSlot: 3 },
       recoveryMs: {
-        ...{ killPrimary: 9_000, failover: 2_500 },
+        ...{ killPrimary: 9_000, stopPrimary: 7_000, failover: 2_500 },
         ...{ moveSlots: MOVING_MS, moveIndex: MOVING_MS / 2, returnSlot: RETURNING_MS },
       },
     };
