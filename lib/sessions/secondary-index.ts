@@ -30,8 +30,8 @@ export interface ReindexProgress {
 export interface ReindexOptions {
   /** The cursor of an earlier run. @default the beginning */
   readonly cursor?: string | undefined;
-  /** Called after each batch. */
-  readonly onProgress?: ((progress: ReindexProgress) => void) | undefined;
+  /** Called after each batch. A promise that it returns is awaited: it may write the cursor somewhere. */
+  readonly onProgress?: ((progress: ReindexProgress) => unknown) | undefined;
 }
 
 /** Options of `destroyAllOf`. */

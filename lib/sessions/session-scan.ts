@@ -28,8 +28,8 @@ export interface ReencodeProgress {
 export interface ReencodeOptions {
   /** The cursor of an earlier run. @default the beginning */
   readonly cursor?: string | undefined;
-  /** Called after each batch. */
-  readonly onProgress?: ((progress: ReencodeProgress) => void) | undefined;
+  /** Called after each batch. A promise that it returns is awaited: it may write the cursor somewhere. */
+  readonly onProgress?: ((progress: ReencodeProgress) => unknown) | undefined;
 }
 
 const BATCH_SIZE = 500;
@@ -41,7 +41,7 @@ type Progress<K extends string> = Readonly<Record<K | "scanned" | "skipped", num
 
 interface ProgressOptions<K extends string> {
   readonly cursor?: string | undefined;
-  readonly onProgress?: ((progress: Progress<K>) => void) | undefined;
+  readonly onProgress?: ((progress: Progress<K>) => unknown) | undefined;
 }
 
 /** What is done with all sessions, batch by batch: they are never all in memory unless a caller asks for that. */
@@ -206,7 +206,7 @@ export class SessionScan {
         skipped: progress.skipped + count("skipped"),
         cursor: next,
       } as Progress<K>;
-      onProgress?.(progress);
+      await onProgress?.(progress);
     }
     return progress;
   }

@@ -278,6 +278,25 @@ test("a session that reindex has added is new since then, however often it runs,
   expect((await store.sessionsOf("ann")).at(-1)?.since).toEqual(added?.since);
 });
 
+test("reindex awaits onProgress, and fails with what it rejects with", async () => {
+  const space = newSpace();
+  const before = await startNode(space);
+  for (let i = 0; i < 30; i++) await before.store.set(`s${i}`, sessionOf({ user: "ann" }));
+  const { store } = await start(space, { scanCount: 10 });
+  let writing = 0;
+  const onProgress = async () => {
+    writing++;
+    await new Promise((resolve) => setImmediate(resolve));
+    if (--writing > 0) throw new Error("called before it had written");
+  };
+  await store.reindex({ onProgress });
+  expect(writing).toBe(0);
+  const failing = async () => {
+    throw new Error("the database is full");
+  };
+  await expect(store.reindex({ onProgress: failing })).rejects.toThrow("the database is full");
+});
+
 test("reindex continues where it was interrupted", async () => {
   const space = newSpace();
   const before = await startNode(space);
