@@ -93,6 +93,13 @@ export function describeArgument(value: unknown): string {
   return typeof value === "string" ? "a string" : describeValue(value);
 }
 
+/** The same for what a function of the application returned or threw. If it is a promise, nothing else handles its rejection. */
+export function describeReturned(value: unknown): string {
+  const { then } = (value ?? {}) as Partial<PromiseLike<unknown>>;
+  if (typeof then === "function") Promise.resolve(value).catch(() => {});
+  return describeValue(value);
+}
+
 /** The permissions to add to a message in which Redis denies a command (ACL): Redis names the command, not the rule to grant. */
 export function aclHint(reason: string, permissions: () => string): string {
   return isDenied(reason) ? ` (needed: ${permissions()})` : "";

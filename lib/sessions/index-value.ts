@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import type { IndexBy } from "../options/types.ts";
-import { describeValue } from "../reporting/errors.ts";
+import { describeReturned, describeValue } from "../reporting/errors.ts";
 import { isPromise } from "./stored-session.ts";
 
 /** It becomes part of a key: a mistake such as indexing by a whole profile must not fill Redis. */
@@ -17,7 +17,7 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
   if (value === undefined || value === null) return undefined;
   if (isIndexValue(value)) return value;
   throw new TypeError(
-    `indexBy: the function must return a string that ${expectation(value)}, or undefined, got ${describeValue(value)}`,
+    `indexBy: the function must return a string that ${expectation(value)}, or undefined, got ${describeReturned(value)}`,
   );
 }
 

@@ -1,7 +1,7 @@
 import type { SessionData } from "express-session";
 import { MAX_TTL_S, warnOfLongTtl } from "../options/ttl.ts";
 import type { SessionTtl } from "../options/types.ts";
-import { describeValue } from "../reporting/errors.ts";
+import { describeReturned, describeValue } from "../reporting/errors.ts";
 
 /**
  * How long `session` lives from now on, in milliseconds; 0 or less means to delete it.
@@ -20,7 +20,9 @@ export function lifetimeMs(session: SessionData, ttl: SessionTtl, now: number): 
       warnOfLongTtl(seconds);
       return wholeMs(seconds * 1000);
     }
-    throw new TypeError(`ttl: the function must return a number of seconds, got ${describeValue(seconds)}`);
+    throw new TypeError(
+      `ttl: the function must return a number of seconds, got ${describeReturned(seconds)}`,
+    );
   }
   const expires: unknown = session?.cookie?.expires;
   if (!expires) return wholeMs(ttl * 1000);

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { SessionData } from "express-session";
 import type { ConflictingValues, ResolveConflict } from "../options/types.ts";
 import type { SessionSave } from "../redis/session-values.ts";
-import { describeValue } from "../reporting/errors.ts";
+import { describeReturned } from "../reporting/errors.ts";
 import { isSameMaxAge } from "./lifetime.ts";
 import { isPromise } from "./stored-session.ts";
 
@@ -45,8 +45,7 @@ export function mergeSessions(
 /** @throws TypeError for what an asynchronous function returns: JSON would make an empty object of it */
 function requireValue(value: unknown): unknown {
   if (!isPromise(value)) return value;
-  value.catch(() => {});
-  throw new TypeError(`resolveConflict: the function must return a value, got ${describeValue(value)}`);
+  throw new TypeError(`resolveConflict: the function must return a value, got ${describeReturned(value)}`);
 }
 
 function mergeKeys(base: unknown, theirs: unknown, ours: unknown, resolve: ResolveConflict): Values {

@@ -2,7 +2,7 @@ import type { SessionData } from "express-session";
 import type { Codec, Serializer } from "../options/types.ts";
 import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
-import { describeValue, hintFor, SessionStoreError, withHidden } from "../reporting/errors.ts";
+import { describeReturned, hintFor, SessionStoreError, withHidden } from "../reporting/errors.ts";
 import { standalone } from "../reporting/text.ts";
 
 /** How sessions are stored in Redis: a session is serialized to a text, which the codec encodes to the value of the key. */
@@ -136,7 +136,7 @@ export function reasonOf(error: unknown, thrower: "serializer" | "codec"): strin
 export function describeType(value: unknown): string {
   return value !== null && ["string", "number", "bigint", "symbol"].includes(typeof value)
     ? `a ${typeof value}`
-    : describeValue(value);
+    : describeReturned(value);
 }
 
 /** The longest chain of objects and arrays in a session. Copying and comparing one that is deeper could overflow the stack. */

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import { eventually } from "../support/eventually.ts";
-import { newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
+import { type NodeOptions, newSpace, sessionOf, startNode, valuesOf } from "../support/node.ts";
 import { catchProcessEvents } from "../support/process-events.ts";
 
 test("a hit calls back once, before get returns", async () => {
@@ -134,6 +134,35 @@ test("a failure without a caller is no unhandled rejection", async () => {
   await nextTurn();
   expect(rejections).toEqual([]);
 });
+
+const rejects = (async () => {
+  throw new Error("the application's");
+}) as never;
+const decode = (value: string) => value;
+const ASYNCHRONOUS: Record<string, NodeOptions["store"]> = {
+  ttl: { ttl: rejects },
+  indexBy: { indexBy: rejects },
+  "serializer.stringify": { serializer: { parse: JSON.parse, stringify: rejects } },
+  "codec.encode": { codec: { encode: rejects, decode } },
+  "codec.decode": { codec: { encode: decode, decode: rejects } },
+};
+
+test.each(Object.entries(ASYNCHRONOUS))(
+  "%s that is asynchronous by mistake is an error of the operation, and no unhandled rejection",
+  async (_name, options = {}) => {
+    const rejections = catchProcessEvents("unhandledRejection");
+    const space = newSpace();
+    const before = await startNode(space);
+    await before.store.set("s", sessionOf());
+    const { store } = await startNode(space, { store: options });
+    const outcomes = await Promise.allSettled([store.get("s"), store.set("other", sessionOf())]);
+    const [failed] = outcomes.filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
+    expect(failed?.reason.message).toContain("an object (Promise)");
+    await store.destroy("s");
+    await nextTurn();
+    expect(rejections).toEqual([]);
+  },
+);
 
 test("a callback runs in the asynchronous context of its caller, even if another's read is shared", async () => {
   const { AsyncLocalStorage } = await import("node:async_hooks");
