@@ -72,6 +72,7 @@ test.each(WEB)("%s: requests that change nothing write nothing", async (_name, f
   expect(Number(writes)).toBeGreaterThan(0);
   for (let i = 0; i < 3; i++) expect((await visitor.get(app, "/me")).status).toBe(200);
   expect(await countWrites()).toBe(writes);
+  await visitor.post(app, "/logout");
 });
 
 /** All that sign cookies for browsers. */
