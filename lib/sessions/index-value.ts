@@ -21,6 +21,19 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
   );
 }
 
+/**
+ * Checks that a session has its index value in Redis, too. JSON drops what a class adds, such as the getter `id` of a Mongoose
+ * document: the session would be added under a value that no listing finds in it, so that a ban would delete nothing.
+ * @param text the session's JSON
+ * @throws TypeError
+ */
+export function requireStoredIndexValue(indexBy: IndexBy, text: string, value: string): void {
+  if (indexValueOf(indexBy, JSON.parse(text)) === value) return;
+  throw new TypeError(
+    "indexBy: the function must return the same for a session and for its JSON, got two values: use what JSON contains, or store the value as a property of the session",
+  );
+}
+
 /** Reads a session. It may throw, or return a promise. */
 export type ReadSession = () => SessionData | Promise<SessionData>;
 

@@ -4,7 +4,7 @@ import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
 import { describeArgument, optionError, SessionStoreError } from "../reporting/errors.ts";
-import { formerIndexValue, indexValueOf, type ReadSession } from "./index-value.ts";
+import { formerIndexValue, indexValueOf, type ReadSession, requireStoredIndexValue } from "./index-value.ts";
 import { isSameMaxAge, lifetimeMs, touchWindowMs } from "./lifetime.ts";
 import { type LoadedState, LoadedStates, type ReplacedSession, type Version } from "./loaded-state.ts";
 import { type MergeProposal, mergeSessions } from "./merge.ts";
@@ -105,7 +105,7 @@ export class SessionTracker {
   async save(sid: string, session: SessionData): Promise<void> {
     checkSid(sid);
     checkSession(session);
-    const { ttl, indexBy } = this.#options;
+    const { ttl, indexBy, serializer } = this.#options;
     const operations = this.#operations;
     const lifetime = lifetimeMs(session, ttl, Date.now());
     if (lifetime <= 0) return this.#delete(sid, () => session);
@@ -113,6 +113,9 @@ export class SessionTracker {
     const indexValue = indexBy && indexValueOf(indexBy, session);
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(operations.format, sid, session);
+    // Other serializers may create objects of the same classes again.
+    if (indexBy && indexValue !== undefined && serializer === JSON)
+      requireStoredIndexValue(indexBy, text, indexValue);
     const isBehind = operations.queue.isBusy(sid);
     const known = isBehind ? undefined : this.states.stored(sid, session);
     const unchanged = known && this.states.isUnchanged(known, text);

@@ -97,6 +97,29 @@ test("a logout that sets the user to null, as in express-session's README, remov
   expect(await store.reindex()).toMatchObject({ indexed: 0, skipped: 0 });
 });
 
+test("a user that JSON drops is an error of the save, since nobody would find the session", async () => {
+  class User {
+    readonly _id: string;
+    constructor(id: string) {
+      this._id = id;
+    }
+    get id() {
+      return this._id;
+    }
+  }
+  const byGetter = (session: SessionData) => (session as { user?: Partial<User> }).user?.id;
+  const byId = (session: SessionData) => (session as { user?: Partial<User> }).user?._id;
+  const space = newSpace();
+  const { store } = await start(space, { indexBy: byGetter });
+  await expect(store.set("s", sessionOf({ user: new User("ada") }))).rejects.toThrow(
+    "indexBy: the function must return the same for a session and for its JSON, got two values",
+  );
+  expect(await store.get("s")).toBeNull();
+  const other = await start(space, { indexBy: byId });
+  await other.store.set("s", sessionOf({ user: new User("ada") }));
+  expect(await sidsOf(other.store, "ada")).toEqual(["s"]);
+});
+
 test("sessions that were destroyed, or have expired, are not found, and nothing of them is left", async () => {
   const space = newSpace();
   const { store } = await start(space);
