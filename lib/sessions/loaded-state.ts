@@ -253,17 +253,23 @@ function isSameSession(before: SessionData, after: SessionData): boolean {
  * may create some that have private fields, which nobody else can compare.
  */
 function isSameValue(one: unknown, other: unknown): boolean {
-  if (Object.is(one, other)) return true;
-  if (one === null || other === null || typeof one !== "object" || typeof other !== "object") return false;
+  if (one === null || other === null || typeof one !== "object" || typeof other !== "object") {
+    return Object.is(one, other);
+  }
   const prototype: unknown = Object.getPrototypeOf(one);
   if (prototype !== Object.getPrototypeOf(other)) return false;
   if (prototype === Date.prototype) return Object.is((one as Date).getTime(), (other as Date).getTime());
-  if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) return false;
-  const [keys, otherKeys] = [Reflect.ownKeys(one), Reflect.ownKeys(other)];
-  const isSameAt = (key: PropertyKey, i: number) =>
-    key === otherKeys[i] && isSameValue(Reflect.get(one, key), Reflect.get(other, key));
-  return keys.length === otherKeys.length && keys.every(isSameAt);
+  if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) {
+    return one === other;
+  }
+  const [values, otherValues] = [one, other] as [Values, Values];
+  const keys = Reflect.ownKeys(values);
+  const otherKeys = Reflect.ownKeys(otherValues);
+  if (keys.length !== otherKeys.length) return false;
+  return keys.every((key, i) => key === otherKeys[i] && isSameValue(values[key], otherValues[key]));
 }
+
+type Values = Readonly<Record<PropertyKey, unknown>>;
 
 /** Gives `before` the expiry of `after`, and its age if the two differ by rounding only. */
 function alignCookie(before: Cookie, after: Cookie): void {
