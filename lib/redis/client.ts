@@ -63,6 +63,7 @@ export interface CommandBatch {
 
 /** A client of one connection: the application's own, or one that its pool, Sentinel or Cluster client uses. */
 export interface Connection {
+  readonly isOpen?: boolean;
   readonly isReady?: boolean;
   readonly options?: {
     readonly database?: number;

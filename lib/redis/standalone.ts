@@ -1,6 +1,7 @@
 import { type BatchingClient, type Connection, keyPrefixOf, type RedisStoreClient } from "./client.ts";
 import { keepsTransactions } from "./connections.ts";
-import type { Deadline } from "./deadlines.ts";
+import { Deadline } from "./deadlines.ts";
+import { closedError } from "./readiness.ts";
 import { isErrorReply } from "./replies.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import { subscriberFrom } from "./subscriber.ts";
@@ -58,7 +59,10 @@ export class Standalone extends SinglePrimary implements Primary {
    */
   async #exchangeOnAny(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     let used: Connection | undefined;
-    const pool = this.connections.startingOn(this.#client, "execute", (connection, run) => {
+    const pool = this.connections.startingOn(this.#client, "execute", async (connection, run) => {
+      // node-redis would write it together with its own first commands: nobody would know whether it has been sent.
+      if (connection.isReady === false) await this.#whenOpened(connection);
+      if (deadline.passed) throw new Error("It took too long to be sent");
       used = connection;
       this.hasTransactions = keepsTransactions(connection);
       return run();
@@ -66,10 +70,18 @@ export class Standalone extends SinglePrimary implements Primary {
     const replies = execute(deadline, pool.multi(), batch);
     const unsent = new Promise<never>((_, reject) => {
       deadline.onPassed(() => {
-        if (used === undefined || used.isReady === false) reject(new Error("It took too long to be sent"));
+        if (used === undefined) reject(new Error("It took too long to be sent"));
       });
     });
     return this.connections.requireInStep(batch, await Promise.race([replies, unsent]), used);
+  }
+
+  /** Without a limit: meanwhile, the pool gives the connection to no other operation. @throws if it is closed for good */
+  #whenOpened(connection: Connection): Promise<true> {
+    return this.readiness.until(new Deadline(), () => {
+      if (connection.isOpen === false) throw closedError(this.#client);
+      return connection.isReady || undefined;
+    });
   }
 
   async discover(): Promise<readonly Primary[]> {

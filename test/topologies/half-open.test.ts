@@ -1,4 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
+import type { LookupFunction } from "node:net";
 import { fileURLToPath } from "node:url";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -238,6 +239,68 @@ test.each(Object.keys(redisVersions))(
     for (let i = 0; i < 4; i++)
       await Promise.allSettled([store.set("e", sessionOf()), store.set("f", sessionOf())]);
     for (const sid of sids) expect(valuesOf(await eventually(() => store.get(sid)))).toEqual({ v: 2 });
+  },
+);
+
+test.each(Object.keys(redisVersions))(
+  "pool, %s: what times out on a connection that is being opened is not written later",
+  async (version) => {
+    const { url } = await ownRedis();
+    const proxy = await startProxy(url);
+    onTestFinished(() => proxy.close());
+    let addressKnown = Promise.resolve();
+    const lookup: LookupFunction = (_, { all }, callback) => {
+      const found = { address: "127.0.0.1", family: 4 };
+      void addressKnown.then(() => callback(null, all ? [found] : found.address, found.family));
+    };
+    let onLost = () => {};
+    let idle = () => Number.NaN;
+    const create = () => {
+      const socket = { host: "localhost", port: proxy.port, lookup };
+      const createPool = redisVersions[version]?.createClientPool;
+      const pool = createPool?.({ socket, name: "pooled" }, { minimum: 2, maximum: 2 });
+      pool?.on("error", () => onLost());
+      idle = () => Number(pool?.idleClients);
+      return pool as unknown as AnyClient;
+    };
+    const space = newSpace();
+    const { store } = await openStore(create, space, {
+      commandTimeoutMs: TIMEOUT_MS,
+      // No heartbeat takes that connection.
+      cluster: { heartbeatMs: 60_000, leaseMs: 120_000, subscriber: () => createClient({ url }) },
+    });
+    const sids = ["a", "b", "c", "d"];
+    const writeAll = (v: number) => Promise.allSettled(sids.map((sid) => store.set(sid, sessionOf({ v }))));
+    const isFailed = ({ status }: PromiseSettledResult<void>) => status === "rejected";
+    const admin = await directClient({ url });
+    const pooled = async () => [
+      ...String(await admin.sendCommand(["CLIENT", "LIST"])).matchAll(/id=(\d+) .* name=pooled /g),
+    ];
+    const [[, id = ""] = []] = await pooled();
+    const lost = new Promise<void>((resolve) => {
+      onLost = resolve;
+    });
+    let onAddressKnown = () => {};
+    addressKnown = new Promise((resolve) => {
+      onAddressKnown = resolve;
+    });
+    await admin.sendCommand(["CLIENT", "KILL", "ID", id]);
+    await lost;
+    const writing = writeAll(1);
+    await eventually(() => idle() < 2);
+    for (let i = 0; i < 3; i++) await new Promise(setImmediate);
+    // node-redis writes what it has queued by now together with its first commands.
+    proxy.hold("toServer", "SETINFO");
+    onAddressKnown();
+    expect((await writing).some(isFailed)).toBe(true);
+    await eventually(async () => !(await writeAll(2)).some(isFailed));
+    proxy.release("toServer");
+    // Redis has read what was held.
+    await eventually(async () => (await pooled()).length === 2);
+    for (const sid of sids) {
+      const value = await admin.get(space.prefix + sid);
+      expect(JSON.parse(value ?? "null")).toMatchObject({ v: 2 });
+    }
   },
 );
 
