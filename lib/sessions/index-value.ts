@@ -28,9 +28,18 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
  * @throws TypeError
  */
 export function requireStoredIndexValue(indexBy: IndexBy, text: string, value: string): void {
-  if (indexValueOf(indexBy, JSON.parse(text)) === value) return;
+  let got = "two values";
+  let cause: unknown;
+  try {
+    if (indexValueOf(indexBy, JSON.parse(text)) === value) return;
+  } catch (error) {
+    // Its message would not say that the session is not the one that was saved.
+    got = "an error for the JSON";
+    cause = error;
+  }
   throw new TypeError(
-    "indexBy: the function must return the same for a session and for its JSON, got two values: use what JSON contains, or store the value as a property of the session",
+    `indexBy: the function must return the same for a session and for its JSON, got ${got}: use what JSON contains, or store the value as a property of the session`,
+    cause === undefined ? undefined : { cause },
   );
 }
 

@@ -120,6 +120,15 @@ test("a user that JSON drops is an error of the save, since nobody would find th
   expect(await sidsOf(other.store, "ada")).toEqual(["s"]);
 });
 
+test("an indexBy that throws for the JSON of a session is an error of the save that says so", async () => {
+  const byDay = (session: SessionData) => (session as { day?: Date }).day?.toISOString();
+  const { store } = await start(newSpace(), { indexBy: byDay });
+  await expect(store.set("s", sessionOf({ day: new Date() }))).rejects.toThrow(
+    "indexBy: the function must return the same for a session and for its JSON, got an error for the JSON",
+  );
+  expect(await store.get("s")).toBeNull();
+});
+
 test("sessions that were destroyed, or have expired, are not found, and nothing of them is left", async () => {
   const space = newSpace();
   const { store } = await start(space);
