@@ -23,11 +23,12 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
 
 /**
  * Checks that a session has its index value in Redis, too. JSON drops what a class adds, such as the getter `id` of a Mongoose
- * document: the session would be added under a value that no listing finds in it, so that a ban would delete nothing.
+ * document: the session would be added under a value that no listing finds in it, so that a ban would delete nothing. If only
+ * the JSON has a value, as with `toJSON`, no entry would name the session.
  * @param text the session's JSON
  * @throws TypeError
  */
-export function requireStoredIndexValue(indexBy: IndexBy, text: string, value: string): void {
+export function requireStoredIndexValue(indexBy: IndexBy, text: string, value: string | undefined): void {
   let got = "two values";
   let cause: unknown;
   try {

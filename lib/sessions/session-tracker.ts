@@ -114,8 +114,7 @@ export class SessionTracker {
     // Now: the session belongs to the request, and may change as soon as this returns.
     const text = stringify(operations.format, sid, session);
     // Other serializers may create objects of the same classes again.
-    if (indexBy && indexValue !== undefined && serializer === JSON)
-      requireStoredIndexValue(indexBy, text, indexValue);
+    if (indexBy && serializer === JSON) requireStoredIndexValue(indexBy, text, indexValue);
     const isBehind = operations.queue.isBusy(sid);
     const known = isBehind ? undefined : this.states.stored(sid, session);
     const unchanged = known && this.states.isUnchanged(known, text);

@@ -129,6 +129,22 @@ test("an indexBy that throws for the JSON of a session is an error of the save t
   expect(await store.get("s")).toBeNull();
 });
 
+test("a user that only JSON shows is an error of the save, since the index would not name the session", async () => {
+  class User {
+    readonly #id: string;
+    constructor(id: string) {
+      this.#id = id;
+    }
+    toJSON() {
+      return { id: this.#id };
+    }
+  }
+  const byId = (session: SessionData) => (session as { user?: { id?: string } }).user?.id;
+  const { store } = await start(newSpace(), { indexBy: byId });
+  await expect(store.set("s", sessionOf({ user: new User("ada") }))).rejects.toThrow("got two values");
+  expect(await store.get("s")).toBeNull();
+});
+
 test("sessions that were destroyed, or have expired, are not found, and nothing of them is left", async () => {
   const space = newSpace();
   const { store } = await start(space);
