@@ -3,6 +3,7 @@ import type { LookupFunction } from "node:net";
 import { fileURLToPath } from "node:url";
 import { createClient, createClientPool, createCluster, createSentinel } from "redis";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { ClusteredRedisStore } from "../../lib/index.ts";
 import type { Connection } from "../../lib/redis/client.ts";
 import { Silence } from "../../lib/redis/connections.ts";
 import { eventually } from "../support/eventually.ts";
@@ -204,6 +205,20 @@ test("one new connection is enough for all silent ones: many would be a burden t
   await eventually(() => check() && replaced.size === clients.length);
 });
 
+/** No heartbeat takes the pool's connection that is being opened. */
+const poolOptions = (url: string): StoreOptions => ({
+  commandTimeoutMs: TIMEOUT_MS,
+  cluster: { heartbeatMs: 60_000, leaseMs: 120_000, subscriber: () => createClient({ url }) },
+});
+
+/** More sessions than a pool of two has connections. */
+const sids = ["a", "b", "c", "d"];
+
+const writeSeveral = (store: ClusteredRedisStore, v: number) =>
+  Promise.allSettled(sids.map((sid) => store.set(sid, sessionOf({ v }))));
+
+const isFailed = ({ status }: PromiseSettledResult<void>) => status === "rejected";
+
 test.each(Object.keys(redisVersions))(
   "pool, %s: a connection that is never opened again holds up no session",
   async (version) => {
@@ -217,14 +232,8 @@ test.each(Object.keys(redisVersions))(
         { minimum: 2, maximum: 2 },
       ) as unknown as AnyClient;
     };
-    const { store } = await openStore(create, newSpace(), {
-      commandTimeoutMs: TIMEOUT_MS,
-      // No heartbeat takes that connection.
-      cluster: { heartbeatMs: 60_000, leaseMs: 120_000, subscriber: () => createClient({ url }) },
-    });
-    const sids = ["a", "b", "c", "d"];
-    const writeAll = (v: number) => Promise.allSettled(sids.map((sid) => store.set(sid, sessionOf({ v }))));
-    const isFailed = ({ status }: PromiseSettledResult<void>) => status === "rejected";
+    const { store } = await openStore(create, newSpace(), poolOptions(url));
+    const writeAll = (v: number) => writeSeveral(store, v);
     const admin = await directClient({ url });
     const [, id = ""] =
       /id=(\d+) .* name=pooled/.exec(String(await admin.sendCommand(["CLIENT", "LIST"]))) ?? [];
@@ -264,14 +273,8 @@ test.each(Object.keys(redisVersions))(
       return pool as unknown as AnyClient;
     };
     const space = newSpace();
-    const { store } = await openStore(create, space, {
-      commandTimeoutMs: TIMEOUT_MS,
-      // No heartbeat takes that connection.
-      cluster: { heartbeatMs: 60_000, leaseMs: 120_000, subscriber: () => createClient({ url }) },
-    });
-    const sids = ["a", "b", "c", "d"];
-    const writeAll = (v: number) => Promise.allSettled(sids.map((sid) => store.set(sid, sessionOf({ v }))));
-    const isFailed = ({ status }: PromiseSettledResult<void>) => status === "rejected";
+    const { store } = await openStore(create, space, poolOptions(url));
+    const writeAll = (v: number) => writeSeveral(store, v);
     const admin = await directClient({ url });
     const pooled = async () => [
       ...String(await admin.sendCommand(["CLIENT", "LIST"])).matchAll(/id=(\d+) .* name=pooled /g),
