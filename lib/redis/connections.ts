@@ -72,14 +72,19 @@ export class Connections {
     });
   }
 
-  /** The replies to a batch that was sent on a connection. Fails as `requireInStep` does. */
+  /**
+   * The replies to a batch that was sent on a connection.
+   * @throws Error if they are out of step; the connection is replaced then
+   */
   receive(connection: Connection, batch: Batch, replies: Promise<unknown[]>): Promise<unknown[]> {
     const settle = this.silence.begin(connection);
     return replies.then(
       (received) => {
         settle(true);
         this.lastAnswered = connection;
-        return this.requireInStep(batch, received, connection);
+        if (batch.isInStep?.(received) !== false) return received;
+        this.#replace(connection, "replies are out of step");
+        throw new Error("The replies are out of step with the commands, so the connection is replaced");
       },
       (error: unknown) => {
         settle(isErrorReply(error));
@@ -88,45 +93,30 @@ export class Connections {
     );
   }
 
-  /**
-   * The replies to a batch.
-   * @param connection on which they arrived
-   * @throws Error if they are out of step; the connection is replaced then
-   */
-  requireInStep(batch: Batch, replies: unknown[], connection: Connection | undefined): unknown[] {
-    if (batch.isInStep?.(replies) !== false) return replies;
-    if (connection !== undefined) this.#replace(connection, "replies are out of step");
-    throw new Error("The replies are out of step with the commands, so the connection is replaced");
-  }
-
   #replace(connection: Connection, doubt: Doubt): void {
     reopen(connection, Connections.#watched.get(connection) ?? new Set([this.#doubts]), doubt);
   }
 
   /**
-   * Something that starts batches like `owner`, a pool or a Sentinel client, and watches the connections that these take. The
-   * owner itself does not expose them.
+   * Something that starts a batch like `owner`, a pool or a Sentinel client, and watches the connection that it takes. The
+   * owner itself does not expose it.
    * @param method of the owner, called by its batches with a function of the connection as the last argument
-   * @param onUse starts the batch by `run`; called for each attempt
+   * @param onUse sends the batch by `run`; called for each attempt
    */
   startingOn<Owner extends object>(
     owner: Owner,
     method: "execute" | "_execute",
-    onUse: (used: Connection, run: () => unknown) => unknown,
+    batch: Batch,
+    onUse: (used: Connection, run: () => Promise<unknown[]>) => Promise<unknown[]>,
   ): Owner {
     const execute = (owner as Record<string, (...args: unknown[]) => unknown>)[method];
     if (execute === undefined) return owner;
     const value = (...args: unknown[]) => {
-      const run = args.pop() as (connection: Connection) => unknown;
-      const runWatched = (connection: Connection) => {
+      const run = args.pop() as (connection: Connection) => Promise<unknown[]>;
+      return execute.call(owner, ...args, (connection: Connection) => {
         this.watch(connection);
-        return onUse(connection, () => {
-          const replies = run(connection);
-          this.silence.track(connection, Promise.resolve(replies));
-          return replies;
-        });
-      };
-      return execute.call(owner, ...args, runWatched);
+        return onUse(connection, () => this.receive(connection, batch, run(connection)));
+      });
     };
     return Object.create(owner, { [method]: { value } }) as Owner;
   }
@@ -215,15 +205,6 @@ export class Silence {
       if (--tracked.unanswered === 0) this.#exchanges.delete(connection);
       else if (isAnswer) tracked.quietSince = performance.now();
     };
-  }
-
-  /** The same. @param replies to that batch, handled by the caller */
-  track(connection: Connection, replies: Promise<unknown>): void {
-    const settle = this.begin(connection);
-    replies.then(
-      () => settle(true),
-      (error: unknown) => settle(isErrorReply(error)),
-    );
   }
 
   /**

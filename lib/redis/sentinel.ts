@@ -1,11 +1,5 @@
 import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
-import type {
-  BatchingClient,
-  CommandBatch,
-  Connection,
-  RedisStoreClient,
-  RedisSubscriberSource,
-} from "./client.ts";
+import type { BatchingClient, CommandBatch, RedisStoreClient, RedisSubscriberSource } from "./client.ts";
 import { keepsTransactions } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import { connectionProblem } from "./readiness.ts";
@@ -65,12 +59,10 @@ export class Sentinel extends SinglePrimary {
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     if (addressOf(this.#client) === undefined) await this.readiness.whenConnected(deadline, this.#client);
     await this.#turnToStart();
-    let used: Connection | undefined;
     let writes = false;
     let lost: unknown;
-    const client = this.connections.startingOn(this.#client, "_execute", async (connection, run) => {
+    const client = this.connections.startingOn(this.#client, "_execute", batch, async (connection, run) => {
       if (lost !== undefined) throw lost;
-      used = connection;
       this.#database = connection.options?.database ?? 0;
       this.hasTransactions = keepsTransactions(connection);
       try {
@@ -83,8 +75,7 @@ export class Sentinel extends SinglePrimary {
     const onWrite = () => {
       writes = true;
     };
-    const replies = await execute(deadline, primaryOnly(client.multi(), onWrite), batch);
-    return this.connections.requireInStep(batch, replies, used);
+    return execute(deadline, primaryOnly(client.multi(), onWrite), batch);
   }
 
   get database(): number {

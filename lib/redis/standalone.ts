@@ -58,22 +58,22 @@ export class Standalone extends SinglePrimary implements Primary {
    * wait for that, since others wait for it: what has not been sent by the deadline never will be.
    */
   async #exchangeOnAny(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    let used: Connection | undefined;
-    const pool = this.connections.startingOn(this.#client, "execute", async (connection, run) => {
+    let isSent = false;
+    const pool = this.connections.startingOn(this.#client, "execute", batch, async (connection, run) => {
       // node-redis would write it together with its own first commands: nobody would know whether it has been sent.
       if (connection.isReady === false) await this.#whenOpened(connection);
       if (deadline.passed) throw new Error("It took too long to be sent");
-      used = connection;
+      isSent = true;
       this.hasTransactions = keepsTransactions(connection);
       return run();
     });
     const replies = execute(deadline, pool.multi(), batch);
     const unsent = new Promise<never>((_, reject) => {
       deadline.onPassed(() => {
-        if (used === undefined) reject(new Error("It took too long to be sent"));
+        if (!isSent) reject(new Error("It took too long to be sent"));
       });
     });
-    return this.connections.requireInStep(batch, await Promise.race([replies, unsent]), used);
+    return Promise.race([replies, unsent]);
   }
 
   /** Without a limit: meanwhile, the pool gives the connection to no other operation. @throws if it is closed for good */

@@ -814,8 +814,8 @@ interface InFlightRead<V> {`,
     edits: [
       {
         file: "redis/connections.ts",
-        from: "if (batch.isInStep?.(replies) !== false) return replies;",
-        to: "if (batch.isInStep?.(replies) !== false || replies !== undefined) return replies;",
+        from: "if (batch.isInStep?.(received) !== false) return received;",
+        to: "if (batch.isInStep?.(received) !== false || received !== undefined) return received;",
       },
     ],
   },

@@ -178,6 +178,15 @@ test.each(Object.keys(redisVersions))(
   },
 );
 
+/** A command has been sent on a connection. */
+function track(silence: Silence, connection: Connection, reply: Promise<unknown>): void {
+  const settle = silence.begin(connection);
+  reply.then(
+    () => settle(true),
+    () => settle(false),
+  );
+}
+
 test("one new connection is enough for all silent ones: many would be a burden to a stalled Redis", async () => {
   const proxy = await startProxy((await ownRedis()).url);
   onTestFinished(() => proxy.close());
@@ -191,7 +200,7 @@ test("one new connection is enough for all silent ones: many would be a burden t
   const silence = new Silence((connection) => replaced.add(connection));
   let opened = 0;
   for (const client of clients) {
-    silence.track(client as Connection, client.ping());
+    track(silence, client as Connection, client.ping());
     const duplicate = client.duplicate.bind(client);
     client.duplicate = ((overrides: object) => {
       opened++;
@@ -320,7 +329,7 @@ test("a connection that is being opened is not taken for a half-open one", async
   const silence = new Silence(() => {});
   let opened = 0;
   client.duplicate = (() => opened++) as unknown as typeof client.duplicate;
-  silence.track(client as Connection, client.ping());
+  track(silence, client as Connection, client.ping());
   expect(silence.check(0, () => {})).toBe(true);
   expect(opened).toBe(0);
   proxy.release("toClient");
