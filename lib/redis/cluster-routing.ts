@@ -66,8 +66,7 @@ export class ClusterRoutes {
 
   constructor(cluster: RedisStoreClient, doubts: Doubts) {
     this.#cluster = cluster as ClusterClient;
-    this.connections = new Connections(doubts);
-    this.connections.watchOwner(cluster, "node-error");
+    this.connections = new Connections(cluster, doubts);
   }
 
   /** The primaries as the client knows them. */

@@ -1,15 +1,10 @@
 import { errorMonitor } from "node:events";
 import { errorMessage } from "../reporting/errors.ts";
 import type { Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
+import { hasDecoderFailed } from "./readiness.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type { Batch, Doubt, Doubts } from "./topology.ts";
-
-/** A client that hides its connections until they are used. */
-interface Owner {
-  /** Whether a connection that nobody watched has failed: any of those not watched yet may be the one. */
-  hasUnknownFailure: boolean;
-}
 
 /**
  * Watches connections for what no reply shows.
@@ -26,18 +21,18 @@ export class Connections {
    * an object detaches it from all events permanently. They refer to no store that is closed.
    */
   static readonly #watched = new WeakMap<object, Set<Doubts>>();
+  readonly #client: RedisStoreClient;
   readonly #doubts: Doubts;
   /** Finds those that are half-open. */
   readonly silence: Silence = new Silence((connection) =>
     this.#replace(connection, "the data connection is half-open"),
   );
-  /** Pools, Cluster and Sentinel clients. Shared by all stores, for the same reason. */
-  static readonly #owners = new WeakMap<object, Owner>();
-  #owner: Owner | undefined;
   /** The one on which `receive` has received replies last. */
   lastAnswered: Connection | undefined;
 
-  constructor(doubts: Doubts) {
+  /** @param client whose connections they are */
+  constructor(client: RedisStoreClient, doubts: Doubts) {
+    this.#client = client;
     this.#doubts = doubts;
   }
 
@@ -50,26 +45,14 @@ export class Connections {
     }
     const doubts = new Set([this.#doubts]);
     Connections.#watched.set(connection, doubts);
-    if (this.#owner?.hasUnknownFailure) this.#replace(connection, "replies are out of step");
+    // Any of those not watched yet may be the one.
+    if (hasDecoderFailed(this.#client)) this.#replace(connection, "replies are out of step");
     // Not a listener for "error": the application may want a client without one to end the process.
     connection.on?.(errorMonitor, (error) => {
       if (connection.isReady && !isFailedCommand(error))
         reopen(connection, doubts, "replies are out of step");
     });
     connection.on?.("ready", () => raise(doubts, "the client has reconnected"));
-  }
-
-  /** Watches for failures of connections that are not watched. @param event what `client` emits about its connections */
-  watchOwner(client: RedisStoreClient, event: "error" | "client-error" | "node-error"): void {
-    const known = Connections.#owners.get(client);
-    this.#owner = known ?? { hasUnknownFailure: false };
-    if (known !== undefined) return;
-    const owner = this.#owner;
-    Connections.#owners.set(client, owner);
-    (client as Connection).on?.(event === "error" ? errorMonitor : event, (given) => {
-      const error = (given as { error?: unknown } | undefined)?.error ?? given;
-      if (isDecoderFailure(error)) owner.hasUnknownFailure = true;
-    });
   }
 
   /**
@@ -153,13 +136,6 @@ const FAILED_COMMANDS =
 
 /** node-redis has classes for other errors only. */
 const NEVER_QUEUED = /^(The queue is full$|"arguments\[\d+\]" must be of type )/;
-
-/** Whether an error can only be one of node-redis's decoder. */
-function isDecoderFailure(error: unknown): boolean {
-  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
-  const isLanguageError = error instanceof TypeError || error instanceof RangeError;
-  return isLanguageError || code === "ERR_STRING_TOO_LONG" || /^Unknown RESP/.test(String(message));
-}
 
 /** Whoever has to wait longer for a new connection asks again: Redis may be back only since. */
 const MAX_EXAMINATION_MS = 2_000;

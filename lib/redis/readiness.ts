@@ -6,7 +6,8 @@ import type { Deadline } from "./deadlines.ts";
 /** What a client has reported so far. */
 interface ConnectionRecord {
   wasOpen: boolean;
-  lastError: string | undefined;
+  hasDecoderFailed: boolean;
+  lastError?: string;
   /** By performance.now(). */
   lastErrorAt: number;
 }
@@ -24,7 +25,7 @@ interface ObservableClient extends RedisStoreClient {
 const records = new WeakMap<RedisStoreClient, ConnectionRecord>();
 
 /**
- * Records the errors of a client, so that `connectionProblem` can name the last one.
+ * Records the errors of a client and its connections, so that `connectionProblem` can name the last one.
  *
  * The listeners do not change what the application sees. `errorMonitor` does not count as a listener for `error`: a client
  * without one still ends the process, as Node documents. They are added once per client, hold nothing of the store, and
@@ -33,12 +34,14 @@ const records = new WeakMap<RedisStoreClient, ConnectionRecord>();
 export function watchConnection(client: RedisStoreClient): void {
   const { isOpen, on } = client as ObservableClient;
   if (records.has(client) || typeof on !== "function") return;
-  const record: ConnectionRecord = { wasOpen: isOpen, lastError: undefined, lastErrorAt: 0 };
+  const record: ConnectionRecord = { wasOpen: isOpen, hasDecoderFailed: false, lastErrorAt: 0 };
   records.set(client, record);
   const onError = (event: unknown) => {
     // A Sentinel's `client-error` wraps the error.
-    record.lastError = errorMessage((event as { error?: unknown } | undefined)?.error ?? event);
+    const error = (event as { error?: unknown } | undefined)?.error ?? event;
+    record.lastError = errorMessage(error);
     record.lastErrorAt = performance.now();
+    record.hasDecoderFailed ||= isDecoderFailure(error);
   };
   const onOpen = () => {
     record.wasOpen = true;
@@ -72,6 +75,18 @@ export function closedError(client: RedisStoreClient): Error {
   // A pool does not emit `connect`.
   else if (isPool) reason = "connect() was not called, or the application closed it before the store";
   return new Error(`The client is closed: ${reason}`);
+}
+
+/** Whether replies on a connection of a client have once been out of step, whether or not that connection was known. */
+export function hasDecoderFailed(client: RedisStoreClient): boolean {
+  return records.get(client)?.hasDecoderFailed === true;
+}
+
+/** Whether an error can only be one of node-redis's decoder. */
+function isDecoderFailure(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  const isLanguageError = error instanceof TypeError || error instanceof RangeError;
+  return isLanguageError || code === "ERR_STRING_TOO_LONG" || /^Unknown RESP/.test(String(message));
 }
 
 /** Whether commands can be sent; undefined if the client does not say. */

@@ -49,7 +49,6 @@ export class Sentinel extends SinglePrimary {
   constructor(client: RedisStoreClient, options: TopologyOptions) {
     super(client, options);
     this.#client = client as SentinelClient;
-    this.connections.watchOwner(client, "client-error");
   }
 
   /**

@@ -33,7 +33,7 @@ export abstract class SinglePrimary implements Topology {
   abstract readonly isUpToDate: boolean;
   protected readonly subscriber: RedisSubscriberSource;
   protected readonly readiness: ClientReadiness = new ClientReadiness();
-  protected readonly connections: Connections = new Connections(this.doubts);
+  protected readonly connections: Connections;
   protected readonly deadlines: Deadlines;
   protected readonly executor: CommandExecutor = new CommandExecutor(this);
   /** A key that never exists. */
@@ -43,6 +43,7 @@ export abstract class SinglePrimary implements Topology {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.subscriber = subscriber;
+    this.connections = new Connections(client, this.doubts);
     this.deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
     const key = prefix + randomUUID();
     this.#absentKey = key;

@@ -31,8 +31,7 @@ export class Standalone extends SinglePrimary implements Primary {
     this.#client = client as StandaloneClient;
     this.#isPool = this.#client.isReady === undefined;
     this.hasTransactions = !this.#isPool && keepsTransactions(client as Connection);
-    if (this.#isPool) this.connections.watchOwner(client, "error");
-    else this.connections.watch(client as Connection);
+    if (!this.#isPool) this.connections.watch(client as Connection);
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
