@@ -4,7 +4,7 @@ import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient 
 import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import { slotOf } from "./key-slot.ts";
-import { ClientReadiness, closedError } from "./readiness.ts";
+import { closedError, until } from "./readiness.ts";
 import type { Batch, Doubts } from "./topology.ts";
 import { execute } from "./unsent.ts";
 
@@ -59,7 +59,6 @@ export class ClusterRoutes {
   /** Those to the nodes. */
   readonly connections: Connections;
   readonly #cluster: ClusterClient;
-  readonly #readiness = new ClientReadiness();
   #refreshing: Promise<unknown> | undefined;
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #nextReady = 0;
@@ -188,7 +187,7 @@ export class ClusterRoutes {
       else void this.refresh();
       return undefined;
     };
-    return readyClient() ?? this.#readiness.until(deadline, readyClient);
+    return readyClient() ?? until(deadline, readyClient);
   }
 }
 

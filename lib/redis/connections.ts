@@ -1,6 +1,7 @@
 import { errorMonitor } from "node:events";
 import { errorMessage } from "../reporting/errors.ts";
 import type { Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
+import { Deadlines } from "./deadlines.ts";
 import { hasDecoderFailed } from "./readiness.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
 import { subscriberFrom } from "./subscriber.ts";
@@ -239,10 +240,6 @@ async function answersAnew(connection: Connection, timeoutMs: number): Promise<b
   const options = { protocol: "the client's", isTracked: false } as const;
   const fresh = subscriberFrom(connection as unknown as RedisSubscriberClient, options);
   fresh.on("error", () => {});
-  let timer: NodeJS.Timeout | undefined;
-  const timeout = new Promise<false>((resolve) => {
-    timer = setTimeout(resolve, timeoutMs, false).unref();
-  });
   const runScript = () =>
     fresh
       .multi()
@@ -255,9 +252,8 @@ async function answersAnew(connection: Connection, timeoutMs: number): Promise<b
     return (await runScript()) && (await runScript());
   };
   try {
-    return await Promise.race([ask().catch(isErrorReply), timeout]);
+    return await new Deadlines(timeoutMs).run("examination", ask).catch(isErrorReply);
   } finally {
-    clearTimeout(timer);
     try {
       fresh.destroy();
     } catch {}

@@ -2,7 +2,7 @@ import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import type { BatchingClient, CommandBatch, RedisStoreClient, RedisSubscriberSource } from "./client.ts";
 import { keepsTransactions } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
-import { connectionProblem } from "./readiness.ts";
+import { connectionProblem, whenConnected } from "./readiness.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import type {
   Batch,
@@ -56,7 +56,7 @@ export class Sentinel extends SinglePrimary {
    * executed must not be: others may have written since. Redis has refused it if the error is READONLY.
    */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    if (addressOf(this.#client) === undefined) await this.readiness.whenConnected(deadline, this.#client);
+    if (addressOf(this.#client) === undefined) await whenConnected(deadline, this.#client);
     await this.#turnToStart();
     let writes = false;
     let lost: unknown;

@@ -4,7 +4,7 @@ import { Connections } from "./connections.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
 import { Outage } from "./outage.ts";
-import { ClientReadiness, connectionProblem } from "./readiness.ts";
+import { connectionProblem } from "./readiness.ts";
 import { receiversIn } from "./replies.ts";
 import { HEARTBEAT } from "./scripts.ts";
 import { classicConnection } from "./subscriber.ts";
@@ -32,7 +32,6 @@ export abstract class SinglePrimary implements Topology {
   abstract readonly database: number;
   abstract readonly isUpToDate: boolean;
   protected readonly subscriber: RedisSubscriberSource;
-  protected readonly readiness: ClientReadiness = new ClientReadiness();
   protected readonly connections: Connections;
   protected readonly deadlines: Deadlines;
   protected readonly executor: CommandExecutor = new CommandExecutor(this);

@@ -1,7 +1,7 @@
 import { type BatchingClient, type Connection, keyPrefixOf, type RedisStoreClient } from "./client.ts";
 import { keepsTransactions } from "./connections.ts";
 import { Deadline } from "./deadlines.ts";
-import { closedError } from "./readiness.ts";
+import { closedError, until, whenConnected } from "./readiness.ts";
 import { isErrorReply } from "./replies.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import { subscriberFrom } from "./subscriber.ts";
@@ -36,7 +36,7 @@ export class Standalone extends SinglePrimary implements Primary {
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     if (!this.#isConnected) {
-      const connected = this.readiness.whenConnected(deadline, this.#client);
+      const connected = whenConnected(deadline, this.#client);
       return connected.then(() => this.#exchange(deadline, batch));
     }
     try {
@@ -77,7 +77,7 @@ export class Standalone extends SinglePrimary implements Primary {
 
   /** Without a limit: meanwhile, the pool gives the connection to no other operation. @throws if it is closed for good */
   #whenOpened(connection: Connection): Promise<true> {
-    return this.readiness.until(new Deadline(), () => {
+    return until(new Deadline(), () => {
       if (connection.isOpen === false) throw closedError(this.#client);
       return connection.isReady || undefined;
     });
