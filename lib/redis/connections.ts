@@ -26,7 +26,7 @@ export class Connections {
   readonly #doubts: Doubts;
   /** Finds those that are half-open. */
   readonly silence: Silence = new Silence((connection) =>
-    this.#replace(connection, "the data connection is half-open"),
+    Connections.#reopen(connection, "the data connection is half-open"),
   );
   /** The one on which `receive` has received replies last. */
   lastAnswered: Connection | undefined;
@@ -44,16 +44,15 @@ export class Connections {
       known.add(this.#doubts);
       return;
     }
-    const doubts = new Set([this.#doubts]);
-    Connections.#watched.set(connection, doubts);
+    Connections.#watched.set(connection, new Set([this.#doubts]));
     // Any of those not watched yet may be the one.
-    if (hasDecoderFailed(this.#client)) this.#replace(connection, "replies are out of step");
+    if (hasDecoderFailed(this.#client)) Connections.#reopen(connection, "replies are out of step");
     // Not a listener for "error": the application may want a client without one to end the process.
     connection.on?.(errorMonitor, (error) => {
       if (connection.isReady && !isFailedCommand(error))
-        reopen(connection, doubts, "replies are out of step");
+        Connections.#reopen(connection, "replies are out of step");
     });
-    connection.on?.("ready", () => raise(doubts, "the client has reconnected"));
+    connection.on?.("ready", () => Connections.#raise(connection, "the client has reconnected"));
   }
 
   /**
@@ -67,7 +66,7 @@ export class Connections {
         settle(true);
         this.lastAnswered = connection;
         if (batch.isInStep?.(received) !== false) return received;
-        this.#replace(connection, "replies are out of step");
+        Connections.#reopen(connection, "replies are out of step");
         throw new Error("The replies are out of step with the commands, so the connection is replaced");
       },
       (error: unknown) => {
@@ -77,8 +76,17 @@ export class Connections {
     );
   }
 
-  #replace(connection: Connection, doubt: Doubt): void {
-    reopen(connection, Connections.#watched.get(connection) ?? new Set([this.#doubts]), doubt);
+  static #reopen(connection: Connection, doubt: Doubt): void {
+    // Undefined for clients that do not tell; false while the connection is lost, or being opened.
+    if (connection.isReady === false) return;
+    connection.destroy?.();
+    connection.connect?.().catch(() => {});
+    Connections.#raise(connection, doubt);
+  }
+
+  static #raise(connection: Connection, doubt: Doubt): void {
+    const watching = Connections.#watched.get(connection);
+    for (const doubts of watching ?? []) if (!doubts.raise(doubt)) watching?.delete(doubts);
   }
 
   /**
@@ -109,18 +117,6 @@ export class Connections {
 /** Whether node-redis never splits a transaction: when its queue is full, it may have queued MULTI and SET, and refuses EXEC. */
 export function keepsTransactions({ options }: Connection): boolean {
   return options?.commandsQueueMaxLength === undefined;
-}
-
-function reopen(connection: Connection, doubts: Set<Doubts>, doubt: Doubt): void {
-  // Undefined for clients that do not tell; false while the connection is lost, or being opened.
-  if (connection.isReady === false) return;
-  connection.destroy?.();
-  connection.connect?.().catch(() => {});
-  raise(doubts, doubt);
-}
-
-function raise(doubts: Set<Doubts>, doubt: Doubt): void {
-  for (const one of doubts) if (!one.raise(doubt)) doubts.delete(one);
 }
 
 /**
