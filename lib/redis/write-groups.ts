@@ -104,7 +104,7 @@ export class WriteGroups {
       members = addMembers(writes, batch);
       return batch;
     });
-    this.#exchange(new DeadlineOfGroup(writes), group).then(
+    this.#exchange(deadlineOf(writes), group).then(
       ({ replies }) => settle(members, replies),
       (error: unknown) => {
         const { replies } = error as { replies?: readonly unknown[] };
@@ -120,24 +120,15 @@ export class WriteGroups {
 }
 
 /** The deadline of a group, which passes with the last one of its members. They are dropped one by one. */
-class DeadlineOfGroup extends Deadline {
-  readonly #writes: readonly GroupedWrite[];
-
-  constructor(writes: readonly GroupedWrite[]) {
-    super();
-    this.#writes = writes;
-  }
-
-  override get passed(): boolean {
-    return this.#writes.every(({ deadline }) => deadline.passed);
-  }
-
-  override onPassed(listener: () => void): void {
-    const onOnePassed = () => {
-      if (this.passed) listener();
-    };
-    for (const { deadline } of this.#writes) deadline.onPassed(onOnePassed);
-  }
+function deadlineOf(writes: readonly GroupedWrite[]): Deadline {
+  const ofGroup = new Deadline();
+  let left = writes.length;
+  const onPassed = () => {
+    left--;
+    if (left === 0) ofGroup.pass();
+  };
+  for (const { deadline } of writes) deadline.onPassed(onPassed);
+  return ofGroup;
 }
 
 /**
