@@ -135,15 +135,12 @@ export class Outage {
     const isAwaited = handlers.checkConnections(this.#limitMs);
     // Without a connection nothing may be asked for long, and the next operation is to know all the same.
     if (this.#unansweredSince === undefined && handlers.explain() !== undefined) this.asked();
-    if (this.#unansweredSince !== undefined) this.#pursue(handlers);
+    if (this.#unansweredSince !== undefined) {
+      if (this.#unansweredMs >= Math.min(PROBE_AFTER_MS, this.#limitMs / 2)) this.#probe(handlers);
+      this.#decide(handlers, this.#limitMs);
+    }
     const isCalm = this.#unansweredSince === undefined && !isAwaited;
     this.#schedule(isCalm ? CALM_CHECK_INTERVAL_MS : MAX_CHECK_INTERVAL_MS);
-  }
-
-  /** Asks Redis why it does not answer, and decides whether it is away. */
-  #pursue(handlers: OutageHandlers): void {
-    if (this.#unansweredMs >= Math.min(PROBE_AFTER_MS, this.#limitMs / 2)) this.#probe(handlers);
-    this.#decide(handlers, this.#limitMs);
   }
 
   /** Redis is away if it has not answered for `silentMs`. */
