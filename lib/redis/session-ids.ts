@@ -15,58 +15,48 @@ export interface SidsPage {
 
 const FIRST_PAGE = "0:0";
 
-/** The ids of all sessions in Redis. */
-export class SessionIds {
-  readonly #topology: Topology;
-  readonly #executor: CommandExecutor;
-  readonly #scanCount: number;
-
-  /** @param scanCount about how many keys Redis examines for each page */
-  constructor(topology: Topology, scanCount: number) {
-    this.#topology = topology;
-    this.#executor = new CommandExecutor(topology);
-    this.#scanCount = scanCount;
+/**
+ * The ids of all sessions in Redis, as SCAN returns them. A session that exists throughout is returned at least once, perhaps
+ * twice; not if it moves to another primary of a Cluster meanwhile. A page has at most as many as one command may name, since
+ * callers run an operation for each.
+ * @param scanCount about how many keys Redis examines for each page
+ * @param within runs each round trip under a deadline of its own
+ * @param from where to begin: the `next` of an earlier page
+ * @throws TypeError if `from` is not a `next`
+ */
+export async function* pagesOfSids(
+  topology: Topology,
+  scanCount: number,
+  within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>,
+  from: string = FIRST_PAGE,
+): AsyncGenerator<SidsPage> {
+  const executor = new CommandExecutor(topology);
+  const { fullPrefix } = topology;
+  const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: scanCount };
+  const nodes = await within((deadline) => topology.nodes(deadline));
+  const start = /^(\d+):(\d+)$/.exec(from);
+  let position = Number(start?.[1] ?? Number.NaN);
+  let cursor = start?.[2] ?? "";
+  if (!(position < nodes.length)) {
+    throw new TypeError(
+      `cursor: expected one that an earlier run on the same Redis returned, got ${describeValue(from)}`,
+    );
   }
-
-  /**
-   * The ids of all sessions, as SCAN returns them. A session that exists throughout is returned at least once, perhaps
-   * twice; not if it moves to another primary of a Cluster meanwhile. A page has at most as many as one command may name, since
-   * callers run an operation for each.
-   * @param within runs each round trip under a deadline of its own
-   * @param from where to begin: the `next` of an earlier page
-   * @throws TypeError if `from` is not a `next`
-   */
-  async *pages(
-    within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>,
-    from: string = FIRST_PAGE,
-  ): AsyncGenerator<SidsPage> {
-    const { fullPrefix } = this.#topology;
-    const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: this.#scanCount };
-    const nodes = await within((deadline) => this.#topology.nodes(deadline));
-    const start = /^(\d+):(\d+)$/.exec(from);
-    let position = Number(start?.[1] ?? Number.NaN);
-    let cursor = start?.[2] ?? "";
-    if (!(position < nodes.length)) {
-      throw new TypeError(
-        `cursor: expected one that an earlier run on the same Redis returned, got ${describeValue(from)}`,
-      );
-    }
-    while (position < nodes.length) {
-      const command = {
-        name: "SCAN",
-        acl: "+scan",
-        target: { node: nodes[position] as string },
-        build: (batch: CommandBatch) => batch.scan(cursor, options),
-      };
-      const [reply] = (await within((deadline) => this.#executor.send(deadline, command))).replies;
-      const page = asPage(reply) ?? this.#executor.unexpected("SCAN", reply);
-      const sids = page.keys.map((key) => key.slice(fullPrefix.length));
-      while (sids.length > MAX_BATCH_SIZE)
-        yield { sids: sids.splice(0, MAX_BATCH_SIZE), next: `${position}:${cursor}` };
-      cursor = page.cursor;
-      if (cursor === "0") position++;
-      yield { sids, next: position < nodes.length ? `${position}:${cursor}` : undefined };
-    }
+  while (position < nodes.length) {
+    const command = {
+      name: "SCAN",
+      acl: "+scan",
+      target: { node: nodes[position] as string },
+      build: (batch: CommandBatch) => batch.scan(cursor, options),
+    };
+    const [reply] = (await within((deadline) => executor.send(deadline, command))).replies;
+    const page = asPage(reply) ?? executor.unexpected("SCAN", reply);
+    const sids = page.keys.map((key) => key.slice(fullPrefix.length));
+    while (sids.length > MAX_BATCH_SIZE)
+      yield { sids: sids.splice(0, MAX_BATCH_SIZE), next: `${position}:${cursor}` };
+    cursor = page.cursor;
+    if (cursor === "0") position++;
+    yield { sids, next: position < nodes.length ? `${position}:${cursor}` : undefined };
   }
 }
 

@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import { sha1Of } from "../redis/script.ts";
-import { SessionIds, type SidsPage } from "../redis/session-ids.ts";
+import { pagesOfSids, type SidsPage } from "../redis/session-ids.ts";
 import type { ExaminedSession } from "../redis/session-values.ts";
 import type { Topology } from "../redis/topology.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
@@ -47,11 +47,11 @@ interface ProgressOptions<K extends string> {
 /** What is done with all sessions, batch by batch: they are never all in memory unless a caller asks for that. */
 export class SessionScan {
   readonly #operations: SessionOperations;
-  readonly #ids: SessionIds;
+  readonly #topology: Topology;
 
   constructor(operations: SessionOperations, topology: Topology) {
     this.#operations = operations;
-    this.#ids = new SessionIds(topology, operations.options.scanCount);
+    this.#topology = topology;
   }
 
   /** Reads sessions past the cache; those that do not exist are missing. */
@@ -69,7 +69,8 @@ export class SessionScan {
 
   /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */
   #pagesOfIds(from?: string): AsyncGenerator<SidsPage> {
-    return this.#ids.pages((trip) => this.#operations.queue.run("scan", undefined, trip), from);
+    const { options, queue } = this.#operations;
+    return pagesOfSids(this.#topology, options.scanCount, (trip) => queue.run("scan", undefined, trip), from);
   }
 
   /** Private copies of all sessions. One that cannot be read is skipped, with the event `clusterError`. */
