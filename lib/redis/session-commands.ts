@@ -60,14 +60,8 @@ export class SessionCommands {
 
   /** A session's value and expiry, in one round trip. */
   async read(deadline: Deadline, sid: string): Promise<StoredValue | undefined> {
-    const key = this.#topology.prefix + sid;
-    const { replies, sentAt } = await this.#executor.send(deadline, {
-      name: "GETRANGE",
-      acl: "+getrange +pttl",
-      target: { key },
-      build: (batch) => batch.getRange(key, 0, MAX_VALUE_BYTES).pTTL(key),
-    });
-    return this.#storedValue(replies[0], replies[1], sentAt);
+    const [stored] = await this.#readBatch(deadline, [sid]);
+    return stored;
   }
 
   /** The values of several sessions; undefined for one that does not exist or is not a string. One round trip per batch. */
