@@ -17,7 +17,6 @@ export async function checkNotifications(topology: Topology, timeoutMs: number):
       for (const node of await topology.nodes(deadline)) {
         const [reply] = await topology.send(deadline, {
           target: { node },
-          mode: "pipeline",
           build: (batch) => batch.configGet(SETTING),
         });
         warnOfFlags(flagsIn(reply));

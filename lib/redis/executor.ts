@@ -24,7 +24,7 @@ export interface OpenAnnouncement {
 }
 
 /** Commands to be sent, and what an error says of them. */
-export interface Command extends Omit<Batch, "mode" | "sentAt"> {
+export interface Command extends Batch {
   /** Names the commands in errors. */
   readonly name: string;
   /** The permissions they need, in the words of an ACL. */
@@ -54,10 +54,10 @@ export class CommandExecutor {
     this.#topology = topology;
   }
 
-  /** Sends commands in one round trip, as a pipeline. @throws SessionStoreError `ERR_SESSION_REDIS` */
-  send(deadline: Deadline, { name, acl, target, build, isInStep }: Command): Promise<Replies> {
-    return this.exchange(deadline, { target, mode: "pipeline", build, isInStep }).catch((error: unknown) => {
-      throw this.errorOf(name, error, acl);
+  /** Sends commands in one round trip. @throws SessionStoreError `ERR_SESSION_REDIS` */
+  send(deadline: Deadline, command: Command): Promise<Replies> {
+    return this.exchange(deadline, command).catch((error: unknown) => {
+      throw this.errorOf(command.name, error, command.acl);
     });
   }
 
@@ -102,7 +102,7 @@ export class CommandExecutor {
       const given = { keys: [...keys], arguments: [...published, ...args] };
       return isKnown ? batch.evalSha(sha1, given) : batch.eval(source, given);
     };
-    const run = () => this.exchange(deadline, { target, mode: "pipeline", build, isInStep });
+    const run = () => this.exchange(deadline, { target, build, isInStep });
     const read = ({ replies: [reply] }: Replies): T =>
       as === undefined ? (reply as T) : (as(reply) ?? this.unexpected("EVALSHA", reply));
     const fail = (error: unknown): never => {

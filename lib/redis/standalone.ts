@@ -125,7 +125,7 @@ export class Standalone extends SinglePrimary implements Primary {
     try {
       const [[there], [here]] = await Promise.all([
         subscriber.multi().clientInfo().getRange(key, 0, 0).pTTL(key).execAsPipeline(),
-        this.send(deadline, { target: "any", mode: "pipeline", build: (batch) => batch.clientInfo() }),
+        this.send(deadline, { target: "any", build: (batch) => batch.clientInfo() }),
       ]);
       const database = databaseIn(there);
       return database !== undefined && database === databaseIn(here);

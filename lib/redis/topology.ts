@@ -80,7 +80,8 @@ export class Doubts {
 /** Commands for one server. */
 export interface Batch {
   readonly target: Target;
-  readonly mode: "pipeline" | "transaction";
+  /** @default "pipeline" */
+  readonly mode?: "pipeline" | "transaction";
   /** Called again for each attempt, for example after a redirection. */
   readonly build: BatchBuilder;
   /**
