@@ -28,6 +28,8 @@ export class Connections {
   readonly silence: Silence = new Silence((connection) =>
     Connections.#reopen(connection, "the data connection is half-open"),
   );
+  /** The one that was watched last: of a client that hides its connections, one that has been used. */
+  lastUsed: Connection | undefined;
   /** The one on which `receive` has received replies last. */
   lastAnswered: Connection | undefined;
 
@@ -39,6 +41,7 @@ export class Connections {
 
   /** To be called before each use of a connection. */
   watch(connection: Connection): void {
+    this.lastUsed = connection;
     const known = Connections.#watched.get(connection);
     if (known !== undefined) {
       known.add(this.#doubts);
@@ -99,7 +102,7 @@ export class Connections {
     owner: Owner,
     method: "execute" | "_execute",
     batch: Batch,
-    onUse: (used: Connection, run: () => Promise<unknown[]>) => Promise<unknown[]>,
+    onUse: (run: () => Promise<unknown[]>, used: Connection) => Promise<unknown[]>,
   ): Owner {
     const execute = (owner as Record<string, (...args: unknown[]) => unknown>)[method];
     if (execute === undefined) return owner;
@@ -107,16 +110,11 @@ export class Connections {
       const run = args.pop() as (connection: Connection) => Promise<unknown[]>;
       return execute.call(owner, ...args, (connection: Connection) => {
         this.watch(connection);
-        return onUse(connection, () => this.receive(connection, batch, run(connection)));
+        return onUse(() => this.receive(connection, batch, run(connection)), connection);
       });
     };
     return Object.create(owner, { [method]: { value } }) as Owner;
   }
-}
-
-/** Whether node-redis never splits a transaction: when its queue is full, it may have queued MULTI and SET, and refuses EXEC. */
-export function keepsTransactions({ options }: Connection): boolean {
-  return options?.commandsQueueMaxLength === undefined;
 }
 
 /**

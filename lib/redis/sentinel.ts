@@ -1,6 +1,5 @@
 import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import type { BatchingClient, CommandBatch, RedisStoreClient, RedisSubscriberSource } from "./client.ts";
-import { keepsTransactions } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import { connectionProblem, whenConnected } from "./readiness.ts";
 import { SinglePrimary } from "./single-primary.ts";
@@ -10,6 +9,7 @@ import type {
   Primary,
   SubscriberConnection,
   SubscriberEvent,
+  SubscriberOptions,
   TopologyOptions,
 } from "./topology.ts";
 import { trackingError } from "./tracking.ts";
@@ -36,14 +36,10 @@ interface SentinelSubscriber extends SubscriberConnection {
  * - A heartbeat includes a write. Only a primary executes it, and only one that has as many replicas as its
  *   `min-replicas-to-write` demands: a primary that was cut off and replaced proves nothing.
  */
-export class Sentinel extends SinglePrimary {
-  /** As soon as a connection has been used. */
-  hasTransactions = false;
+export class Sentinel extends SinglePrimary implements Primary {
+  /** The address of the primary of the last `discover`; empty before. */
+  id = "";
   readonly #client: SentinelClient;
-  /** That of the connections to the primary, which the client exposes only when they are used. */
-  #database: number | undefined;
-  /** The primary of the last `discover`. */
-  #discovered: string | undefined;
   #lastStart: Promise<void> = Promise.resolve();
 
   constructor(client: RedisStoreClient, options: TopologyOptions) {
@@ -60,10 +56,8 @@ export class Sentinel extends SinglePrimary {
     await this.#turnToStart();
     let writes = false;
     let lost: unknown;
-    const client = this.connections.startingOn(this.#client, "_execute", batch, async (connection, run) => {
+    const client = this.connections.startingOn(this.#client, "_execute", batch, async (run) => {
       if (lost !== undefined) throw lost;
-      this.#database = connection.options?.database ?? 0;
-      this.hasTransactions = keepsTransactions(connection);
       try {
         return await run();
       } catch (error) {
@@ -77,18 +71,14 @@ export class Sentinel extends SinglePrimary {
     return execute(deadline, primaryOnly(client.multi(), onWrite), batch);
   }
 
-  get database(): number {
-    return this.#database ?? 0;
-  }
-
   /** True also for a client without a connection: it does not know another primary. */
   get isUpToDate(): boolean {
-    return (addressOf(this.#client) ?? this.#discovered) === this.#discovered;
+    return (addressOf(this.#client) ?? this.id) === this.id;
   }
 
   /** Undefined while the client follows another primary than the subscriptions. */
   primaryIdOf(): string | undefined {
-    return addressOf(this.#client) === this.#discovered ? this.#discovered : undefined;
+    return addressOf(this.#client) === this.id ? this.id : undefined;
   }
 
   async discover(): Promise<readonly Primary[]> {
@@ -97,31 +87,33 @@ export class Sentinel extends SinglePrimary {
       const problem = connectionProblem(this.#client, 0) ?? "the client is not connected to one";
       throw new SessionStoreError("ERR_SUBSCRIPTION", `The primary is not known: ${problem}`);
     }
-    if (this.#database === undefined) {
+    // Only so does the client show a connection, and its database.
+    if (this.connections.lastUsed === undefined) {
       const command = { ...this.probe, target: "any" } as const;
       await this.deadlines.run("discovery", (deadline) => this.executor.send(deadline, command));
     }
-    this.#discovered = id;
-    const primary: Primary = {
-      id,
-      createSubscriber: async ({ isTracked }) => {
-        if (isTracked) throw trackingError("a Sentinel client hides the connection on which it subscribes");
-        return sentinelSubscriberFrom(this.subscriber);
-      },
-      isConnectedTo: (subscriber) => addressOf(subscriber) === id,
-      holds: () => true,
-      sessionConnection: (subscriber) => this.sessionConnection(subscriber),
-      // A Sentinel client hides the connection on which it subscribes.
-      canReadOn: async () => false,
-      sendHeartbeat: (channel, payload) => this.#sendHeartbeatTo(id, channel, payload),
-    };
-    return [primary];
+    this.id = id;
+    return [this];
   }
 
-  async #sendHeartbeatTo(id: string, channel: string, payload: string): Promise<HeartbeatResult> {
+  async createSubscriber({ isTracked }: SubscriberOptions): Promise<SubscriberConnection> {
+    if (isTracked) throw trackingError("a Sentinel client hides the connection on which it subscribes");
+    return sentinelSubscriberFrom(this.subscriber);
+  }
+
+  isConnectedTo(subscriber: SubscriberConnection): boolean {
+    return addressOf(subscriber) === this.id;
+  }
+
+  /** A Sentinel client hides the connection on which it subscribes. */
+  async canReadOn(): Promise<boolean> {
+    return false;
+  }
+
+  override async sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
     if (!this.isUpToDate) return "changed";
-    const result = await this.sendHeartbeat(channel, payload);
-    return addressOf(this.#client) === id ? result : "changed";
+    const result = await super.sendHeartbeat(channel, payload);
+    return addressOf(this.#client) === this.id ? result : "changed";
   }
 
   /**

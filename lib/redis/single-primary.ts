@@ -25,11 +25,9 @@ export abstract class SinglePrimary implements Topology {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = true;
-  abstract readonly hasTransactions: boolean;
   readonly doubts: Doubts = new Doubts();
   readonly outage: Outage = new Outage();
   readonly probe: Probe;
-  abstract readonly database: number;
   abstract readonly isUpToDate: boolean;
   protected readonly subscriber: RedisSubscriberSource;
   protected readonly connections: Connections;
@@ -53,11 +51,28 @@ export abstract class SinglePrimary implements Topology {
   abstract primaryIdOf(): string | undefined;
   abstract discover(): Promise<readonly Primary[]>;
 
+  /**
+   * Not before a connection has been used. Nor with a bounded queue: when that is full, node-redis may have queued MULTI and SET,
+   * and refuses EXEC.
+   */
+  get hasTransactions(): boolean {
+    const { lastUsed } = this.connections;
+    return lastUsed !== undefined && lastUsed.options?.commandsQueueMaxLength === undefined;
+  }
+
+  get database(): number {
+    return this.connections.lastUsed?.options?.database ?? 0;
+  }
+
   async nodes(): Promise<readonly string[]> {
     return [""];
   }
 
   channelTagOf(): undefined {}
+
+  holds(): boolean {
+    return true;
+  }
 
   async sessionConnection(subscriber: SubscriberConnection): Promise<SessionConnection> {
     return classicConnection(subscriber);

@@ -1,5 +1,4 @@
 import { type BatchingClient, type Connection, keyPrefixOf, type RedisStoreClient } from "./client.ts";
-import { keepsTransactions } from "./connections.ts";
 import { Deadline } from "./deadlines.ts";
 import { closedError, until, whenConnected } from "./readiness.ts";
 import { isErrorReply } from "./replies.ts";
@@ -18,11 +17,8 @@ interface StandaloneClient extends BatchingClient {
 
 /** A single Redis: whatever answers at its address. */
 export class Standalone extends SinglePrimary implements Primary {
-  /** Of a pool as soon as a connection has been used. */
-  hasTransactions: boolean;
   readonly isUpToDate = true;
   readonly id = "";
-  database = 0;
   readonly #client: StandaloneClient;
   readonly #isPool: boolean;
 
@@ -30,7 +26,6 @@ export class Standalone extends SinglePrimary implements Primary {
     super(client, options);
     this.#client = client as StandaloneClient;
     this.#isPool = this.#client.isReady === undefined;
-    this.hasTransactions = !this.#isPool && keepsTransactions(client as Connection);
     if (!this.#isPool) this.connections.watch(client as Connection);
   }
 
@@ -58,12 +53,11 @@ export class Standalone extends SinglePrimary implements Primary {
    */
   async #exchangeOnAny(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     let isSent = false;
-    const pool = this.connections.startingOn(this.#client, "execute", batch, async (connection, run) => {
+    const pool = this.connections.startingOn(this.#client, "execute", batch, async (run, connection) => {
       // node-redis would write it together with its own first commands: nobody would know whether it has been sent.
       if (connection.isReady === false) await this.#whenOpened(connection);
       if (deadline.passed) throw new Error("It took too long to be sent");
       isSent = true;
-      this.hasTransactions = keepsTransactions(connection);
       return run();
     });
     const replies = execute(deadline, pool.multi(), batch);
@@ -84,13 +78,11 @@ export class Standalone extends SinglePrimary implements Primary {
   }
 
   async discover(): Promise<readonly Primary[]> {
-    // Again, since what is closed is not watched for any more.
-    if (!this.#isPool) this.connections.watch(this.#client as Connection);
-    const databaseOf = ({ options }: Connection) => options?.database ?? 0;
-    const asked = this.#client.execute?.(databaseOf);
-    this.database = await (asked === undefined
-      ? databaseOf(this.#client as Connection)
-      : this.deadlines.run("discovery", () => asked));
+    // Again, since what is closed is not watched for any more. Only so does a pool show a connection, and its database.
+    const watch = (connection: Connection) => this.connections.watch(connection);
+    const watching = this.#client.execute?.(watch);
+    if (watching === undefined) watch(this.#client as Connection);
+    else await this.deadlines.run("discovery", () => watching);
     return [this];
   }
 
@@ -99,10 +91,6 @@ export class Standalone extends SinglePrimary implements Primary {
   }
 
   isConnectedTo(): boolean {
-    return true;
-  }
-
-  holds(): boolean {
     return true;
   }
 
