@@ -184,10 +184,13 @@ export class Cluster implements Topology {
   /** A node has one database. */
   async #canReadOn(subscriber: SubscriberConnection): Promise<boolean | undefined> {
     const ask = () => subscriber.multi().clusterInfo().execAsPipeline();
-    return this.#deadlines.run("CLUSTER INFO", ask).then(
-      () => true,
-      (error: unknown) => (isErrorReply(error) ? false : undefined),
-    );
+    const isRefusal = (error: unknown) => {
+      if (!isErrorReply(error)) throw error;
+      return false;
+    };
+    return this.#deadlines
+      .run("CLUSTER INFO", () => ask().then(() => true, isRefusal))
+      .catch(() => undefined);
   }
 
   async #sendHeartbeat(id: string, channel: string, payload: string): Promise<HeartbeatResult> {

@@ -4,7 +4,7 @@ import { Cluster } from "../../lib/redis/cluster.ts";
 import type { ClusterNode, ClusterRoutes } from "../../lib/redis/cluster-routing.ts";
 import type { Deadline } from "../../lib/redis/deadlines.ts";
 import { slotOf, tagOf } from "../../lib/redis/key-slot.ts";
-import type { Batch, BatchBuilder, Primary } from "../../lib/redis/topology.ts";
+import type { Batch, BatchBuilder, Primary, SubscriberConnection } from "../../lib/redis/topology.ts";
 
 interface View {
   epoch: number;
@@ -40,7 +40,7 @@ class ScriptedCluster {
   answering = Promise.resolve();
   readonly topology: Cluster;
 
-  constructor(ids: string[], epoch: number) {
+  constructor(ids: string[], epoch: number, leaseMs = 60_000) {
     this.known = ids;
     this.asksFirst = ids[0] as string;
     this.views = Object.fromEntries(ids.map((id) => [id, { epoch, primaries: ids }]));
@@ -75,7 +75,7 @@ class ScriptedCluster {
         return replies;
       },
     };
-    const options = { prefix: "sess:", leaseMs: 60_000, subscriber: () => ({}) as RedisStoreClient };
+    const options = { prefix: "sess:", leaseMs, subscriber: () => ({}) as RedisStoreClient };
     this.topology = new Cluster({} as RedisStoreClient, options, routes as unknown as ClusterRoutes);
   }
 
@@ -263,4 +263,17 @@ test("a heartbeat that was in flight during discover() proves nothing: it may be
   answer();
   expect(await sending).toBe("none");
   expect(await sendHeartbeat(a)).toBe("proof");
+});
+
+test("whether a subscriber may read is not known while it does not answer", async () => {
+  const [primary] = await new ScriptedCluster(["a"], 7, 20).topology.discover();
+  const subscriberThat = (answer: () => Promise<unknown[]>) => {
+    const batch = { clusterInfo: () => batch, execAsPipeline: answer };
+    return { multi: () => batch } as unknown as SubscriberConnection;
+  };
+  const canRead = (answer: () => Promise<unknown[]>) => primary?.canReadOn(subscriberThat(answer));
+  expect(await canRead(async () => ["cluster_state:ok"])).toBe(true);
+  expect(await canRead(() => Promise.reject(new Error("ERR only (P|S)SUBSCRIBE")))).toBe(false);
+  expect(await canRead(() => Promise.reject(new Error("Socket closed unexpectedly")))).toBe(undefined);
+  expect(await canRead(() => new Promise(() => {}))).toBe(undefined);
 });
