@@ -38,7 +38,7 @@ export interface ScriptCall<T = unknown> extends Pick<Batch, "isInStep"> {
   readonly keys: readonly string[];
   readonly args: readonly string[];
   /** Permissions that this run needs besides the script's `acl`. */
-  readonly extraAcl?: string;
+  readonly extraAcl?: string | undefined;
   /** Reads the reply; undefined for one of another type. */
   readonly as?: (reply: unknown) => T | undefined;
 }

@@ -124,7 +124,7 @@ const FOREVER = 2 ** 52;
 
 /** The permissions for index entries, in the words of an ACL. */
 export const INDEX_ACL =
-  "+time +zadd +zscore +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist ~idx:{*";
+  "+get +time +zadd +zscore +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist ~idx:{*";
 
 /** Removes index entries whose sessions have ended. Input: endsKey, sinceKey. Output: nowMs, the server's time since 1970. */
 const REMOVE_EXPIRED = `local time = redis.call("TIME")
@@ -193,7 +193,7 @@ return {
  * SHA-1 of the value that has another index value, empty if the session did not exist.
  */
 const REMOVE_STALE: Script = script(
-  `+get +pttl ${INDEX_ACL}`,
+  `+pttl ${INDEX_ACL}`,
   `local endsKey, sinceKey = KEYS[1], KEYS[2]
 for i = 1, #ARGV / 2 do
   local key, sid, examinedSha1 = KEYS[i + 2], ARGV[2 * i - 1], ARGV[2 * i]

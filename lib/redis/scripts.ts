@@ -47,13 +47,18 @@ const REMOVE_FROM_INDEX = `for i = isAdded and 4 or 2, #KEYS do redis.call("ZREM
 /**
  * Writes a session together with its index entries.
  *
- * Input: SESSION_INPUT; ARGV[6] value; ARGV[7] 1 if the session must exist.
- * Output: 1; or 0 if the session must exist and does not: then only the message is published, as with SET XX in a transaction.
+ * Input: SESSION_INPUT; ARGV[6] value; ARGV[7] 1 if the session must exist; ARGV[8] the value that it must have, if any is given.
+ * Output: 1; {current value} if it has another value, null if there is no session, and cut off after MAX_VALUE_BYTES + 1 bytes;
+ * or 0 if the session must exist and does not: then only the message is published, as with SET XX in a transaction.
  */
 export const SAVE: PublishingScript = publishingScript(
   "+pttl +set",
   `${SESSION_INPUT}
-local text, mustExist = ARGV[6], ARGV[7] == "1"
+local text, mustExist, expected = ARGV[6], ARGV[7] == "1", ARGV[8]
+if expected then
+  local current = redis.call("GET", sessionKey)
+  if current ~= expected then return {current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end
+end
 ${CHECK_PUBLISH}
 if mustExist and redis.call("PTTL", sessionKey) == -2 then
   ${PUBLISH}
@@ -67,38 +72,18 @@ return 1`,
 );
 
 /**
- * Writes a session if it still has the expected value.
- *
- * Input: SESSION_INPUT; ARGV[6] value; ARGV[7] expected value.
- * Output: {1}; or {0, current value}, null if there is no session, and cut off after MAX_VALUE_BYTES + 1 bytes.
- */
-export const REPLACE: PublishingScript = publishingScript(
-  "+get +set",
-  `${SESSION_INPUT}
-local text, expected = ARGV[6], ARGV[7]
-local current = redis.call("GET", sessionKey)
-if current ~= expected then return {0, current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end
-${CHECK_PUBLISH}
-if isAdded then ${ADD_TO_INDEX} end
-${SET_SESSION}
-${PUBLISH}
-${REMOVE_FROM_INDEX}
-return {1}`,
-);
-
-/**
  * Replaces the value of a session that still has the expected one, without a message and without a change of its expiry.
  *
  * Input: KEYS[1] session; ARGV[1] value; ARGV[2] expected value.
- * Output: {1}; or {0, current value}, as REPLACE returns it.
+ * Output: 1; or {current value}, as SAVE returns it.
  */
 export const REWRITE: Script = script(
   "+get +set",
   `local sessionKey, text, expected = KEYS[1], ARGV[1], ARGV[2]
 local current = redis.call("GET", sessionKey)
-if expected ~= current then return {0, current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end
+if expected ~= current then return {current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end
 redis.call("SET", sessionKey, text, "KEEPTTL")
-return {1}`,
+return 1`,
 );
 
 /** Changes a key that does not exist, and deletes it, so that nobody can find it. Input: KEYS[1] key. */
@@ -108,50 +93,36 @@ export const MODIFY: Script = script(
 redis.call("DEL", KEYS[1])`,
 );
 
-/** Input: SESSION_INPUT, with a ttl; isNews; oldTtlMs. Output: isEarlier. */
-const EXTEND = `local isEarlier = oldTtlMs == -1 or oldTtlMs > tonumber(ttlMs)
+/**
+ * Changes when a session expires. Publishes the message if it expires earlier than before, since copies in other processes
+ * expire no later than the key did, and only Redis knows when that is; or if ARGV[6] asks for it.
+ *
+ * If another value is expected than the session has, it changes nothing: its index entry would be extended for a value that it
+ * no longer has, and the key would outlive that of its present one.
+ *
+ * Input: SESSION_INPUT, with a ttl; ARGV[6] 1 to publish in any case; ARGV[7] the SHA-1 of the expected value, if any is given; empty
+ * if it is unknown.
+ * Output: "later", "earlier", or "none" if there is no session; or {current value, its SHA-1}.
+ */
+export const TOUCH: PublishingScript = publishingScript(
+  "+pttl +pexpire",
+  `${SESSION_INPUT}
+local isNews, expectedSha1 = ARGV[6] == "1", ARGV[7]
+local oldTtlMs = redis.call("PTTL", sessionKey)
+if oldTtlMs == -2 then return "none" end
+if expectedSha1 then
+  local current = redis.call("GET", sessionKey)
+  local currentSha1 = redis.sha1hex(current)
+  if currentSha1 ~= expectedSha1 then return {current, currentSha1} end
+end
+local isEarlier = oldTtlMs == -1 or oldTtlMs > tonumber(ttlMs)
 local isPublished = isEarlier or isNews
 if isPublished then ${CHECK_PUBLISH} end
 if isAdded then ${ADD_TO_INDEX} end
 redis.call("PEXPIRE", sessionKey, ttlMs)
 if isPublished then ${PUBLISH} end
-${REMOVE_FROM_INDEX}`;
-
-/**
- * Changes when a session expires. Publishes the message if it expires earlier than before, since copies in other processes
- * expire no later than the key did, and only Redis knows when that is; or if ARGV[6] asks for it.
- *
- * Input: SESSION_INPUT, with a ttl; ARGV[6] 1 to publish in any case.
- * Output: "later", "earlier", or "none" if there is no session.
- */
-export const TOUCH: PublishingScript = publishingScript(
-  "+pttl +pexpire",
-  `${SESSION_INPUT}
-local isNews = ARGV[6] == "1"
-local oldTtlMs = redis.call("PTTL", sessionKey)
-if oldTtlMs == -2 then return "none" end
-${EXTEND}
+${REMOVE_FROM_INDEX}
 return isEarlier and "earlier" or "later"`,
-);
-
-/**
- * The same, if the session still has the value for which its index entry is extended. Otherwise it changes nothing: the key
- * would outlive the entry of the value that it has by now.
- *
- * Input: SESSION_INPUT, with a ttl; ARGV[6] 1 to publish in any case; ARGV[7] the SHA-1 of the expected value, empty if unknown.
- * Output: {"later"}, {"earlier"}, {"none"}; or {"changed", current value, its SHA-1}.
- */
-export const TOUCH_UNCHANGED: PublishingScript = publishingScript(
-  "+get +pttl +pexpire",
-  `${SESSION_INPUT}
-local isNews, expectedSha1 = ARGV[6] == "1", ARGV[7]
-local current = redis.call("GET", sessionKey)
-if not current then return {"none"} end
-local currentSha1 = redis.sha1hex(current)
-if currentSha1 ~= expectedSha1 then return {"changed", current, currentSha1} end
-local oldTtlMs = redis.call("PTTL", sessionKey)
-${EXTEND}
-return {isEarlier and "earlier" or "later"}`,
 );
 
 /**

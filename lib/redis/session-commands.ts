@@ -4,7 +4,7 @@ import type { Deadline } from "./deadlines.ts";
 import { type Announcement, CommandExecutor, type OpenAnnouncement, type ScriptCall } from "./executor.ts";
 import { INDEX_ACL, IndexCommands } from "./index-commands.ts";
 import { asArray, asInteger, asText, asTexts, MAX_VALUE_BYTES, requireReadable } from "./replies.ts";
-import { DELETE, DELETE_UNCHANGED, REPLACE, REWRITE, SAVE, TOUCH, TOUCH_UNCHANGED } from "./scripts.ts";
+import { DELETE, DELETE_UNCHANGED, REWRITE, SAVE, TOUCH } from "./scripts.ts";
 import type {
   ChangedValue,
   ExpiryChange,
@@ -140,20 +140,21 @@ export class SessionCommands {
     replacement: SessionReplacement,
     announcement: Announcement | undefined,
   ): Promise<ReplaceResult> {
-    const call = { script: REPLACE, args: [replacement.text, replacement.expected], as: asArray };
+    const { text, expected } = replacement;
+    const call = { script: SAVE, args: [text, "0", expected], extraAcl: "+get" };
     return this.#replaceResult(await this.#runOnSession(deadline, replacement, call, announcement));
   }
 
   /** Writes another form of a session's value, if Redis still holds the expected one; its expiry stays. */
   async rewrite(deadline: Deadline, { sid, text, expected }: SessionRewrite): Promise<ReplaceResult> {
     const keys = [this.#topology.prefix + sid];
-    const call = { script: REWRITE, keys, args: [text, expected], as: asArray };
+    const call = { script: REWRITE, keys, args: [text, expected] };
     return this.#replaceResult(await this.#executor.runScript(deadline, call));
   }
 
-  #replaceResult([written, current = null]: readonly unknown[]): ReplaceResult {
-    const isWritten = asInteger(written) ?? this.#executor.unexpected("EVALSHA", written);
-    if (isWritten === 1) return { written: true };
+  #replaceResult(reply: unknown): ReplaceResult {
+    if (asInteger(reply) === 1) return { written: true };
+    const [current] = asArray(reply) ?? this.#executor.unexpected("EVALSHA", reply);
     if (current === null) return { written: false, current };
     const text = asText(current) ?? this.#executor.unexpected("EVALSHA", current);
     return { written: false, current: requireReadable(text) };
@@ -170,16 +171,14 @@ export class SessionCommands {
   }
 
   /** The same together with the index, if the session has the expected value. @returns its value if it has another */
-  async touchUnchanged(
+  touchUnchanged(
     deadline: Deadline,
     touch: UnchangedTouch,
     announcement: Announcement | undefined,
   ): Promise<ExpiryChange | ChangedValue> {
     const args = [touch.isNews ? "1" : "0", touch.expectedSha1 ?? ""];
-    const call = { script: TOUCH_UNCHANGED, args, as: asTexts };
-    const [result, text = "", sha1 = ""] = await this.#runOnSession(deadline, touch, call, announcement);
-    if (result === "changed") return { text, sha1 };
-    return asExpiryChange(result) ?? this.#executor.unexpected("EVALSHA", result);
+    const as = (reply: unknown) => asExpiryChange(reply) ?? asChangedValue(reply);
+    return this.#runOnSession(deadline, touch, { script: TOUCH, args, as }, announcement);
   }
 
   /**
@@ -311,7 +310,7 @@ export class SessionCommands {
       ...call,
       keys: [prefix + sid, ...addTo, ...removeFrom],
       args: [String(ttlMs ?? ""), sid, to === undefined ? "0" : "1", ...call.args],
-      extraAcl: addTo.length + removeFrom.length > 0 ? INDEX_ACL : "",
+      extraAcl: index === undefined ? call.extraAcl : INDEX_ACL,
     };
     const run = () => this.#executor.runScript(deadline, onSession, announcement);
     if (combinesKeys || index?.to === undefined) return run();
@@ -336,6 +335,11 @@ function asBoolean(reply: unknown): boolean | undefined {
 function asExpiryChange(reply: unknown): ExpiryChange | undefined {
   const text = asText(reply);
   return text === "later" || text === "earlier" || text === "none" ? text : undefined;
+}
+
+function asChangedValue(reply: unknown): ChangedValue | undefined {
+  const [text, sha1] = asTexts(reply) ?? [];
+  return text === undefined || sha1 === undefined ? undefined : { text, sha1 };
 }
 
 /** @throws any other error than that a key is not a string */
