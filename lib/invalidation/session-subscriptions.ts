@@ -23,11 +23,6 @@ export interface SessionSubscriptionsOptions {
   readonly onFailure: (error: unknown) => void;
 }
 
-/** A session to which Redis has not acknowledged the subscription yet. */
-interface PendingSubscription {
-  readonly sid: string;
-}
-
 interface Request {
   readonly channel: string;
   readonly sid: string;
@@ -77,16 +72,18 @@ export class SessionSubscriptions {
   readonly #options: SessionSubscriptionsOptions;
   /** Undefined if Redis ends no subscription by itself. */
   readonly #count: SubscriptionCount | undefined;
-  /** By channel: the session's id, once it is active. */
-  readonly #entries = new Map<string, string | PendingSubscription>();
-  /** By session: its channel, since the name contains a hash, which takes a while to compute. In step with `#entries`. */
+  /** By channel: the session's id. */
+  readonly #sids = new Map<string, string>();
+  /** By session: its channel, since the name contains a hash, which takes a while to compute. In step with `#sids`. */
   readonly #channels = new Map<string, string>();
+  /** The channels of sessions that are not active yet. */
+  readonly #pending = new Set<string>();
   /** Those of this turn, not sent yet. */
   #requests: Request[] = [];
   readonly #unanswered: Unanswered;
   /** Settles when Redis has answered the last SUBSCRIBE, and so all earlier ones. */
   #acknowledged: Promise<void> = Promise.resolve();
-  #nextToSweep: Iterator<[string, string | PendingSubscription], undefined> = this.#entries.entries();
+  #nextToSweep: Iterator<[string, string], undefined> = this.#sids.entries();
   /** What node-redis keeps for each channel. */
   #listeners: object | undefined;
   /** How many subscriptions are to be examined because others were added. */
@@ -122,7 +119,7 @@ export class SessionSubscriptions {
 
   /** How many sessions there are, including those that Redis has not acknowledged yet. */
   get size(): number {
-    return this.#entries.size;
+    return this.#sids.size;
   }
 
   /** Subscribes to a session. @returns whether it is active; false if that is not known in time */
@@ -161,14 +158,14 @@ export class SessionSubscriptions {
   /** Unsubscribes from sessions that are not in use. @param count how many subscriptions are examined */
   sweep(count: number): void {
     const channels: string[] = [];
-    for (let i = 0; i < count && i <= this.#entries.size; i++) {
+    for (let i = 0; i < count && i <= this.#sids.size; i++) {
       const { done, value } = this.#nextToSweep.next();
       if (done) {
-        this.#nextToSweep = this.#entries.entries();
+        this.#nextToSweep = this.#sids.entries();
         continue;
       }
-      const [channel, entry] = value;
-      if (typeof entry === "string" && !this.#options.receiver.cache.isInUse(entry)) channels.push(channel);
+      const [channel, sid] = value;
+      if (!this.#pending.has(channel) && !this.#options.receiver.cache.isInUse(sid)) channels.push(channel);
     }
     this.#unsubscribe(channels);
   }
@@ -180,13 +177,12 @@ export class SessionSubscriptions {
 
   /** The id of the session with this channel, if there is one. */
   sidOf(channel: string): string | undefined {
-    const entry = this.#entries.get(channel);
-    return typeof entry === "object" ? entry.sid : entry;
+    return this.#sids.get(channel);
   }
 
   /** Drops the sessions whose slots have moved. @param isHere whether a session's slot is still here */
   dropMoved(isHere: (sid: string) => boolean): void {
-    const moved = [...this.#entries.keys()].filter((channel) => !isHere(this.sidOf(channel) as string));
+    const moved = [...this.#sids].flatMap(([channel, sid]) => (isHere(sid) ? [] : [channel]));
     for (const channel of moved) this.#lose(channel);
     // The Cluster may have named an outdated primary, and the server may not have ended anything.
     this.#unsubscribe(moved);
@@ -195,12 +191,13 @@ export class SessionSubscriptions {
   /** The connection has ended. */
   end(): void {
     this.#hasEnded = true;
-    this.#entries.clear();
+    this.#sids.clear();
     this.#channels.clear();
+    this.#pending.clear();
   }
 
   #isActive(channel: string): boolean {
-    return typeof this.#entries.get(channel) === "string";
+    return this.#sids.has(channel) && !this.#pending.has(channel);
   }
 
   /** To be sent at the end of this turn: node-redis writes later, in any case. */
@@ -213,7 +210,7 @@ export class SessionSubscriptions {
     this.#requests = [];
     const channels = this.#add(requests);
     // There may be no room for some.
-    const isSubscribing = requests.map(({ channel }) => this.#entries.has(channel));
+    const isSubscribing = requests.map(({ channel }) => this.#sids.has(channel));
     const reads = requests.filter(({ build }) => build !== undefined);
     const sentAt = performance.now();
     const settle = (replies: readonly unknown[] | undefined) => {
@@ -245,12 +242,13 @@ export class SessionSubscriptions {
     const channels: string[] = [];
     if (this.#hasEnded) return channels;
     for (const request of requests) {
-      if (this.#entries.has(request.channel) || this.#entries.size >= this.#options.maxSessions) continue;
+      if (this.#sids.has(request.channel) || this.#sids.size >= this.#options.maxSessions) continue;
       // Both are kept, and an id is often a part of a whole Cookie header.
       const [channel, sid] = [standalone(request.channel), standalone(request.sid)];
       channels.push(channel);
-      this.#entries.set(channel, { sid });
+      this.#sids.set(channel, sid);
       this.#channels.set(sid, channel);
+      this.#pending.add(channel);
     }
     if (channels.length > 0) this.#scheduleSweep(channels.length);
     return channels;
@@ -286,8 +284,7 @@ export class SessionSubscriptions {
     // All channels have the same listener, so one object for it is enough.
     this.#listeners ??= listeners?.get(channels[0] as string);
     for (const channel of channels) {
-      const entry = this.#entries.get(channel);
-      if (typeof entry === "object") this.#entries.set(channel, entry.sid);
+      this.#pending.delete(channel);
       if (this.#listeners !== undefined) listeners?.set(channel, this.#listeners);
     }
   }
@@ -309,7 +306,8 @@ export class SessionSubscriptions {
     const listeners = this.#options.connection.listeners();
     for (const channel of channels) {
       this.#channels.delete(this.sidOf(channel) ?? "");
-      this.#entries.delete(channel);
+      this.#sids.delete(channel);
+      this.#pending.delete(channel);
       listeners?.delete(channel);
     }
   }

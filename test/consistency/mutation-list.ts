@@ -77,7 +77,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/session-subscriptions.ts",
-        from: " && !this.#options.receiver.cache.isInUse(entry)",
+        from: " && !this.#options.receiver.cache.isInUse(sid)",
         to: "",
       },
     ],
@@ -878,8 +878,8 @@ interface InFlightRead<V> {`,
     edits: [
       {
         file: "invalidation/session-subscriptions.ts",
-        from: "      this.#entries.delete(channel);\n      listeners?.delete(channel);\n",
-        to: "      listeners?.delete(channel);\n",
+        from: "      this.#sids.delete(channel);\n",
+        to: "",
       },
     ],
   },
