@@ -1,6 +1,9 @@
 interface Heartbeat {
-  readonly sentAt: number;
+  /** Undefined if what it proves does not count any more. */
+  sentAt: number | undefined;
+  /** When Redis replied that it has delivered it. */
   acknowledgedAt: number | undefined;
+  hasReturned: boolean;
 }
 
 /**
@@ -14,11 +17,8 @@ export class Lease {
   /** When the newest returned heartbeat was sent; undefined if there is no proof. Set here alone. */
   provenAt: number | undefined;
   readonly #leaseMs: number;
-  /** Heartbeats that have not returned, by number. */
-  readonly #outstanding = new Map<number, Heartbeat>();
-  #lastNumber = 0;
-  /** Heartbeats up to this one prove nothing. */
-  #floor = 0;
+  /** Those that have proven nothing yet, by payload, in the order in which they were sent. */
+  readonly #outstanding = new Map<string, Heartbeat>();
 
   constructor(leaseMs: number) {
     this.#leaseMs = leaseMs;
@@ -40,40 +40,57 @@ export class Lease {
     return false;
   }
 
-  /** A heartbeat is sent. @returns its number */
-  send(now: number): number {
-    this.#outstanding.set(++this.#lastNumber, { sentAt: now, acknowledgedAt: undefined });
-    return this.#lastNumber;
-  }
-
-  /** Redis has replied to a heartbeat. */
-  acknowledge(number: number, now: number): void {
-    const heartbeat = this.#outstanding.get(number);
-    if (heartbeat !== undefined) heartbeat.acknowledgedAt = now;
+  /** A heartbeat is sent. @param payload no other has the same */
+  send(payload: string, now: number): void {
+    this.#outstanding.set(payload, { sentAt: now, acknowledgedAt: undefined, hasReturned: false });
   }
 
   /** A heartbeat failed, or its reply shows that it proves nothing. */
-  drop(number: number): void {
-    this.#outstanding.delete(number);
+  drop(payload: string): void {
+    this.#outstanding.delete(payload);
   }
 
-  /** A heartbeat has returned: every message published before it has been received. */
-  prove(number: number): void {
-    const heartbeat = this.#outstanding.get(number);
-    if (heartbeat === undefined) return;
-    for (const earlier of this.#outstanding.keys()) if (earlier <= number) this.#outstanding.delete(earlier);
-    if (number > this.#floor) this.provenAt = Math.max(this.provenAt ?? 0, heartbeat.sentAt);
+  /** Redis has replied to a heartbeat. @returns whether it renews the lease now */
+  acknowledge(payload: string, now: number): boolean {
+    const heartbeat = this.#outstanding.get(payload);
+    if (heartbeat === undefined) return false;
+    heartbeat.acknowledgedAt = now;
+    return this.#prove(payload, heartbeat);
+  }
+
+  /**
+   * A heartbeat has returned: every message published before it has been received.
+   * @param payload not known if the heartbeat is one of another primary, which a Cluster forwards, a late or a forged one
+   * @returns whether it renews the lease now
+   */
+  onEcho(payload: string): boolean {
+    const heartbeat = this.#outstanding.get(payload);
+    if (heartbeat === undefined) return false;
+    heartbeat.hasReturned = true;
+    return this.#prove(payload, heartbeat);
+  }
+
+  #prove(payload: string, { sentAt, acknowledgedAt, hasReturned }: Heartbeat): boolean {
+    if (acknowledgedAt === undefined || !hasReturned) return false;
+    // Earlier ones prove no more.
+    for (const earlier of this.#outstanding.keys()) {
+      this.#outstanding.delete(earlier);
+      if (earlier === payload) break;
+    }
+    if (sentAt === undefined) return false;
+    this.provenAt = sentAt;
+    return true;
   }
 
   /** Only heartbeats sent from now on prove anything. */
   reset(): void {
-    this.#floor = this.#lastNumber;
     this.provenAt = undefined;
+    for (const heartbeat of this.#outstanding.values()) heartbeat.sentAt = undefined;
   }
 
   /** There is a new subscription: earlier heartbeats will not return on it. */
   restart(): void {
-    this.reset();
+    this.provenAt = undefined;
     this.#outstanding.clear();
   }
 }

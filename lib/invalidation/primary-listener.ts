@@ -48,8 +48,6 @@ const SECRET_BYTES = 16;
 /** The subscription to one primary, replaced whenever it is lost, and the lease that its heartbeats keep. */
 export class PrimaryListener {
   readonly primary: Primary;
-  /** The sessions that the open subscription includes; undefined while there is none. Set here alone. */
-  sessions: SessionSubscriptions | undefined;
   readonly lease: Lease;
   readonly #options: PrimaryListenerOptions;
   readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
@@ -58,17 +56,17 @@ export class PrimaryListener {
   #protocol: SubscriberOptions["protocol"] = "RESP 3";
   #isTrackingRefused = false;
   #hasEnded = false;
-  /** The numbers of the heartbeats that have not returned, by their payloads. */
-  readonly #numbers = new Map<string, number>();
-  /** The newest heartbeats that returned, and that the primary's reply confirmed. */
-  #echoed = 0;
-  #confirmed = 0;
 
   constructor(options: PrimaryListenerOptions) {
     this.primary = options.primary;
     this.#options = options;
     this.lease = new Lease(options.leaseMs);
     void this.#open();
+  }
+
+  /** The sessions that the open subscription includes; undefined while there is none. */
+  get sessions(): SessionSubscriptions | undefined {
+    return this.#subscription?.sessions;
   }
 
   /** Sends a heartbeat, unless one is on its way; replaces a subscription that does not return them. */
@@ -79,31 +77,23 @@ export class PrimaryListener {
       return;
     }
     if (this.lease.isSending) return;
-    const number = this.lease.send(now);
     const payload = randomBytes(SECRET_BYTES).toString("base64url");
-    this.#numbers.set(payload, number);
-    const drop = () => {
-      this.lease.drop(number);
-      this.#numbers.delete(payload);
-    };
+    this.lease.send(payload, now);
     const sentFor = this.#subscription;
     const { primary, heartbeatChannel, handlers } = this.#options;
     primary.sendHeartbeat(heartbeatChannel, payload).then(
       (result) => {
         const isProof = result === "proof" || result === "moved";
-        if (isProof) this.lease.acknowledge(number, performance.now());
-        else drop();
+        if (!isProof) this.lease.drop(payload);
         if (this.#hasEnded) return;
         if (result === "changed") handlers.onOtherPrimaries();
         if (result === "moved") handlers.onSlotsMoved();
         if (result === "elsewhere" && this.#subscription === sentFor)
           this.#onLost(subscriptionError("The subscription and the data connection reach different servers"));
-        if (!isProof) return;
-        this.#confirmed = number;
-        this.#prove();
+        if (isProof && this.lease.acknowledge(payload, performance.now())) this.#onProof();
       },
       (error: SessionStoreError) => {
-        drop();
+        this.lease.drop(payload);
         if (!this.#hasEnded) handlers.onFailure(error);
       },
     );
@@ -119,8 +109,7 @@ export class PrimaryListener {
 
   async #open(): Promise<void> {
     const { primary, channel, expiredEvents, topology, heartbeatChannel, receiver, handlers } = this.#options;
-    let opened: Subscription | undefined;
-    let sessions: SessionSubscriptions | undefined;
+    let opened: Subscription;
     const isTracked = this.#options.tracking && this.#protocol === "RESP 3" && !this.#isTrackingRefused;
     try {
       const connection = await primary.createSubscriber({ protocol: this.#protocol, isTracked });
@@ -136,16 +125,15 @@ export class PrimaryListener {
           if (!primary.isConnectedTo(connection))
             throw subscriptionError("The subscriber and the client follow different primaries");
           if (isTracked) await this.#proveTracking(connection);
-          sessions = await this.#sessionsOn(connection, isTracked);
+          return this.#sessionsOn(connection, isTracked);
         },
         onMessage: (text, from) => {
-          if (from === heartbeatChannel) this.#onEcho(text);
-          else if (from === channel) receiver.onMessage(text);
+          if (from === heartbeatChannel) {
+            if (this.lease.onEcho(text)) this.#onProof();
+          } else if (from === channel) receiver.onMessage(text);
           else receiver.onExpired(text);
         },
-        onLost: (error) => {
-          if (this.#subscription === opened) this.#onLost(error);
-        },
+        onLost: (error) => this.#onLost(error),
         timeoutMs: this.#options.subscribeTimeoutMs,
       });
     } catch (error) {
@@ -166,9 +154,7 @@ export class PrimaryListener {
     this.#protocol = "RESP 3";
     this.#isTrackingRefused = false;
     this.#subscription = opened;
-    this.#restart();
-    this.sessions = sessions;
-    void sessions?.examine();
+    void opened.sessions?.examine();
     this.sendHeartbeat(performance.now());
   }
 
@@ -213,11 +199,9 @@ export class PrimaryListener {
   }
 
   #close(): void {
-    this.sessions?.end();
-    this.sessions = undefined;
     this.#subscription?.end();
     this.#subscription = undefined;
-    this.#restart();
+    this.lease.restart();
   }
 
   #onLost(error: SessionStoreError): void {
@@ -226,24 +210,7 @@ export class PrimaryListener {
     if (!this.#hasEnded) this.#backoff.schedule(() => void this.#open());
   }
 
-  /** Earlier heartbeats will not return on another subscription. */
-  #restart(): void {
-    this.lease.restart();
-    this.#numbers.clear();
-  }
-
-  #onEcho(payload: string): void {
-    // Undefined for one of another primary, which a Cluster forwards, for a late one, and for a forged one.
-    const number = this.#numbers.get(payload);
-    if (number === undefined) return;
-    this.#numbers.delete(payload);
-    this.#echoed = Math.max(this.#echoed, number);
-    this.#prove();
-  }
-
-  #prove(): void {
-    this.lease.prove(Math.min(this.#echoed, this.#confirmed));
-    if (this.lease.provenAt === undefined) return;
+  #onProof(): void {
     this.#backoff.reset();
     // The client may not have answered before.
     void this.sessions?.examine();

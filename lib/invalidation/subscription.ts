@@ -1,6 +1,7 @@
 import type { SubscriberConnection } from "../redis/topology.ts";
 import { aclHint, errorMessage, isDenied, SessionStoreError } from "../reporting/errors.ts";
 import { warnOfDeniedChannel } from "./expired-events.ts";
+import type { SessionSubscriptions } from "./session-subscriptions.ts";
 
 export interface SubscriptionOptions {
   /** A new client, not connected yet. The subscription closes it. */
@@ -8,8 +9,8 @@ export interface SubscriptionOptions {
   readonly channels: string[];
   /** A channel whose denial is no more than warned of. */
   readonly expiredChannel: string | undefined;
-  /** What else the connection must show, once it is subscribed. Rejects if it does not. */
-  readonly prove: () => Promise<void>;
+  /** What else the connection must show, once it is subscribed, and the sessions on it. Rejects if it does not. */
+  readonly prove: () => Promise<SessionSubscriptions>;
   /** Must not throw: node-redis would drop the rest of what it has received. */
   readonly onMessage: (message: string, channel: string) => void;
   /** Called once, when an open subscription is lost. */
@@ -22,18 +23,19 @@ export interface SubscriptionOptions {
  * opens another.
  */
 export class Subscription {
+  /** Undefined until it is open. */
+  sessions: SessionSubscriptions | undefined;
   readonly #connection: SubscriberConnection;
-  #state: "opening" | "open" | "ended" = "opening";
-  #fail: (error: SessionStoreError) => void = () => {};
+  #hasEnded = false;
+  /** While it is being opened, fails that. */
+  #onLost: (error: SessionStoreError) => void = () => {};
 
-  private constructor({ connection, onLost }: SubscriptionOptions) {
+  private constructor(connection: SubscriberConnection) {
     this.#connection = connection;
     const onEnd = (cause?: unknown) => {
-      const error = subscriptionError("The subscriber's connection was lost", cause);
-      if (this.#state === "opening") return this.#fail(error);
-      if (this.#state === "ended") return;
+      if (this.#hasEnded) return;
       this.end();
-      onLost(error);
+      this.#onLost(subscriptionError("The subscriber's connection was lost", cause));
     };
     // A duplicate has no listeners, and one for "error" must exist before anything can fail.
     connection.on("error", onEnd);
@@ -45,7 +47,7 @@ export class Subscription {
    * @throws SessionStoreError `ERR_SUBSCRIPTION`
    */
   static async open(options: SubscriptionOptions): Promise<Subscription> {
-    const subscription = new Subscription(options);
+    const subscription = new Subscription(options.connection);
     try {
       await subscription.#open(options);
     } catch (cause) {
@@ -54,7 +56,7 @@ export class Subscription {
       const hint = aclHint(errorMessage(cause), () => `+subscribe &${options.channels[0]}* +unsubscribe`);
       throw subscriptionError("Cannot subscribe", cause, hint);
     }
-    subscription.#state = "open";
+    subscription.#onLost = options.onLost;
     return subscription;
   }
 
@@ -64,15 +66,11 @@ export class Subscription {
       // connect() and subscribe() may never settle: against a stalled server, or in node-redis's own retries.
       const onTimeout = () => reject(subscriptionError(`Cannot subscribe: no answer in ${timeoutMs} ms`));
       const timer = setTimeout(onTimeout, timeoutMs).unref();
-      this.#fail = reject;
+      this.#onLost = reject;
       this.#subscribe(options)
         .then(resolve, reject)
         .finally(() => clearTimeout(timer));
     });
-  }
-
-  get #hasEnded(): boolean {
-    return this.#state === "ended";
   }
 
   async #subscribe(options: SubscriptionOptions): Promise<void> {
@@ -95,13 +93,14 @@ export class Subscription {
         warnOfDeniedChannel(expiredChannel, error);
       });
     }
-    await prove();
+    this.sessions = await prove();
   }
 
   /** Closes the connection at once, without calling `onLost`. */
   end(): void {
     if (this.#hasEnded) return;
-    this.#state = "ended";
+    this.#hasEnded = true;
+    this.sessions?.end();
     try {
       // Sentinel's returns a promise; the others throw if the connection is already closed.
       Promise.resolve(this.#connection.destroy()).catch(() => {});
