@@ -1,9 +1,8 @@
 import { isSid } from "../invalidation/messages.ts";
-import type { ExaminedSession, UnchangedDeletion } from "../redis/session-values.ts";
+import type { ExaminedSession, StoredValue, UnchangedDeletion } from "../redis/session-values.ts";
 import type { SessionStoreError } from "../reporting/errors.ts";
 import { conflictError, MAX_CONFLICTS } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
-import type { StoredSession } from "./stored-session.ts";
 
 /** Which sessions are deleted, and why. */
 export interface ExaminedDeletionOptions {
@@ -12,7 +11,7 @@ export interface ExaminedDeletionOptions {
   /** The index value of all of them, if it is known. */
   readonly indexValue: string | undefined;
   /** Whether a session is to be deleted; called again for one that has changed. */
-  readonly examine: (sid: string, stored: StoredSession) => Promise<boolean>;
+  readonly examine: (sid: string, stored: StoredValue) => Promise<boolean>;
 }
 
 /**
@@ -45,11 +44,8 @@ export class ExaminedDeletion {
       remaining = new Map();
       for (const [sid, outcome] of outcomes) {
         if (outcome === "deleted") this.#deleted++;
-        else if (outcome !== "missing") {
-          const { text, expiresAt, sha1 } = outcome;
-          const stored = this.#operations.stored(text, expiresAt);
-          if (await this.#options.examine(sid, stored)) remaining.set(sid, { sid, sha1 });
-        }
+        else if (outcome !== "missing" && (await this.#options.examine(sid, outcome)))
+          remaining.set(sid, { sid, sha1: outcome.sha1 });
       }
     }
   }

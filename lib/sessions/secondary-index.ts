@@ -4,7 +4,7 @@ import { isObject } from "../options/option.ts";
 import type { IndexBy } from "../options/types.ts";
 import type { IndexCommands, ListedEntry, StaleEntry } from "../redis/index-commands.ts";
 import { sha1Of } from "../redis/script.ts";
-import type { ExaminedSession } from "../redis/session-values.ts";
+import type { ExaminedSession, StoredValue } from "../redis/session-values.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { describeArgument, optionError } from "../reporting/errors.ts";
 import type { UserSession } from "../reporting/types.ts";
@@ -171,7 +171,7 @@ export class SecondaryIndex {
     return this.#scan.examineAll("indexed", (sid, stored) => this.#note(sid, stored), options);
   }
 
-  async #note(sid: string, stored: StoredSession): Promise<"indexed" | "skipped" | "without value"> {
+  async #note(sid: string, stored: StoredValue): Promise<"indexed" | "skipped" | "without value"> {
     const examined = await this.#examine(sid, stored);
     if (examined === undefined || examined === "unreadable") return "skipped";
     const { value } = examined;
@@ -184,7 +184,7 @@ export class SecondaryIndex {
   }
 
   #deletion(value: string, reason: "destroyOf" | "destroyAllOf"): ExaminedDeletion {
-    const examine = async (sid: string, stored: StoredSession) => {
+    const examine = async (sid: string, stored: StoredValue) => {
       const examined = await this.#examine(sid, stored);
       return examined === "unreadable" || examined?.value === value;
     };
@@ -229,7 +229,7 @@ export class SecondaryIndex {
       }
       const examined = await this.#examine(sid, stored);
       if (examined === undefined) continue;
-      const sha1 = sha1Of(stored.value as string);
+      const sha1 = sha1Of(stored.text);
       if (examined === "unreadable") unreadable.push({ sid, sha1 });
       else if (examined.value !== value) stale.push({ ...entry, sha1 });
       else {
@@ -253,7 +253,7 @@ export class SecondaryIndex {
   }
 
   /** Examines a session. If it has no value that can be determined, the event `clusterError` reports it. */
-  async #examine(sid: string, stored: StoredSession): Promise<Examined> {
+  async #examine(sid: string, stored: StoredValue): Promise<Examined> {
     const session = await this.#scan.copyOf(sid, stored);
     if (session === undefined) return "unreadable";
     try {

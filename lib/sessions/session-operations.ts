@@ -12,6 +12,7 @@ import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import type { Announcement } from "../redis/executor.ts";
 import type { Outage } from "../redis/outage.ts";
 import { connectionProblem } from "../redis/readiness.ts";
+import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { sha1Of } from "../redis/script.ts";
 import { SessionCommands } from "../redis/session-commands.ts";
 import type {
@@ -28,6 +29,7 @@ import { indexValueOf } from "./index-value.ts";
 import type { SessionMerge } from "./merge.ts";
 import {
   conflictError,
+  corruptError,
   decode,
   encode,
   MAX_CONFLICTS,
@@ -107,10 +109,9 @@ export class SessionOperations {
         ? await this.#readOnClient(deadline, sid, mayFill)
         : result.value;
     if (value === undefined) return undefined;
-    const stored = this.stored(value.text, value.expiresAt);
+    const stored = this.stored(sid, value);
     const parsing = stored.parse(sid);
     if (parsing !== undefined) await parsing;
-    if (!this.#comparesValues) stored.dropValue();
     return stored;
   }
 
@@ -288,9 +289,15 @@ export class SessionOperations {
     });
   }
 
-  /** A session that Redis holds. */
-  stored(value: string, expiresAt: number | undefined): StoredSession {
-    return new StoredSession(this.format, value, expiresAt);
+  /** A session that Redis holds. @throws SessionStoreError `ERR_SESSION_CORRUPT` if the value cannot be decoded */
+  stored(sid: string, { text: value, expiresAt }: StoredValue): StoredSession {
+    // Redis has more of it.
+    if (isTooLong(value)) throw corruptError(this.format, sid, TOO_LONG);
+    return this.#storedAs(value, decode(this.format, sid, value), expiresAt);
+  }
+
+  #storedAs(value: string, text: string, expiresAt: number | undefined): StoredSession {
+    return new StoredSession(this.format, text, expiresAt, this.#comparesValues ? value : undefined);
   }
 
   /**
@@ -299,15 +306,14 @@ export class SessionOperations {
    * @returns the session
    */
   #written(pending: PendingWrite, value: string, expiresAt: number | undefined, text: string): StoredSession {
-    const kept = this.#comparesValues ? value : undefined;
-    const stored = new StoredSession(this.format, kept, expiresAt, text);
+    const stored = this.#storedAs(value, text, expiresAt);
     this.cache.endWrite(pending, stored);
     return stored;
   }
 
   /** The session in a text. Fails as `StoredSession.copy` does. */
   parse(sid: string, text: string): SessionData | Promise<SessionData> {
-    const session = new StoredSession(this.format, undefined, undefined, text).copy(sid);
+    const session = new StoredSession(this.format, text, undefined).copy(sid);
     return isPromise(session) ? this.#inTime(sid, session) : session;
   }
 

@@ -1,7 +1,7 @@
 import type { SessionData } from "express-session";
 import { sha1Of } from "../redis/script.ts";
 import { pagesOfSids, type SidsPage } from "../redis/session-ids.ts";
-import type { ExaminedSession } from "../redis/session-values.ts";
+import type { ExaminedSession, StoredValue } from "../redis/session-values.ts";
 import type { Topology } from "../redis/topology.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
 import { describeArgument, optionError } from "../reporting/errors.ts";
@@ -10,7 +10,6 @@ import { ExaminedDeletion } from "./examined-deletion.ts";
 import { lastActiveAt } from "./lifetime.ts";
 import { conflictError, decode, encode, MAX_CONFLICTS, notUtf8Error } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
-import type { StoredSession } from "./stored-session.ts";
 
 /** How far `reencode` has come. */
 export interface ReencodeProgress {
@@ -44,6 +43,12 @@ interface ProgressOptions<K extends string> {
   readonly onProgress?: ((progress: Progress<K>) => unknown) | undefined;
 }
 
+/** A session that exists, and its value. */
+interface FoundValue {
+  readonly sid: string;
+  readonly stored: StoredValue;
+}
+
 /** What is done with all sessions, batch by batch: they are never all in memory unless a caller asks for that. */
 export class SessionScan {
   readonly #operations: SessionOperations;
@@ -55,15 +60,13 @@ export class SessionScan {
   }
 
   /** Reads sessions past the cache; those that do not exist are missing. */
-  async readMany(sids: readonly string[]): Promise<{ sid: string; stored: StoredSession }[]> {
+  async readMany(sids: readonly string[]): Promise<FoundValue[]> {
     if (sids.length === 0) return [];
     const { commands, queue } = this.#operations;
     const values = await queue.run("get many", undefined, (deadline) => commands.readMany(deadline, sids));
     return sids.flatMap((sid, i) => {
-      const value = values[i];
-      return value === undefined
-        ? []
-        : [{ sid, stored: this.#operations.stored(value.text, value.expiresAt) }];
+      const stored = values[i];
+      return stored === undefined ? [] : [{ sid, stored }];
     });
   }
 
@@ -84,9 +87,9 @@ export class SessionScan {
   }
 
   /** A private copy of a session; undefined, with the event `clusterError`, if it cannot be read. */
-  async copyOf(sid: string, stored: StoredSession): Promise<SessionData | undefined> {
+  async copyOf(sid: string, stored: StoredValue): Promise<SessionData | undefined> {
     try {
-      return await this.#operations.copy(sid, stored);
+      return await this.#operations.copy(sid, this.#operations.stored(sid, stored));
     } catch (error) {
       this.#operations.emit("clusterError", error as Error);
       return undefined;
@@ -94,7 +97,7 @@ export class SessionScan {
   }
 
   /** A session with its id, and what its key shows. */
-  identify(sid: string, session: SessionData, { expiresAt }: StoredSession): IdentifiedSession {
+  identify(sid: string, session: SessionData, { expiresAt }: StoredValue): IdentifiedSession {
     const end = expiresAt === undefined ? undefined : Math.round(Date.now() + expiresAt - performance.now());
     const lastActive =
       end === undefined ? undefined : lastActiveAt(session, this.#operations.options.ttl, end);
@@ -162,7 +165,7 @@ export class SessionScan {
       const expected = "a function of the session and its id";
       throw optionError("predicate", expected, predicate, describeArgument(predicate));
     }
-    const examine = async (sid: string, stored: StoredSession) => {
+    const examine = async (sid: string, stored: StoredValue) => {
       const session = await this.copyOf(sid, stored);
       return session !== undefined && (await predicate(session, sid));
     };
@@ -177,7 +180,7 @@ export class SessionScan {
     try {
       for await (const page of this.#pages()) {
         for (const { sid, stored } of page) {
-          if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.value as string) });
+          if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.text) });
           if (sessions.length >= BATCH_SIZE) await deleteBatch();
         }
       }
@@ -193,7 +196,7 @@ export class SessionScan {
   /** Examines all sessions, a page at a time, and counts those with the outcomes `counted` and "skipped". */
   async examineAll<K extends string>(
     counted: K,
-    examine: (sid: string, stored: StoredSession) => Promise<string>,
+    examine: (sid: string, stored: StoredValue) => Promise<string>,
     { cursor, onProgress }: ProgressOptions<K>,
   ): Promise<Progress<K>> {
     let progress = { scanned: 0, [counted]: 0, skipped: 0, cursor } as Progress<K>;
@@ -220,8 +223,8 @@ export class SessionScan {
    * finds that out, and takes a second round trip.
    */
   reencode(options: ReencodeOptions): Promise<ReencodeProgress> {
-    const rewrite = (sid: string, { value }: StoredSession) =>
-      this.#rewrite(sid, value as string).catch((error: unknown) => {
+    const rewrite = (sid: string, { text }: StoredValue) =>
+      this.#rewrite(sid, text).catch((error: unknown) => {
         const { code } = error as { code?: unknown };
         if (code !== "ERR_SESSION_CORRUPT" && code !== "ERR_SESSION_SERIALIZE") throw error;
         this.#operations.emit("clusterError", error as Error);
@@ -247,7 +250,7 @@ export class SessionScan {
     throw conflictError(format, sid);
   }
 
-  async *#pages(): AsyncGenerator<{ sid: string; stored: StoredSession }[]> {
+  async *#pages(): AsyncGenerator<FoundValue[]> {
     for await (const { sids } of this.#pagesOfIds()) {
       yield await this.readMany(sids);
     }

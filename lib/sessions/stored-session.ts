@@ -1,11 +1,9 @@
 import type { SessionData } from "express-session";
-import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { cloneJson } from "./clone-json.ts";
 import { alignExpires } from "./lifetime.ts";
 import { memoryOfJson, memoryOfTexts } from "./memory.ts";
 import {
   corruptError,
-  decode,
   describeType,
   isTooDeep,
   reasonOf,
@@ -17,7 +15,7 @@ import {
  * A session as Redis holds it, of which any number of private copies can be made. To save memory it does not contain its id,
  * which methods take for errors and for the codec.
  *
- * The value is decoded once. The object that is parsed first is the first copy, because many sessions are read once between two
+ * The object that is parsed first is the first copy, because many sessions are read once between two
  * writes. With JSON, the second one is kept, and cloned for each further copy, unless it takes too much memory. With any other
  * serializer the text is parsed for each copy, because only the serializer can copy its objects.
  *
@@ -27,8 +25,8 @@ export class StoredSession {
   /** The sequence number of this process's write that stored it; undefined if it was read. */
   writtenBy: number | undefined;
   readonly #format: SessionFormat;
-  #value: string | undefined;
-  #text: string | undefined;
+  readonly #text: string;
+  readonly #value: string | undefined;
   #expiresAt: number | undefined;
   #bytes: number;
   /** The original of all copies, or a copy that nobody has taken yet. */
@@ -37,20 +35,15 @@ export class StoredSession {
 
   /**
    * For the store alone: the arguments may change in any version.
-   * @param value what Redis holds; undefined if only the text is of interest
+   * @param text the serializer's
    * @param expiresAt when the key expires, in milliseconds by the monotonic clock of `performance.now()`, so that a step of
    * the wall clock changes nothing; undefined for never
-   * @param text what the value is decoded to, if it is known
+   * @param value what Redis holds, if that will be compared with what it holds later
    */
-  constructor(
-    format: SessionFormat,
-    value: string | undefined,
-    expiresAt: number | undefined,
-    text: string | undefined = format.codec === undefined ? value : undefined,
-  ) {
+  constructor(format: SessionFormat, text: string, expiresAt: number | undefined, value?: string) {
     this.#format = format;
-    this.#value = value;
     this.#text = text;
+    this.#value = value;
     this.#expiresAt = expiresAt;
     this.#bytes = memoryOfTexts(value, text);
   }
@@ -71,26 +64,18 @@ export class StoredSession {
     return this.#bytes;
   }
 
-  /** The serializer's text; empty until a value that was read has been decoded, by `parse` or `copy`. */
+  /** The serializer's text. */
   get text(): string {
-    return this.#text ?? "";
+    return this.#text;
   }
 
-  /** The value in Redis; undefined after `dropValue`. */
+  /** The value in Redis; undefined if nothing compares it with what Redis holds later. */
   get value(): string | undefined {
     return this.#value;
   }
 
-  /** Keeps only the text of a value that has been decoded: nothing will compare the value with what Redis holds. */
-  dropValue(): void {
-    if (this.#value !== this.#text) {
-      this.#bytes += memoryOfTexts(this.#text, undefined) - memoryOfTexts(this.#text, this.#value);
-    }
-    this.#value = undefined;
-  }
-
   /**
-   * Checks that the value is a session.
+   * Checks that the text is a session.
    * @throws SessionStoreError `ERR_SESSION_CORRUPT` (or rejects with it, if the serializer is asynchronous)
    */
   parse(sid: string): void | Promise<void> {
@@ -131,12 +116,6 @@ export class StoredSession {
   }
 
   #parseText(sid: string): SessionData | Promise<SessionData> {
-    // A value that was read: Redis has more of it. One that this process has written was measured then.
-    if (this.#value !== undefined && isTooLong(this.#value)) throw corruptError(this.#format, sid, TOO_LONG);
-    if (this.#text === undefined) {
-      this.#text = decode(this.#format, sid, this.#value as string);
-      this.#bytes = memoryOfTexts(this.#value, this.#text);
-    }
     let parsed: SessionData | PromiseLike<SessionData>;
     try {
       parsed = this.#format.serializer.parse(this.#text);

@@ -4,7 +4,7 @@ import type { SessionData } from "express-session";
 import { LocalCache } from "../../lib/cache/local-cache.ts";
 import { NearCache } from "../../lib/cache/near-cache.ts";
 import { createCounters } from "../../lib/reporting/counters.ts";
-import { type SessionFormat, stringify } from "../../lib/sessions/serializer.ts";
+import { decode, type SessionFormat, stringify } from "../../lib/sessions/serializer.ts";
 import { StoredSession } from "../../lib/sessions/stored-session.ts";
 
 /** For one session, in bytes. */
@@ -137,12 +137,11 @@ function measure(
 function storedOf(format: SessionFormat, sid: string, session: SessionData): StoredSession {
   const expiresAt = performance.now() + 60_000.5;
   const text = stringify(format, sid, session);
-  if (format.serializer !== JSON) return new StoredSession(format, undefined, expiresAt, text);
+  if (format.serializer !== JSON) return new StoredSession(format, text, expiresAt);
   // As node-redis returns it: a string of its own.
   const value = Buffer.from(format.codec?.encode(text, { sid, key: sid }) ?? text).toString();
-  const stored = new StoredSession(format, value, expiresAt);
+  const stored = new StoredSession(format, decode(format, sid, value), expiresAt);
   stored.parse(sid);
-  stored.dropValue();
   return stored;
 }
 
