@@ -161,7 +161,6 @@ export class NearCache<V extends Cacheable> {
       token: this.#tokenIfUsable(sid),
       isPositioned: false,
       isOvertaken: false,
-      isEnded: false,
       onExecuted: undefined,
     };
     for (const each of sids) {
@@ -173,7 +172,7 @@ export class NearCache<V extends Cacheable> {
   }
 
   /**
-   * Ends a write, whatever its outcome; a second call does nothing. Whatever a read cached meanwhile is dropped, since it
+   * Ends a write, whatever its outcome. Whatever a read cached meanwhile is dropped, since it
    * may be older, and reads in flight are not joined any more, even if a later write is pending.
    *
    * The written value is cached if, since the call, the cache has not been flushed, no read of the session has been
@@ -182,8 +181,6 @@ export class NearCache<V extends Cacheable> {
    * @param value what Redis holds now, if that is known
    */
   endWrite(write: PendingWrite, value?: V): void {
-    if (write.isEnded) return;
-    write.isEnded = true;
     const { sids, token, isPositioned, isOvertaken } = write;
     const [sid = ""] = sids;
     const mayFill = value !== undefined && token !== undefined;

@@ -24,7 +24,6 @@ export interface PendingWrite {
   isPositioned: boolean;
   /** A read of the session was answered meanwhile. */
   isOvertaken: boolean;
-  isEnded: boolean;
   /** Called as soon as Redis is known to have executed it, or its outcome is known. */
   onExecuted: (() => void)[] | undefined;
 }

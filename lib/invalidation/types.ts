@@ -64,7 +64,8 @@ export interface OutgoingMessage extends OutgoingEnvelope {
 /** A message to be published with a deletion, which determines the ids in it. */
 export interface OpenOutgoingMessage extends OutgoingEnvelope, OpenText {}
 
-interface OutgoingEnvelope {
+/** Of a message that is published with a write. */
+export interface OutgoingEnvelope {
   /** Where to publish it. */
   readonly channel: string;
   /** What the names of all channels begin with. */

@@ -67,25 +67,16 @@ export class ExaminedDeletion {
     const { commands, coordinator, emit, queue } = this.#operations;
     const { reason, indexValue } = this.#options;
     const batches = commands.batches([...sessions.keys()]).map((sids) =>
-      queue.write("destroy", sids, async (deadline, pending) => {
-        const announcement = coordinator?.announcements.ofUnchanged(reason, deadline);
-        pending.sequence = announcement?.sequence;
-        let isPublished = false;
-        try {
-          const named = sids.map((sid) => ({
-            ...(sessions.get(sid) as ExaminedSession),
-            isNamed: isSid(sid),
-          }));
-          const results = await commands.deleteUnchanged(deadline, named, indexValue, announcement);
-          const outcomes = sids.map((sid, i) => [sid, results[i] as UnchangedDeletion] as const);
-          const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
-          isPublished = deleted.length > 0;
-          if (announcement?.isReported()) return outcomes;
-          for (const [sid] of deleted) emit("destroyed", sid, coordinator?.nodeId ?? "", reason);
-          return outcomes;
-        } finally {
-          announcement?.settle(isPublished);
-        }
+      queue.write("destroy", sids, async (deadline, queued) => {
+        const announcement = queued.announce(coordinator?.announcements.ofUnchanged(reason, deadline));
+        const named = sids.map((sid) => ({ ...(sessions.get(sid) as ExaminedSession), isNamed: isSid(sid) }));
+        const results = await commands.deleteUnchanged(deadline, named, indexValue, announcement);
+        const outcomes = sids.map((sid, i) => [sid, results[i] as UnchangedDeletion] as const);
+        const deleted = outcomes.filter(([, outcome]) => outcome === "deleted");
+        queued.isPublished = deleted.length > 0;
+        if (announcement?.isReported()) return outcomes;
+        for (const [sid] of deleted) emit("destroyed", sid, coordinator?.nodeId ?? "", reason);
+        return outcomes;
       }),
     );
     return (await Promise.all(batches)).flat();

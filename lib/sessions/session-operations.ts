@@ -2,7 +2,7 @@ import type { SessionData } from "express-session";
 import { DEFAULT_LIMITS, LocalCache } from "../cache/local-cache.ts";
 import { NearCache } from "../cache/near-cache.ts";
 import { StaleEntries } from "../cache/stale-entries.ts";
-import { ALWAYS_LIVE, NEVER_LIVE, type PendingWrite } from "../cache/types.ts";
+import { ALWAYS_LIVE, NEVER_LIVE } from "../cache/types.ts";
 import { ClusterCoordinator } from "../invalidation/coordinator.ts";
 import { isSid } from "../invalidation/messages.ts";
 import { SUBSCRIPTION_BYTES } from "../invalidation/session-subscriptions.ts";
@@ -36,7 +36,7 @@ import {
   notUtf8Error,
   type SessionFormat,
 } from "./serializer.ts";
-import { SessionQueue } from "./session-queue.ts";
+import { type QueuedOperation, SessionQueue } from "./session-queue.ts";
 import { StaleFallback } from "./stale-fallback.ts";
 import { isPromise, StoredSession } from "./stored-session.ts";
 
@@ -134,9 +134,9 @@ export class SessionOperations {
    * not be cached.
    * @returns undefined if there is nothing to wait for
    */
-  #subscribe(deadline: Deadline, sid: string, pending: PendingWrite): Promise<void> | undefined {
+  #subscribe(deadline: Deadline, sid: string, { pending }: QueuedOperation): Promise<void> | undefined {
     const channels = this.coordinator?.sessions;
-    if (pending.token === undefined || channels === undefined) return undefined;
+    if (pending?.token === undefined || channels === undefined) return undefined;
     const isSubscribed = !channels.isTracked(sid) && channels.subscribe(sid);
     if (isSubscribed === false) pending.token = undefined;
     if (typeof isSubscribed === "boolean") return undefined;
@@ -149,25 +149,20 @@ export class SessionOperations {
   /** Writes a session. @returns what Redis holds now; undefined if it was refused */
   async write(
     deadline: Deadline,
-    pending: PendingWrite,
+    queued: QueuedOperation,
     save: SessionSave,
   ): Promise<StoredSession | undefined> {
     const { sid, text, ttlMs, mustExist, index } = save;
     const value = encode(this.format, sid, text);
-    const preparing = this.#subscribe(deadline, sid, pending);
+    const preparing = this.#subscribe(deadline, sid, queued);
     if (preparing !== undefined) await preparing;
-    const announcement = this.coordinator?.sessions.announce(sid, deadline);
-    pending.sequence = announcement?.sequence;
+    const announcement = queued.announce(this.coordinator?.sessions.announce(sid, deadline));
     const expiresAt = expiryAfter(ttlMs);
-    let isPublished = false;
-    try {
-      const write = { sid, text: value, ttlMs, mustExist, index };
-      const isWritten = await this.commands.write(deadline, write, announcement);
-      isPublished = true;
-      return isWritten ? this.#written(pending, value, expiresAt, text) : undefined;
-    } finally {
-      announcement?.settle(isPublished);
-    }
+    const write = { sid, text: value, ttlMs, mustExist, index };
+    const isWritten = await this.commands.write(deadline, write, announcement);
+    queued.isPublished = true;
+    if (isWritten) queued.stored = this.#storedAs(value, text, expiresAt);
+    return queued.stored;
   }
 
   /**
@@ -177,35 +172,30 @@ export class SessionOperations {
    */
   async merge(
     deadline: Deadline,
-    pending: PendingWrite,
+    queued: QueuedOperation,
     { sid, expected, propose, onAttempt }: SessionMerge,
   ): Promise<StoredSession | undefined> {
-    const preparing = this.#subscribe(deadline, sid, pending);
+    const preparing = this.#subscribe(deadline, sid, queued);
     if (preparing !== undefined) await preparing;
-    const announcement = this.coordinator?.sessions.announce(sid, deadline);
-    pending.sequence = announcement?.sequence;
-    let isPublished = false;
-    try {
-      for (let current = expected, conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
-        const { text, ttlMs, index } = await propose(current);
-        const expiresAt = expiryAfter(ttlMs);
-        const value = encode(this.format, sid, text);
-        onAttempt(text, value);
-        const write = { sid, expected: current, text: value, ttlMs, index };
-        const result = await this.commands.replace(deadline, write, announcement);
-        if (result.written) {
-          isPublished = true;
-          return this.#written(pending, value, expiresAt, text);
-        }
-        if (result.current === null) return undefined;
-        if (result.current === current) throw notUtf8Error(this.format, sid);
-        current = result.current;
-        this.counters.conflicts++;
+    const announcement = queued.announce(this.coordinator?.sessions.announce(sid, deadline));
+    for (let current = expected, conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
+      const { text, ttlMs, index } = await propose(current);
+      const expiresAt = expiryAfter(ttlMs);
+      const value = encode(this.format, sid, text);
+      onAttempt(text, value);
+      const write = { sid, expected: current, text: value, ttlMs, index };
+      const result = await this.commands.replace(deadline, write, announcement);
+      if (result.written) {
+        queued.isPublished = true;
+        queued.stored = this.#storedAs(value, text, expiresAt);
+        return queued.stored;
       }
-      throw conflictError(this.format, sid);
-    } finally {
-      announcement?.settle(isPublished);
+      if (result.current === null) return undefined;
+      if (result.current === current) throw notUtf8Error(this.format, sid);
+      current = result.current;
+      this.counters.conflicts++;
     }
+    throw conflictError(this.format, sid);
   }
 
   /**
@@ -216,6 +206,7 @@ export class SessionOperations {
    */
   async touch(
     deadline: Deadline,
+    queued: QueuedOperation,
     session: SessionTouch,
     known: string | undefined,
   ): Promise<number | undefined> {
@@ -223,16 +214,16 @@ export class SessionOperations {
     const expiresAt = performance.now() + ttlMs;
     const { indexBy } = this.options;
     const touch = this.cache.beginTouch(sid, expiresAt);
-    const announcement = this.coordinator?.sessions.announce(sid, deadline);
+    const announcement = queued.announce(this.coordinator?.sessions.announce(sid, deadline));
     let change: ExpiryChange | undefined;
     try {
       change =
         indexBy === undefined
           ? await this.commands.touch(deadline, session, announcement)
           : await this.#touchIndexed(indexBy, deadline, session, known, announcement);
+      queued.isPublished = change === "earlier" || (change === "later" && isNews);
       return change === "none" ? undefined : expiresAt;
     } finally {
-      announcement?.settle(change === "earlier" || (change === "later" && isNews));
       this.cache.endTouch(touch, change === "later");
     }
   }
@@ -270,22 +261,16 @@ export class SessionOperations {
   /** Deletes sessions. @param reason the method that does, for events @returns how many existed */
   delete(deletion: SessionDeletion, reason: "destroy" | "clear"): Promise<number> {
     const { sids } = deletion;
-    return this.queue.write("destroy", sids, async (deadline, pending) => {
+    return this.queue.write("destroy", sids, async (deadline, queued) => {
       // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
       const named = reason === "clear" ? sids.filter(isSid) : sids;
       const content = { type: "SessionDeleted", sids: named, reason } as const;
-      const announcement = this.coordinator?.announcements.of(content, deadline);
-      pending.sequence = announcement?.sequence;
-      let isPublished = false;
-      try {
-        const deleted = await this.commands.delete(deadline, deletion, announcement);
-        isPublished = true;
-        if (reason === "clear" || announcement?.isReported()) return deleted;
-        for (const sid of sids) this.emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
-        return deleted;
-      } finally {
-        announcement?.settle(isPublished);
-      }
+      const announcement = queued.announce(this.coordinator?.announcements.of(content, deadline));
+      const deleted = await this.commands.delete(deadline, deletion, announcement);
+      queued.isPublished = true;
+      if (reason === "clear" || announcement?.isReported()) return deleted;
+      for (const sid of sids) this.emit("destroyed", sid, this.coordinator?.nodeId ?? "", reason);
+      return deleted;
     });
   }
 
@@ -298,17 +283,6 @@ export class SessionOperations {
 
   #storedAs(value: string, text: string, expiresAt: number | undefined): StoredSession {
     return new StoredSession(this.format, text, expiresAt, this.#comparesValues ? value : undefined);
-  }
-
-  /**
-   * Redis has written a session: the cache gets it before the session's next operation begins. Not if the caller has got a
-   * timeout, and takes the outcome for unknown: then the write has ended before.
-   * @returns the session
-   */
-  #written(pending: PendingWrite, value: string, expiresAt: number | undefined, text: string): StoredSession {
-    const stored = this.#storedAs(value, text, expiresAt);
-    this.cache.endWrite(pending, stored);
-    return stored;
   }
 
   /** The session in a text. Fails as `StoredSession.copy` does. */

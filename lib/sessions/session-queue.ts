@@ -1,10 +1,14 @@
 import type { NearCache } from "../cache/near-cache.ts";
 import type { PendingWrite } from "../cache/types.ts";
+import type { OutgoingEnvelope } from "../invalidation/types.ts";
 import type { Deadline, Deadlines, OperationDetails } from "../redis/deadlines.ts";
 import { isTraced, type StoreOperation, traceOperation } from "../reporting/diagnostics.ts";
 import type { StoredSession } from "./stored-session.ts";
 
 type Operation = StoreOperation["operation"];
+
+/** What an operation does in its turn. */
+export type Work<T> = (deadline: Deadline, queued: QueuedOperation) => Promise<T>;
 
 /**
  * Runs the writes, touches and deletions of one session in the order of their calls, which the client does not ensure. All
@@ -48,11 +52,7 @@ export class SessionQueue {
   }
 
   /** Runs an operation on sessions when all earlier ones on them have settled. */
-  runInTurn<T>(
-    operation: Operation,
-    sids: readonly string[],
-    work: (deadline: Deadline) => Promise<T>,
-  ): Promise<T> {
+  runInTurn<T>(operation: Operation, sids: readonly string[], work: Work<T>): Promise<T> {
     const queued = new QueuedOperation(this.#turns, this.#cache, sids, 0);
     return this.run(operation, queued.sid, (deadline) => queued.start(deadline, work), queued);
   }
@@ -61,33 +61,37 @@ export class SessionQueue {
    * The same for a write: from its call on, nothing older is served from the cache.
    * @param bytes the size of what it writes
    */
-  write<T>(
-    operation: Operation,
-    sids: readonly string[],
-    work: (deadline: Deadline, pending: PendingWrite) => Promise<T>,
-    bytes = 0,
-  ): Promise<T> {
+  write<T>(operation: Operation, sids: readonly string[], work: Work<T>, bytes = 0): Promise<T> {
     const queued = new QueuedOperation(this.#turns, this.#cache, sids, bytes);
     // A write that is refused changes nothing, so the cached session stays. A deletion drops it even so.
     if (operation === "destroy") queued.beginWrite();
     const start = (deadline: Deadline) => {
-      const pending = queued.beginWrite();
-      return queued.start(deadline, () => work(deadline, pending));
+      queued.beginWrite();
+      return queued.start(deadline, work);
     };
     return this.run(operation, queued.sid, start, queued);
   }
 }
 
 /** One operation on sessions, from its call until it has settled. */
-class QueuedOperation implements OperationDetails {
-  /** Undefined if there are several. */
+export class QueuedOperation implements OperationDetails {
+  /** Undefined unless there is exactly one. */
   readonly sid: string | undefined;
   readonly bytes: number;
+  /** What the cache knows of its write; undefined if it writes nothing. */
+  pending: PendingWrite | undefined;
+  /**
+   * What Redis holds now, if that is known: the cache gets it before the session's next operation begins. Not if the caller has got
+   * a timeout, and takes the outcome for unknown: then the write has ended before.
+   */
+  stored: StoredSession | undefined;
+  /** Whether Redis has confirmed that it has published the message. */
+  isPublished = false;
+  #message: OutgoingEnvelope | undefined;
   readonly #sids: readonly string[];
   readonly #turns: Record<string, Promise<unknown>>;
   readonly #cache: NearCache<StoredSession>;
   #settling: Promise<unknown> | undefined;
-  #pending: PendingWrite | undefined;
 
   constructor(
     turns: Record<string, Promise<unknown>>,
@@ -103,15 +107,25 @@ class QueuedOperation implements OperationDetails {
   }
 
   /** Begins its write, unless it has begun. */
-  beginWrite(): PendingWrite {
-    this.#pending ??= this.#cache.beginWrite(...this.#sids);
-    return this.#pending;
+  beginWrite(): void {
+    this.pending ??= this.#cache.beginWrite(...this.#sids);
+  }
+
+  /** Adds the message that it publishes, if there is one: it is settled with the operation. @returns it */
+  announce<M extends OutgoingEnvelope>(message: M | undefined): M | undefined {
+    this.#message = message;
+    if (this.pending !== undefined) this.pending.sequence = message?.sequence;
+    return message;
   }
 
   /** Does the work when all earlier operations have settled. Not called if it is refused: they keep their turns then. */
-  start<T>(deadline: Deadline, work: (deadline: Deadline) => Promise<T>): Promise<T> {
+  start<T>(deadline: Deadline, work: Work<T>): Promise<T> {
+    const begin = () => {
+      if (deadline.passed) throw new Error("The session's earlier operations took too long");
+      return work(deadline, this);
+    };
     const before = this.#before();
-    const settling = before === undefined ? work(deadline) : startAfter(before, deadline, work);
+    const settling = before === undefined ? begin() : before.then(begin, begin);
     this.#settling = settling;
     for (const sid of this.#sids) this.#turns[sid] = settling;
     return settling;
@@ -119,11 +133,12 @@ class QueuedOperation implements OperationDetails {
 
   /** Ends its write, also if it was never sent, or if its caller has got a timeout: then, the outcome is unknown. */
   onAnswered(): void {
-    if (this.#pending !== undefined) this.#cache.endWrite(this.#pending);
+    if (this.pending !== undefined) this.#cache.endWrite(this.pending, this.stored);
   }
 
   onSettled(): void {
     for (const sid of this.#sids) if (this.#turns[sid] === this.#settling) delete this.#turns[sid];
+    this.#message?.settle(this.isPublished);
   }
 
   #before(): Promise<unknown> | undefined {
@@ -131,16 +146,4 @@ class QueuedOperation implements OperationDetails {
     const turns = new Set(this.#sids.flatMap((sid) => this.#turns[sid] ?? []));
     return turns.size === 0 ? undefined : Promise.allSettled(turns);
   }
-}
-
-function startAfter<T>(
-  before: Promise<unknown>,
-  deadline: Deadline,
-  work: (deadline: Deadline) => Promise<T>,
-): Promise<T> {
-  const start = () => {
-    if (deadline.passed) throw new Error("The session's earlier operations took too long");
-    return work(deadline);
-  };
-  return before.then(start, start);
 }

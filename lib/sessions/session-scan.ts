@@ -123,16 +123,11 @@ export class SessionScan {
       await Promise.all(batches.map((batch) => this.#operations.delete(batch, "clear")));
     }
     try {
-      await queue.run("clear", undefined, async (deadline) => {
-        const announcement = coordinator?.announcements.of({ type: "CacheClear" }, deadline);
+      await queue.runInTurn("clear", [], async (deadline, queued) => {
+        const announcement = queued.announce(coordinator?.announcements.of({ type: "CacheClear" }, deadline));
         if (announcement === undefined) return;
-        let isPublished = false;
-        try {
-          await commands.publish(deadline, announcement);
-          isPublished = true;
-        } finally {
-          announcement.settle(isPublished);
-        }
+        await commands.publish(deadline, announcement);
+        queued.isPublished = true;
       });
     } finally {
       cache.invalidateAll();

@@ -1,5 +1,4 @@
 import type { SessionData } from "express-session";
-import type { PendingWrite } from "../cache/types.ts";
 import { isSid, MAX_SID_LENGTH } from "../invalidation/messages.ts";
 import type { ResolvedOptions } from "../options/options.ts";
 import type { Deadline } from "../redis/deadlines.ts";
@@ -10,6 +9,7 @@ import { type LoadedState, LoadedStates, type ReplacedSession, type Version } fr
 import { type MergeProposal, mergeSessions } from "./merge.ts";
 import { decode, stringify } from "./serializer.ts";
 import type { SessionOperations } from "./session-operations.ts";
+import type { QueuedOperation, Work } from "./session-queue.ts";
 import { isPromise, type StoredSession } from "./stored-session.ts";
 
 /** A session's new expiry, as it stood when it was called. */
@@ -141,13 +141,12 @@ export class SessionTracker {
       isNegligible,
       replaced: this.states.replacedBy(session),
     };
-    const saveInTurn = (deadline: Deadline, pending: PendingWrite) =>
-      this.#saveInTurn(deadline, pending, save);
+    const saveInTurn: Work<boolean> = (deadline, queued) => this.#saveInTurn(deadline, queued, save);
     await operations.queue.write("set", [sid], saveInTurn, text.length);
   }
 
   /** Carries out a save in its turn. @returns whether the session exists */
-  async #saveInTurn(deadline: Deadline, pending: PendingWrite, save: Save): Promise<boolean> {
+  async #saveInTurn(deadline: Deadline, queued: QueuedOperation, save: Save): Promise<boolean> {
     const { sid, session, text, lifetime, indexValue } = save;
     const { indexBy, disableTTL, merge } = this.#options;
     // Nothing is awaited without need: each turn of the microtask queue costs every save.
@@ -157,7 +156,7 @@ export class SessionTracker {
     const state = save.known ?? this.states.stored(sid, session);
     const unchanged = save.unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
     if (typeof unchanged === "boolean" ? unchanged : await unchanged)
-      return save.isNegligible || this.#extendInTurn(deadline, save);
+      return save.isNegligible || this.#extendInTurn(deadline, queued, save);
     const ttlMs = disableTTL ? undefined : lifetime;
     const from = indexBy && state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
     const index = indexBy && { to: indexValue, from };
@@ -168,11 +167,11 @@ export class SessionTracker {
         const propose = (current: string) => this.#merged(state, current, { text, ttlMs, index });
         const onAttempt = (current: string, value: string) => attempts.push({ base: text, current, value });
         const merging = { sid, expected: state.value as string, propose, onAttempt };
-        stored = await this.#operations.merge(deadline, pending, merging);
+        stored = await this.#operations.merge(deadline, queued, merging);
       } else {
         attempts.push({ base: text, current: text, value: undefined });
         const write = { sid, mustExist: state !== undefined, text, ttlMs, index };
-        stored = await this.#operations.write(deadline, pending, write);
+        stored = await this.#operations.write(deadline, queued, write);
       }
       if (stored === undefined) return this.#refuse(sid);
       this.states.setSaved(sid, session, text, stored);
@@ -232,12 +231,12 @@ export class SessionTracker {
     if (this.#operations.stale?.skipsTouch(sid) === true) return undefined;
     const extension: Extension = { sid, session, lifetime, isBehind: this.#operations.queue.isBusy(sid) };
     if (!extension.isBehind && this.#isNegligible(extension)) return undefined;
-    const extendInTurn = (deadline: Deadline) => this.#extendInTurn(deadline, extension);
+    const extendInTurn: Work<boolean> = (deadline, queued) => this.#extendInTurn(deadline, queued, extension);
     return this.#operations.queue.runInTurn("touch", [sid], extendInTurn);
   }
 
   /** Carries out a touch in its turn. @returns whether the session exists */
-  async #extendInTurn(deadline: Deadline, extension: Extension): Promise<boolean> {
+  async #extendInTurn(deadline: Deadline, queued: QueuedOperation, extension: Extension): Promise<boolean> {
     const { sid, session, lifetime, isBehind } = extension;
     const { disableTTL, indexBy } = this.#options;
     if (disableTTL || (isBehind && this.#isNegligible(extension))) return true;
@@ -245,7 +244,7 @@ export class SessionTracker {
     const isNews = state === undefined || !isSameMaxAge(state.maxAge, session.cookie?.originalMaxAge);
     const known = indexBy && (this.#operations.cache.peek(sid) ?? this.states.of(sid, session))?.value;
     const touch = { sid, ttlMs: lifetime, isNews };
-    const expiresAt = await this.#operations.touch(deadline, touch, known);
+    const expiresAt = await this.#operations.touch(deadline, queued, touch, known);
     if (expiresAt === undefined) {
       if (state?.isStored && state.sid === sid) this.#refuse(sid);
     } else if (state?.sid === sid) this.states.set(session, { ...state, expiresAt });

@@ -560,14 +560,6 @@ describe("writes", () => {
     expect((await reading)?.text).toBe("1");
   });
 
-  test("3. a write that has ended with an unknown outcome caches nothing when it is answered after all", () => {
-    const { near, cached } = nearCache();
-    const pending = near.beginWrite("a");
-    near.endWrite(pending);
-    near.endWrite(pending, stored("1"));
-    expect(cached()).toBeUndefined();
-  });
-
   test("3. a write that was not executed caches nothing", async () => {
     const { fill, write, cached, counters } = nearCache();
     await fill("1");

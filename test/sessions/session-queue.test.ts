@@ -6,7 +6,7 @@ import { Deadlines } from "../../lib/redis/deadlines.ts";
 import { Outage } from "../../lib/redis/outage.ts";
 import { createCounters } from "../../lib/reporting/counters.ts";
 import { SessionQueue } from "../../lib/sessions/session-queue.ts";
-import type { StoredSession } from "../../lib/sessions/stored-session.ts";
+import { StoredSession } from "../../lib/sessions/stored-session.ts";
 
 const newCache = () => new NearCache<StoredSession>(new LocalCache(), ALWAYS_LIVE, createCounters());
 
@@ -233,6 +233,50 @@ describe("a write", () => {
     expect(await outcome).toBe("1");
     expect([cache.isInUse("a"), queue.isBusy("a")]).toEqual([false, false]);
     expect(refused.work).not.toHaveBeenCalled();
+  });
+
+  /** Writes a session: what Redis holds then, and the message, are known once `executed` is resolved. */
+  function writeOn(queue: SessionQueue) {
+    const settle = vi.fn();
+    const executed = operation();
+    const outcome = queue.write("set", ["a"], async (_, queued) => {
+      queued.announce({ channel: "", baseChannel: "", sequence: 1, isReported: () => false, settle });
+      await executed.work();
+      queued.isPublished = true;
+      queued.stored = new StoredSession({ serializer: JSON, prefix: "" }, "{}", undefined);
+    });
+    return { outcome, settle, executed };
+  }
+
+  test("fills the cache, and settles its message, before its caller and the session's next operation continue", async () => {
+    const cache = newCache();
+    const queue = queueWith(60_000, cache);
+    const { outcome, settle, executed } = writeOn(queue);
+    const state = () => [cache.peek("a")?.text, settle.mock.calls];
+    const next = queue.runInTurn("touch", ["a"], async () => state());
+    expect(state()).toEqual([undefined, []]);
+    executed.resolve("");
+    expect([await outcome.then(state), await next]).toEqual([
+      ["{}", [[true]]],
+      ["{}", [[true]]],
+    ]);
+  });
+
+  test("fails its message if it fails", async () => {
+    const { outcome, settle, executed } = writeOn(queueWith(60_000));
+    executed.reject(new Error("refused"));
+    await expect(outcome).rejects.toThrow("refused");
+    expect(settle.mock.calls).toEqual([[false]]);
+  });
+
+  test("caches nothing when it is answered after its caller has got a timeout", async () => {
+    const cache = newCache();
+    const { outcome, settle, executed } = writeOn(queueWith(1, cache));
+    await expect(outcome).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
+    expect(settle).not.toHaveBeenCalled();
+    executed.resolve("");
+    await turn();
+    expect([cache.peek("a"), settle.mock.calls]).toEqual([undefined, [[true]]]);
   });
 
   test("is pending no more when it takes too long, and its outcome arrives later", async () => {
