@@ -65,19 +65,20 @@ export class SessionChannels {
     return this.#announcements.ofWrite(this.channelOf(sid), deadline);
   }
 
-  /** Subscribes to a session. @returns whether every message about it arrives from now on; false if that is not known in time */
+  /**
+   * Subscribes to a session that is not read on the subscriber's connection.
+   * @returns whether every change of it is noticed from now on; false if that is not known in time, or if Redis tracks what is
+   * read on the subscriber's connection: then it reports the changes of nothing else
+   */
   subscribe(sid: string): boolean | Promise<boolean> {
-    return this.#subscriptionsOf(sid)?.subscribe(this.channelOf(sid), sid) ?? false;
+    const sessions = this.#subscriptionsOf(sid);
+    if (sessions === undefined || sessions.isTracked) return false;
+    return sessions.subscribe(this.channelOf(sid), sid);
   }
 
   /** Subscribes to a session and reads it, in one round trip. @returns undefined if that is not possible now */
   read<T>(sid: string, read: SubscribedRead<T>): Promise<{ readonly value: T } | undefined> | undefined {
     return this.#subscriptionsOf(sid)?.read(this.channelOf(sid), sid, read);
-  }
-
-  /** Whether only a read on the subscriber's connection may be cached, since Redis reports the changes of no other. */
-  isTracked(sid: string): boolean {
-    return this.#options.tracking && this.#subscriptionsOf(sid)?.isTracked === true;
   }
 
   /** Unsubscribes from some of the sessions that are not in use; from all within MAX_SWEEPS calls. */

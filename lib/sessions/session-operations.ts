@@ -115,29 +115,22 @@ export class SessionOperations {
     return stored;
   }
 
-  /**
-   * Reads a session on the client, once Redis has acknowledged the subscription. Where nothing acknowledges it, or Redis tracks what
-   * is read on the subscriber's connection, the reply is not cached.
-   */
+  /** Reads a session on the client, once it is subscribed. If it is not, the reply is not cached. */
   async #readOnClient(deadline: Deadline, sid: string, mayFill: boolean): Promise<StoredValue | undefined> {
     const channels = this.coordinator?.sessions;
-    if (mayFill && channels !== undefined) {
-      // Nor may anybody join this read: later callers may know of later writes.
-      const mayFillHere = !channels.isTracked(sid) && (await channels.subscribe(sid));
-      if (!mayFillHere) this.cache.invalidate(sid);
-    }
+    // Nor may anybody join this read then: later callers may know of later writes.
+    if (mayFill && channels !== undefined && !(await channels.subscribe(sid))) this.cache.invalidate(sid);
     return this.commands.read(deadline, sid);
   }
 
   /**
-   * Subscribes to a session that is about to be written. If that fails, or Redis tracks only what is read, what is written will
-   * not be cached.
+   * Subscribes to a session that is about to be written. If that fails, what is written will not be cached.
    * @returns undefined if there is nothing to wait for
    */
   #subscribe(deadline: Deadline, sid: string, { pending }: QueuedOperation): Promise<void> | undefined {
     const channels = this.coordinator?.sessions;
     if (pending?.token === undefined || channels === undefined) return undefined;
-    const isSubscribed = !channels.isTracked(sid) && channels.subscribe(sid);
+    const isSubscribed = channels.subscribe(sid);
     if (isSubscribed === false) pending.token = undefined;
     if (typeof isSubscribed === "boolean") return undefined;
     return isSubscribed.then((succeeded) => {

@@ -52,8 +52,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "const mayFillHere = !channels.isTracked(sid) && (await channels.subscribe(sid));\n",
-        to: "const mayFillHere = true;\n    void channels.subscribe(sid);\n",
+        from: "&& !(await channels.subscribe(sid))) this.cache.invalidate(sid);\n",
+        to: ") void channels.subscribe(sid);\n",
       },
       {
         file: "invalidation/session-subscriptions.ts",
@@ -67,8 +67,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "!channels.isTracked(sid) && channels.subscribe(sid);\n",
-        to: "!channels.isTracked(sid) && (sid.length > 0 ? true : channels.subscribe(sid));\n",
+        from: "const isSubscribed = channels.subscribe(sid);\n",
+        to: "const isSubscribed = sid.length > 0 ? true : channels.subscribe(sid);\n",
       },
     ],
   },
@@ -120,8 +120,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "!channels.isTracked(sid) && channels.subscribe(sid);\n",
-        to: "channels.subscribe(sid);\n",
+        from: "const isSubscribed = channels.subscribe(sid);\n",
+        to: "const isSubscribed = channels.subscribe(sid) || true;\n",
       },
     ],
   },
@@ -131,8 +131,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-operations.ts",
-        from: "!channels.isTracked(sid) && (await channels.subscribe(sid))",
-        to: "await channels.subscribe(sid)",
+        from: "&& !(await channels.subscribe(sid))) this.cache.invalidate(sid);\n",
+        to: ") await channels.subscribe(sid);\n",
       },
     ],
   },
