@@ -92,13 +92,9 @@ export class LoadedStates {
     this.#operations = operations;
   }
 
-  get(session: object): LoadedState | undefined {
-    return this.#states.get(session);
-  }
-
   /** What is known of an object that is saved under the id that it was loaded under. */
   of(sid: string, session: object): LoadedState | undefined {
-    const state = this.get(session);
+    const state = this.#states.get(session);
     return state?.sid === sid ? state : undefined;
   }
 
@@ -139,7 +135,7 @@ export class LoadedStates {
    * @returns `session`
    */
   adopt<T extends object>(data: object, session: T, former: object | undefined): T {
-    const state = this.get(data);
+    const state = this.#states.get(data);
     if (state !== undefined) this.set(session, { ...state, isStored: true });
     const replaced = former && this.#replaced.get(former);
     if (replaced !== undefined) this.#replaced.set(session, replaced);

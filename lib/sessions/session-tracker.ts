@@ -240,14 +240,14 @@ export class SessionTracker {
     const { sid, session, lifetime, isBehind } = extension;
     const { disableTTL, indexBy } = this.#options;
     if (disableTTL || (isBehind && this.#isNegligible(extension))) return true;
-    const state = this.states.get(session);
+    const state = this.states.of(sid, session);
     const isNews = state === undefined || !isSameMaxAge(state.maxAge, session.cookie?.originalMaxAge);
-    const known = indexBy && (this.#operations.cache.peek(sid) ?? this.states.of(sid, session))?.value;
+    const known = indexBy && (this.#operations.cache.peek(sid) ?? state)?.value;
     const touch = { sid, ttlMs: lifetime, isNews };
     const expiresAt = await this.#operations.touch(deadline, queued, touch, known);
     if (expiresAt === undefined) {
-      if (state?.isStored && state.sid === sid) this.#refuse(sid);
-    } else if (state?.sid === sid) this.states.set(session, { ...state, expiresAt });
+      if (state?.isStored) this.#refuse(sid);
+    } else if (state !== undefined) this.states.set(session, { ...state, expiresAt });
     return expiresAt !== undefined;
   }
 
