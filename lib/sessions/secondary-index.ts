@@ -11,7 +11,7 @@ import type { UserSession } from "../reporting/types.ts";
 import { ExaminedDeletion } from "./examined-deletion.ts";
 import { checkIndexValue, indexValueOf } from "./index-value.ts";
 import type { SessionOperations } from "./session-operations.ts";
-import type { SessionScan } from "./session-scan.ts";
+import type { ScanOptions, SessionScan } from "./session-scan.ts";
 import { isPromise, type StoredSession } from "./stored-session.ts";
 
 /** How far `reindex` has come. */
@@ -27,12 +27,7 @@ export interface ReindexProgress {
 }
 
 /** Options of `reindex`. */
-export interface ReindexOptions {
-  /** The cursor of an earlier run. @default the beginning */
-  readonly cursor?: string | undefined;
-  /** Called after each batch. A promise that it returns is awaited: it may write the cursor somewhere. */
-  readonly onProgress?: ((progress: ReindexProgress) => unknown) | undefined;
-}
+export interface ReindexOptions extends ScanOptions<ReindexProgress> {}
 
 /** Options of `destroyAllOf`. */
 export interface DestroyAllOptions {

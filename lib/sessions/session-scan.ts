@@ -23,13 +23,16 @@ export interface ReencodeProgress {
   readonly cursor: string | undefined;
 }
 
-/** Options of `reencode`. */
-export interface ReencodeOptions {
+/** Options of a method that examines all sessions, and reports its progress as a `P`. */
+export interface ScanOptions<P> {
   /** The cursor of an earlier run. @default the beginning */
   readonly cursor?: string | undefined;
   /** Called after each batch. A promise that it returns is awaited: it may write the cursor somewhere. */
-  readonly onProgress?: ((progress: ReencodeProgress) => unknown) | undefined;
+  readonly onProgress?: ((progress: P) => unknown) | undefined;
 }
+
+/** Options of `reencode`. */
+export interface ReencodeOptions extends ScanOptions<ReencodeProgress> {}
 
 const BATCH_SIZE = 500;
 
@@ -37,11 +40,6 @@ const BATCH_SIZE = 500;
 type Progress<K extends string> = Readonly<Record<K | "scanned" | "skipped", number>> & {
   readonly cursor: string | undefined;
 };
-
-interface ProgressOptions<K extends string> {
-  readonly cursor?: string | undefined;
-  readonly onProgress?: ((progress: Progress<K>) => unknown) | undefined;
-}
 
 /** A session that exists, and its value. */
 interface FoundValue {
@@ -78,8 +76,8 @@ export class SessionScan {
 
   /** Private copies of all sessions. One that cannot be read is skipped, with the event `clusterError`. */
   async *stream(): AsyncGenerator<IdentifiedSession> {
-    for await (const page of this.#pages()) {
-      for (const { sid, stored } of page) {
+    for await (const { found } of this.#pages()) {
+      for (const { sid, stored } of found) {
         const session = await this.copyOf(sid, stored);
         if (session !== undefined) yield this.identify(sid, session, stored);
       }
@@ -166,20 +164,15 @@ export class SessionScan {
     };
     const options = { reason: "destroyWhere", indexValue: undefined, examine } as const;
     const deletion = new ExaminedDeletion(this.#operations, options);
-    let sessions: ExaminedSession[] = [];
-    const deleteBatch = () => {
-      const batch = sessions;
-      sessions = [];
-      return deletion.run(batch);
-    };
+    const sessions: ExaminedSession[] = [];
     try {
-      for await (const page of this.#pages()) {
-        for (const { sid, stored } of page) {
+      for await (const { found } of this.#pages()) {
+        for (const { sid, stored } of found) {
           if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.text) });
-          if (sessions.length >= BATCH_SIZE) await deleteBatch();
+          if (sessions.length >= BATCH_SIZE) await deletion.run(sessions.splice(0));
         }
       }
-      await deleteBatch();
+      await deletion.run(sessions);
       return deletion.end();
     } catch (error) {
       // If Redis does not answer, none of those that were to be deleted must be served without it.
@@ -192,11 +185,10 @@ export class SessionScan {
   async examineAll<K extends string>(
     counted: K,
     examine: (sid: string, stored: StoredValue) => Promise<string>,
-    { cursor, onProgress }: ProgressOptions<K>,
+    { cursor, onProgress }: ScanOptions<Progress<K>>,
   ): Promise<Progress<K>> {
     let progress = { scanned: 0, [counted]: 0, skipped: 0, cursor } as Progress<K>;
-    for await (const { sids, next } of this.#pagesOfIds(cursor)) {
-      const found = await this.readMany(sids);
+    for await (const { found, next } of this.#pages(cursor)) {
       const outcomes = await Promise.all(found.map(({ sid, stored }) => examine(sid, stored)));
       const count = (outcome: string) => outcomes.filter((each) => each === outcome).length;
       progress = {
@@ -245,9 +237,9 @@ export class SessionScan {
     throw conflictError(format, sid);
   }
 
-  async *#pages(): AsyncGenerator<FoundValue[]> {
-    for await (const { sids } of this.#pagesOfIds()) {
-      yield await this.readMany(sids);
-    }
+  /** All sessions, in batches. @param from the `next` of an earlier page */
+  async *#pages(from?: string): AsyncGenerator<{ found: FoundValue[]; next: string | undefined }> {
+    for await (const { sids, next } of this.#pagesOfIds(from))
+      yield { found: await this.readMany(sids), next };
   }
 }
