@@ -155,10 +155,12 @@ export class SecondaryIndex {
   #mayHave(value: string, sid: string, { text }: StoredSession): boolean {
     try {
       const session = this.#operations.parse(sid, text);
-      return isPromise(session) || indexValueOf(this.#indexBy, session) === value;
+      if (!isPromise(session)) return indexValueOf(this.#indexBy, session) === value;
+      session.catch(() => {});
     } catch {
-      return true;
+      // It cannot be parsed, or has no valid index value.
     }
+    return true;
   }
 
   /** Adds those sessions to the index that were written without it. */

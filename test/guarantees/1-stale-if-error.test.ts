@@ -12,6 +12,7 @@ import {
   startNode,
   valuesOf,
 } from "../support/node.ts";
+import { catchProcessEvents } from "../support/process-events.ts";
 
 const UNAVAILABLE = { name: "SessionStoreError", code: "ERR_SESSION_UNAVAILABLE" };
 /** Long enough that a Redis on a busy machine does not count as away once it answers again. */
@@ -150,6 +151,30 @@ test("bans apply at once: destroyAllOf to the user's sessions, destroyWhere and 
   expect(valuesOf(await store.get("ada"))).toEqual({ user: "ada" });
   await expect(store.destroyWhere(() => false)).rejects.toMatchObject(UNAVAILABLE);
   await expect(store.get("ada")).rejects.toMatchObject(UNAVAILABLE);
+});
+
+test("a ban drops a session that cannot be parsed any more, too, and no rejection is left unhandled", async () => {
+  const rejections = catchProcessEvents("unhandledRejection");
+  let isBroken = false;
+  const parse = async (text: string) => {
+    if (isBroken) throw new Error("broken");
+    return JSON.parse(text);
+  };
+  const indexBy = (session: object) => (session as { user?: string }).user;
+  const serializer = { parse, stringify: JSON.stringify };
+  const node = await startStale({
+    store: { commandTimeoutMs: TIMEOUT_MS, localCache: { staleIfErrorMs: HOUR_MS }, indexBy, serializer },
+  });
+  const { store, redis } = node;
+  await save(node, ["eve1"], { user: "eve" });
+  await redis.pause();
+  await eventually(() => isAway(node));
+  isBroken = true;
+  await expect(store.destroyAllOf("eve")).rejects.toMatchObject(UNAVAILABLE);
+  isBroken = false;
+  await expect(store.get("eve1")).rejects.toMatchObject(UNAVAILABLE);
+  await new Promise(setImmediate);
+  expect(rejections).toEqual([]);
 });
 
 test("a device that was ended here is not served, by destroyOf or keepNewest, whether Redis executed that or not", async () => {
