@@ -1,5 +1,5 @@
 import type { Cookie, Session, SessionData } from "express-session";
-import { indexValueOf } from "./index-value.ts";
+import { formerIndexValue } from "./index-value.ts";
 import { isSameMaxAge } from "./lifetime.ts";
 import type { SessionOperations } from "./session-operations.ts";
 import { isPromise, type StoredSession } from "./stored-session.ts";
@@ -185,11 +185,7 @@ export class LoadedStates {
     const { indexBy } = this.#operations.options;
     if (indexBy === undefined) return { indexValue: undefined };
     const session = await this.#operations.parse(loaded.sid, loaded.current);
-    try {
-      return { indexValue: indexValueOf(indexBy, session) };
-    } catch {
-      return { indexValue: undefined };
-    }
+    return { indexValue: formerIndexValue(indexBy, () => session) };
   }
 
   /**

@@ -256,8 +256,7 @@ export class SessionOperations {
     const { sids } = deletion;
     return this.queue.write("destroy", sids, async (deadline, queued) => {
       // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
-      const named = reason === "clear" ? sids.filter(isSid) : sids;
-      const content = { type: "SessionDeleted", sids: named, reason } as const;
+      const content = { type: "SessionDeleted", sids: sids.filter(isSid), reason } as const;
       const announcement = queued.announce(this.coordinator?.announcements.of(content, deadline));
       const deleted = await this.commands.delete(deadline, deletion, announcement);
       queued.isPublished = true;
