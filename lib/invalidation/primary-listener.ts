@@ -49,6 +49,8 @@ const SECRET_BYTES = 16;
 export class PrimaryListener {
   readonly primary: Primary;
   readonly lease: Lease;
+  /** Those of the open subscription; undefined while there is none. Set here alone. */
+  sessions: SessionSubscriptions | undefined;
   readonly #options: PrimaryListenerOptions;
   readonly #backoff = new Backoff(MAX_RETRY_DELAY_MS);
   #subscription: Subscription | undefined;
@@ -62,11 +64,6 @@ export class PrimaryListener {
     this.#options = options;
     this.lease = new Lease(options.leaseMs);
     void this.#open();
-  }
-
-  /** The sessions that the open subscription includes; undefined while there is none. */
-  get sessions(): SessionSubscriptions | undefined {
-    return this.#subscription?.sessions;
   }
 
   /** Sends a heartbeat, unless one is on its way; replaces a subscription that does not return them. */
@@ -154,7 +151,8 @@ export class PrimaryListener {
     this.#protocol = "RESP 3";
     this.#isTrackingRefused = false;
     this.#subscription = opened;
-    void opened.sessions?.examine();
+    this.sessions = opened.sessions;
+    void this.sessions?.examine();
     this.sendHeartbeat(performance.now());
   }
 
@@ -201,6 +199,7 @@ export class PrimaryListener {
   #close(): void {
     this.#subscription?.end();
     this.#subscription = undefined;
+    this.sessions = undefined;
     this.lease.restart();
   }
 

@@ -120,12 +120,12 @@ export class QueuedOperation implements OperationDetails {
 
   /** Does the work when all earlier operations have settled. Not called if it is refused: they keep their turns then. */
   start<T>(deadline: Deadline, work: Work<T>): Promise<T> {
+    const before = this.#before();
     const begin = () => {
       if (deadline.passed) throw new Error("The session's earlier operations took too long");
       return work(deadline, this);
     };
-    const before = this.#before();
-    const settling = before === undefined ? begin() : before.then(begin, begin);
+    const settling = before === undefined ? work(deadline, this) : before.then(begin, begin);
     this.#settling = settling;
     for (const sid of this.#sids) this.#turns[sid] = settling;
     return settling;

@@ -499,8 +499,8 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "sessions/session-queue.ts",
-        from: "before === undefined ? begin()",
-        to: "before === undefined || (true as boolean) ? begin()",
+        from: "before === undefined ? work(deadline, this)",
+        to: "before === undefined || (true as boolean) ? work(deadline, this)",
       },
     ],
   },
@@ -699,8 +699,8 @@ interface InFlightRead<V> {`,
     edits: [
       {
         file: "sessions/session-queue.ts",
-        from: "before === undefined ? begin()",
-        to: "before === undefined || (true as boolean) ? begin()",
+        from: "before === undefined ? work(deadline, this)",
+        to: "before === undefined || (true as boolean) ? work(deadline, this)",
       },
     ],
   },
