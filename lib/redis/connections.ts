@@ -227,7 +227,8 @@ function serverOf({ options }: Connection): string {
  * cannot be duplicated.
  *
  * It is asked to run a script, because it holds scripts back when it holds writes back (CLIENT PAUSE), and refuses them while it runs
- * another (BUSY): in both cases the connection may be silent because of what it carries.
+ * another (BUSY): in both cases the connection may be silent because of what it carries. For the same reason, an error during the
+ * handshake is no answer (BUSY, WRONGPASS, too many clients). The connection could not be opened again, either.
  */
 async function answersAnew(connection: Connection, timeoutMs: number): Promise<boolean> {
   if (!("duplicate" in connection)) return false;
@@ -246,7 +247,7 @@ async function answersAnew(connection: Connection, timeoutMs: number): Promise<b
     return (await runScript()) && (await runScript());
   };
   try {
-    return await new Deadlines(timeoutMs).run("examination", ask).catch(isErrorReply);
+    return await new Deadlines(timeoutMs).run("examination", ask).catch(() => false);
   } finally {
     try {
       fresh.destroy();

@@ -1,14 +1,21 @@
 import { spawn, spawnSync } from "node:child_process";
 import type { LookupFunction } from "node:net";
 import { fileURLToPath } from "node:url";
-import { createClient, createClientPool, createCluster, createSentinel } from "redis";
+import {
+  createClient,
+  createClientPool,
+  createCluster,
+  createSentinel,
+  type RedisClientOptions,
+} from "redis";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { ClusteredRedisStore } from "../../lib/index.ts";
 import type { Connection } from "../../lib/redis/client.ts";
 import { Silence } from "../../lib/redis/connections.ts";
+import { errorMessage } from "../../lib/reporting/errors.ts";
 import { eventually } from "../support/eventually.ts";
 import { type FaultProxy, startProxy } from "../support/fault-proxy.ts";
-import { directClient, newSpace, ownRedis, sessionOf, valuesOf } from "../support/node.ts";
+import { type Client, directClient, newSpace, ownRedis, sessionOf, valuesOf } from "../support/node.ts";
 import { startCluster } from "../support/redis/cluster.ts";
 import { serverOnPath } from "../support/redis/process.ts";
 import { startSentinels } from "../support/redis/sentinel.ts";
@@ -213,6 +220,72 @@ test("one new connection is enough for all silent ones: many would be a burden t
   expect(opened).toBe(1);
   await eventually(() => check() && replaced.size === clients.length);
 });
+
+/** A connection that is silent because of what it carries, while Redis refuses new ones like it. */
+interface HeldBack {
+  readonly options?: RedisClientOptions;
+  /** Sends what is not answered. @returns its outcome, and what lets Redis answer */
+  hold(client: Client, admin: Client): Promise<{ outcome: Promise<unknown>; release(): Promise<unknown> }>;
+  readonly expected: unknown;
+}
+
+async function pauseWrites(client: Client, admin: Client) {
+  await admin.sendCommand(["CLIENT", "PAUSE", "600000", "WRITE"]);
+  return { outcome: client.incr("n"), release: () => admin.sendCommand(["CLIENT", "UNPAUSE"]) };
+}
+
+const refusals: Record<string, HeldBack> = {
+  "its password was changed": {
+    options: { username: "app", password: "old" },
+    hold: async (client, admin) => {
+      await admin.sendCommand(["ACL", "SETUSER", "app", "resetpass", ">new"]);
+      return pauseWrites(client, admin);
+    },
+    expected: 1,
+  },
+  "there are too many clients": {
+    hold: async (client, admin) => {
+      await admin.sendCommand(["CONFIG", "SET", "maxclients", "2"]);
+      return pauseWrites(client, admin);
+    },
+    expected: 1,
+  },
+  "Redis runs its script, and refuses to select a database": {
+    options: { database: 3 },
+    hold: async (client, admin) => {
+      await admin.sendCommand(["CONFIG", "SET", "lua-time-limit", "1"]);
+      const outcome = client.eval("while true do end", { keys: [], arguments: [] }).catch(errorMessage);
+      await eventually(() => admin.ping().catch((error) => errorMessage(error).startsWith("BUSY")));
+      return { outcome, release: () => admin.sendCommand(["SCRIPT", "KILL"]) };
+    },
+    expected: expect.stringContaining("killed by user"),
+  },
+};
+
+test.each(Object.entries(refusals))(
+  "a silent connection stays open when Redis refuses another one: %s",
+  async (_, { options, hold, expected }) => {
+    const { url } = await ownRedis();
+    const admin = await directClient({ url });
+    await admin.sendCommand(["ACL", "SETUSER", "app", "on", ">old", "~*", "&*", "+@all"]);
+    const client = createClient({ url, ...options });
+    onTestFinished(() => client.destroy());
+    await client.on("error", () => {}).connect();
+    const { outcome, release } = await hold(client as unknown as Client, admin);
+    const silence = new Silence((connection) => connection.destroy?.());
+    silence.track(client as Connection, outcome);
+    let opened = 0;
+    const duplicate = client.duplicate.bind(client);
+    client.duplicate = ((overrides: object) => {
+      opened++;
+      return duplicate(overrides);
+    }) as typeof client.duplicate;
+    // The third one is opened when two have been refused.
+    await eventually(() => !silence.check(500, () => {}) || opened === 3);
+    await release();
+    expect(await outcome).toEqual(expected);
+  },
+);
 
 /** No heartbeat takes the pool's connection that is being opened. */
 const poolOptions = (url: string): StoreOptions => ({
