@@ -1,6 +1,6 @@
 import { aclHint, errorMessage, hintFor, SessionStoreError } from "../reporting/errors.ts";
 import type { Deadline } from "./deadlines.ts";
-import { failureIn, isErrorReply } from "./replies.ts";
+import { failureIn, isErrorReply, isLoading } from "./replies.ts";
 import type { PublishingScript, Script } from "./script.ts";
 import type { Batch, BatchBuilder, Replies, Target, Topology } from "./topology.ts";
 
@@ -73,6 +73,7 @@ export class CommandExecutor {
       },
       (error: unknown) => {
         if (isErrorReply(error)) outage.answered(batch.sentAt);
+        else if (isLoading(error)) outage.loading();
         throw error;
       },
     );

@@ -38,6 +38,7 @@ export class Outage {
   /** When the first command was to be sent since the last reply. */
   #unansweredSince: number | undefined;
   #isKnown = false;
+  #isLoading = false;
   #isProbing = false;
   /** Whether the client had no connection when that was last looked at. */
   #wasDisconnected = false;
@@ -74,7 +75,13 @@ export class Outage {
   answered(sentAt: number): void {
     this.#unansweredSince = undefined;
     this.#isKnown = false;
+    this.#isLoading = false;
     this.#handlers?.onAnswer?.(sentAt);
+  }
+
+  /** Redis has replied that it loads its data, which counts as no reply. */
+  loading(): void {
+    this.#isLoading = true;
   }
 
   /** Whether Redis is known to be away. */
@@ -107,8 +114,12 @@ export class Outage {
     if (!this.isKnown) return undefined;
     const since = new Date(Date.now() - this.#unansweredMs).toISOString();
     const seconds = Math.floor(this.#unansweredMs / 1_000);
-    const why = this.#handlers?.explain() ?? "commands are sent, but no reply arrives";
-    return `Redis has not answered since ${since} (${seconds} s): ${why}`;
+    return `Redis has not answered since ${since} (${seconds} s): ${this.#explanation}`;
+  }
+
+  get #explanation(): string {
+    if (this.#isLoading) return "LOADING: it loads its data after a start";
+    return this.#handlers?.explain() ?? "commands are sent, but no reply arrives";
   }
 
   get #unansweredMs(): number {
@@ -148,6 +159,7 @@ export class Outage {
     const isConnected = handlers.isConnected();
     if (this.#wasDisconnected && isConnected === true) this.#onConnected();
     this.#wasDisconnected = isConnected === false;
+    if (this.#wasDisconnected) this.#isLoading = false;
     if (this.#unansweredMs < silentMs || this.#isKnown) return;
     this.#isKnown = true;
     handlers.onBegin(this.reason as string);

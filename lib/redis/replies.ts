@@ -49,7 +49,12 @@ export function receiversIn(reply: unknown, payload: string): number | undefined
  */
 export function isErrorReply(error: unknown): boolean {
   const message = errorMessage(failureIn(error));
-  return /^[A-Z]{2,}[A-Z\d]*( |$)/.test(message) && !message.startsWith("LOADING");
+  return /^[A-Z]{2,}[A-Z\d]*( |$)/.test(message) && !isLoading(error);
+}
+
+/** Whether Redis has replied that it loads its data. */
+export function isLoading(error: unknown): boolean {
+  return errorMessage(failureIn(error)).startsWith("LOADING ");
 }
 
 /** Whether another node serves the slot, or will soon. */

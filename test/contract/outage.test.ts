@@ -19,6 +19,7 @@ import {
   valuesOf,
   whenLive,
 } from "../support/node.ts";
+import { startRedis } from "../support/redis-server.ts";
 import * as v5 from "../support/redis-v5.ts";
 
 /** Longer than a busy machine takes for a command. */
@@ -227,6 +228,33 @@ test("a Redis that is slow, or that refuses commands, is not away", async () => 
   expect(isAway(store)).toBe(false);
   expect(store.clusterStats.refusals).toBe(0);
   expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
+});
+
+test("a Redis that loads its data is away, and the error says so", async () => {
+  const redis = await startRedis({
+    own: true,
+    args: ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"],
+  });
+  onTestFinished(() => redis.stop());
+  const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
+  await whenLive(store);
+  await store.set("s", sessionOf({ v: 1 }));
+  const direct = await directClient({ url: redis.url });
+  const keys = 5 * TIMEOUT_MS;
+  await direct.sendCommand(["DEBUG", "POPULATE", String(keys), "other", "100"]);
+  // In microseconds for each key.
+  await direct.configSet("key-load-delay", "1000");
+  const loading = direct.sendCommand(["DEBUG", "RELOAD"]);
+  const error = await eventually(() =>
+    store.set("s", sessionOf({ v: 2 })).then(
+      () => undefined,
+      (error) => (error.code === REFUSED.code ? error : undefined),
+    ),
+  );
+  expect(error.message).toMatch(/Redis has not answered since .*: LOADING/);
+  await loading;
+  expect(valuesOf(await eventually(() => store.get("s").catch(() => null)))).toEqual({ v: 1 });
+  await eventually(() => store.set("s", sessionOf({ v: 3 })).then(() => true));
 });
 
 test("operations that are unanswered are bounded in number and bytes; what is refused is never executed", async () => {
