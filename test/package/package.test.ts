@@ -55,6 +55,25 @@ for (const redis of ["redis", "redis-v5"]) {
   });
 }
 
+test("loading the package leaves nothing that jest --detectOpenHandles would report", () => {
+  const { folder } = install();
+  const program = `
+    const { createHook } = require("node:async_hooks");
+    require("express-session");
+    require("redis");
+    const open = new Map();
+    createHook({
+      // Like jest: what has no hasRef is taken to keep the process alive until it is destroyed.
+      init: (id, type, _, resource) => open.set(id, { type, resource }),
+      destroy: (id) => open.delete(id),
+    }).enable();
+    require("clustered-redis-store");
+    const left = [...open.values()].filter(({ resource }) => !("hasRef" in resource) || resource.hasRef());
+    console.log(JSON.stringify(left.map(({ type }) => type)));`;
+  writeFileSync(join(folder, "handles.cjs"), program);
+  expect(run(folder, "handles.cjs")).toBe("[]\n");
+});
+
 test("imports as older versions of connect-redis had them fail with the messages of the guide", () => {
   const { folder } = install();
   const guide = readFileSync(join(ROOT, "docs/guides/migrating.md"), "utf8");
