@@ -102,7 +102,7 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /** Returns a session, or null if there is none. It is a private copy, and its `cookie.expires` is the key's real expiry. */
   override get(sid: string): Promise<SessionData | null>;
-  override get(sid: string, callback: Callback<SessionData | null>): void;
+  override get(sid: string, callback: Callback<SessionData | null> | undefined): void;
   override get(sid: string, callback?: Callback<SessionData | null>): Promise<SessionData | null> | void {
     return asCallback(callback, () => this.parts.tracker.load(sid));
   }
@@ -149,21 +149,21 @@ export class ClusteredRedisStore extends ManagedStore {
 
   /** Returns all sessions as one array; `sessions()` streams them instead. */
   override all(): Promise<ListedSession[]>;
-  override all(callback: Callback<ListedSession[]>): void;
+  override all(callback: Callback<ListedSession[]> | undefined): void;
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | void {
     return asCallback(callback, () => this.parts.scan.list());
   }
 
   /** Returns the ids of all sessions. */
   ids(): Promise<string[]>;
-  ids(callback: Callback<string[]>): void;
+  ids(callback: Callback<string[]> | undefined): void;
   ids(callback?: Callback<string[]>): Promise<string[]> | void {
     return asCallback(callback, () => this.parts.scan.ids());
   }
 
   /** Returns the number of sessions. */
   override length(): Promise<number>;
-  override length(callback: Callback<number>): void;
+  override length(callback: Callback<number> | undefined): void;
   override length(callback?: Callback<number>): Promise<number> | void {
     return asCallback(callback, async () => (await this.parts.scan.ids()).length);
   }
