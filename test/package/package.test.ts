@@ -35,7 +35,6 @@ for (const redis of ["redis", "redis-v5"]) {
       strict: true,
       exactOptionalPropertyTypes: true,
       noEmit: true,
-      skipLibCheck: true,
       target: "es2022",
       types: ["node"],
     };
