@@ -54,7 +54,7 @@ type Owners = readonly (string | undefined)[];
  * A node that has lost its slots to another knows that epoch, too, so no write needs to prove that it is a primary.
  *
  * An exception is a replica that was elected before `discover`, with the votes of that very epoch, but had not announced itself
- * yet. It does so at once. So each primary in turn is also asked for the primary of each slot. That also shows what happens
+ * yet. It does so at once. So one primary after another is also asked for the primary of each slot. That also shows what happens
  * without a vote: CLUSTER FAILOVER TAKEOVER, the first slot of a new node, and a slot that moves to the node with the greatest
  * epoch, which needs no other.
  *
@@ -196,8 +196,8 @@ export class Cluster implements Topology {
   async #sendHeartbeat(id: string, channel: string, payload: string): Promise<HeartbeatResult> {
     if (!this.isUpToDate) return "changed";
     const before = this.#discovered;
-    const isTurnToAskForView = this.#heartbeats++ % (this.#routes.primaries.length + 1) === 0;
-    const ask = isTurnToAskForView ? askForView : askForEpoch;
+    const asksForView = this.#heartbeats++ % (this.#routes.primaries.length + 1) === 0;
+    const ask = asksForView ? askForView : askForEpoch;
     // By its source, since a pipeline cannot fall back to it. Redis has it compiled.
     const script = { keys: [], arguments: [channel, payload] };
     const command = {
@@ -216,7 +216,7 @@ export class Cluster implements Topology {
     const now = this.#discovered;
     if (epoch < now.epoch) return "none";
     if (epoch !== now.epoch || !this.isUpToDate) return "changed";
-    const view = isTurnToAskForView ? viewIn(replies) : undefined;
+    const view = asksForView ? viewIn(replies) : undefined;
     if (view !== undefined && view.primaries !== now.primaries) return "changed";
     if (receiversIn(replies.at(-1), payload) === 0) return "elsewhere";
     if (before !== now) return "none";

@@ -53,7 +53,7 @@ export class Sentinel extends SinglePrimary implements Primary {
    */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     if (addressOf(this.#client) === undefined) await whenConnected(deadline, this.#client);
-    await this.#turnToStart();
+    await this.#waitToStart();
     let writes = false;
     let lost: unknown;
     const client = this.connections.startingOn(this.#client, "_execute", batch, async (run) => {
@@ -120,7 +120,7 @@ export class Sentinel extends SinglePrimary implements Primary {
    * Starts one operation after another, although each continues while the next starts. A Sentinel client shares a connection
    * among commands, but those that start in the same moment want one each, and some never get it.
    */
-  async #turnToStart(): Promise<void> {
+  async #waitToStart(): Promise<void> {
     const previous = this.#lastStart;
     let start = () => {};
     this.#lastStart = new Promise((resolve) => {

@@ -22,7 +22,7 @@ export class SessionQueue {
   readonly #cache: NearCache<StoredSession>;
   readonly #nodeId: string;
   /** For each session, its newest operation that has not settled. No Map, for the reason that `Deadline.end` states. */
-  readonly #turns: Record<string, Promise<unknown>> = Object.create(null);
+  readonly #newest: Record<string, Promise<unknown>> = Object.create(null);
 
   constructor(deadlines: Deadlines, cache: NearCache<StoredSession>, nodeId: string) {
     this.#deadlines = deadlines;
@@ -32,12 +32,12 @@ export class SessionQueue {
 
   /** Whether an operation of the session is pending. */
   isBusy(sid: string): boolean {
-    return sid in this.#turns;
+    return sid in this.#newest;
   }
 
   /** Resolves when all operations called so far, of all sessions, have settled. */
   settled(): Promise<unknown> {
-    return Promise.allSettled(new Set(Object.values(this.#turns)));
+    return Promise.allSettled(new Set(Object.values(this.#newest)));
   }
 
   /** Runs an operation that waits for no others. */
@@ -52,8 +52,8 @@ export class SessionQueue {
   }
 
   /** Runs an operation on sessions when all earlier ones on them have settled. */
-  runInTurn<T>(operation: Operation, sids: readonly string[], work: Work<T>): Promise<T> {
-    const queued = new QueuedOperation(this.#turns, this.#cache, sids, 0);
+  enqueue<T>(operation: Operation, sids: readonly string[], work: Work<T>): Promise<T> {
+    const queued = new QueuedOperation(this.#newest, this.#cache, sids, 0);
     return this.run(operation, queued.sid, (deadline) => queued.start(deadline, work), queued);
   }
 
@@ -62,7 +62,7 @@ export class SessionQueue {
    * @param bytes the size of what it writes
    */
   write<T>(operation: Operation, sids: readonly string[], work: Work<T>, bytes = 0): Promise<T> {
-    const queued = new QueuedOperation(this.#turns, this.#cache, sids, bytes);
+    const queued = new QueuedOperation(this.#newest, this.#cache, sids, bytes);
     // A write that is refused changes nothing, so the cached session stays. A deletion drops it even so.
     if (operation === "destroy") queued.beginWrite();
     const start = (deadline: Deadline) => {
@@ -89,17 +89,17 @@ export class QueuedOperation implements OperationDetails {
   isPublished = false;
   #message: OutgoingEnvelope | undefined;
   readonly #sids: readonly string[];
-  readonly #turns: Record<string, Promise<unknown>>;
+  readonly #newest: Record<string, Promise<unknown>>;
   readonly #cache: NearCache<StoredSession>;
   #settling: Promise<unknown> | undefined;
 
   constructor(
-    turns: Record<string, Promise<unknown>>,
+    newest: Record<string, Promise<unknown>>,
     cache: NearCache<StoredSession>,
     sids: readonly string[],
     bytes: number,
   ) {
-    this.#turns = turns;
+    this.#newest = newest;
     this.#cache = cache;
     this.#sids = sids;
     this.sid = sids.length === 1 ? sids[0] : undefined;
@@ -118,7 +118,7 @@ export class QueuedOperation implements OperationDetails {
     return message;
   }
 
-  /** Does the work when all earlier operations have settled. Not called if it is refused: they keep their turns then. */
+  /** Does the work when all earlier operations have settled. Not called if it is refused: the next one then waits for these. */
   start<T>(deadline: Deadline, work: Work<T>): Promise<T> {
     const before = this.#before();
     const begin = () => {
@@ -127,7 +127,7 @@ export class QueuedOperation implements OperationDetails {
     };
     const settling = before === undefined ? work(deadline, this) : before.then(begin, begin);
     this.#settling = settling;
-    for (const sid of this.#sids) this.#turns[sid] = settling;
+    for (const sid of this.#sids) this.#newest[sid] = settling;
     return settling;
   }
 
@@ -137,13 +137,13 @@ export class QueuedOperation implements OperationDetails {
   }
 
   onSettled(): void {
-    for (const sid of this.#sids) if (this.#turns[sid] === this.#settling) delete this.#turns[sid];
+    for (const sid of this.#sids) if (this.#newest[sid] === this.#settling) delete this.#newest[sid];
     this.#message?.settle(this.isPublished);
   }
 
   #before(): Promise<unknown> | undefined {
-    if (this.sid !== undefined) return this.#turns[this.sid];
-    const turns = new Set(this.#sids.flatMap((sid) => this.#turns[sid] ?? []));
-    return turns.size === 0 ? undefined : Promise.allSettled(turns);
+    if (this.sid !== undefined) return this.#newest[this.sid];
+    const pending = new Set(this.#sids.flatMap((sid) => this.#newest[sid] ?? []));
+    return pending.size === 0 ? undefined : Promise.allSettled(pending);
   }
 }

@@ -121,7 +121,7 @@ export class SessionScan {
       await Promise.all(batches.map((batch) => this.#operations.delete(batch, "clear")));
     }
     try {
-      await queue.runInTurn("clear", [], async (deadline, queued) => {
+      await queue.enqueue("clear", [], async (deadline, queued) => {
         const announcement = queued.announce(coordinator?.announcements.of({ type: "CacheClear" }, deadline));
         if (announcement === undefined) return;
         await commands.publish(deadline, announcement);

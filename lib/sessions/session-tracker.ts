@@ -141,12 +141,12 @@ export class SessionTracker {
       isNegligible,
       replaced: this.states.replacedBy(session),
     };
-    const saveInTurn: Work<boolean> = (deadline, queued) => this.#saveInTurn(deadline, queued, save);
-    await operations.queue.write("set", [sid], saveInTurn, text.length);
+    const execute: Work<boolean> = (deadline, queued) => this.#executeSave(deadline, queued, save);
+    await operations.queue.write("set", [sid], execute, text.length);
   }
 
-  /** Carries out a save in its turn. @returns whether the session exists */
-  async #saveInTurn(deadline: Deadline, queued: QueuedOperation, save: Save): Promise<boolean> {
+  /** Executes a save when all earlier operations of the session have settled. @returns whether the session exists */
+  async #executeSave(deadline: Deadline, queued: QueuedOperation, save: Save): Promise<boolean> {
     const { sid, session, text, lifetime, indexValue } = save;
     const { indexBy, disableTTL, merge } = this.#options;
     // Nothing is awaited without need: each turn of the microtask queue costs every save.
@@ -156,7 +156,7 @@ export class SessionTracker {
     const state = save.known ?? this.states.stored(sid, session);
     const unchanged = save.unchanged ?? (state !== undefined && this.states.isUnchanged(state, text));
     if (typeof unchanged === "boolean" ? unchanged : await unchanged)
-      return save.isNegligible || this.#extendInTurn(deadline, queued, save);
+      return save.isNegligible || this.#executeTouch(deadline, queued, save);
     const ttlMs = disableTTL ? undefined : lifetime;
     const from = indexBy && state && formerIndexValue(indexBy, () => this.#operations.parse(sid, state.base));
     const index = indexBy && { to: indexValue, from };
@@ -231,12 +231,12 @@ export class SessionTracker {
     if (this.#operations.stale?.skipsTouch(sid) === true) return undefined;
     const extension: Extension = { sid, session, lifetime, isBehind: this.#operations.queue.isBusy(sid) };
     if (!extension.isBehind && this.#isNegligible(extension)) return undefined;
-    const extendInTurn: Work<boolean> = (deadline, queued) => this.#extendInTurn(deadline, queued, extension);
-    return this.#operations.queue.runInTurn("touch", [sid], extendInTurn);
+    const execute: Work<boolean> = (deadline, queued) => this.#executeTouch(deadline, queued, extension);
+    return this.#operations.queue.enqueue("touch", [sid], execute);
   }
 
-  /** Carries out a touch in its turn. @returns whether the session exists */
-  async #extendInTurn(deadline: Deadline, queued: QueuedOperation, extension: Extension): Promise<boolean> {
+  /** Executes a touch, likewise. @returns whether the session exists */
+  async #executeTouch(deadline: Deadline, queued: QueuedOperation, extension: Extension): Promise<boolean> {
     const { sid, session, lifetime, isBehind } = extension;
     const { disableTTL, indexBy } = this.#options;
     if (disableTTL || (isBehind && this.#isNegligible(extension))) return true;

@@ -45,7 +45,7 @@ describe("the operations of one session", () => {
   test("begin at once if nothing is under way", () => {
     const queue = queueWith(1_000);
     const { work } = operation();
-    queue.runInTurn("set", ["a"], work).catch(ignore);
+    queue.enqueue("set", ["a"], work).catch(ignore);
     expect(work).toHaveBeenCalledOnce();
     expect(queue.isBusy("a")).toBe(true);
   });
@@ -53,7 +53,7 @@ describe("the operations of one session", () => {
   test("begin in the order of their calls, each when the one before has settled", async () => {
     const queue = queueWith(60_000);
     const [first, second, third] = [operation(), operation(), operation()];
-    const outcomes = [first, second, third].map(({ work }) => queue.runInTurn("set", ["a"], work));
+    const outcomes = [first, second, third].map(({ work }) => queue.enqueue("set", ["a"], work));
     await turn();
     expect([second, third].map(({ work }) => work.mock.calls.length)).toEqual([0, 0]);
     first.resolve("1");
@@ -72,19 +72,19 @@ describe("the operations of one session", () => {
 
   test("do not wait for those of another", () => {
     const queue = queueWith(60_000);
-    queue.runInTurn("set", ["a"], operation().work).catch(ignore);
+    queue.enqueue("set", ["a"], operation().work).catch(ignore);
     const { work } = operation();
-    queue.runInTurn("set", ["b"], work).catch(ignore);
+    queue.enqueue("set", ["b"], work).catch(ignore);
     expect(work).toHaveBeenCalledOnce();
   });
 
   test("wait for one on several sessions, and that one waits for all of them", async () => {
     const queue = queueWith(60_000);
     const [a, b, both, after] = [operation(), operation(), operation(), operation()];
-    queue.runInTurn("set", ["a"], a.work).catch(ignore);
-    queue.runInTurn("set", ["b"], b.work).catch(ignore);
-    queue.runInTurn("destroy", ["a", "b"], both.work).catch(ignore);
-    queue.runInTurn("set", ["b"], after.work).catch(ignore);
+    queue.enqueue("set", ["a"], a.work).catch(ignore);
+    queue.enqueue("set", ["b"], b.work).catch(ignore);
+    queue.enqueue("destroy", ["a", "b"], both.work).catch(ignore);
+    queue.enqueue("set", ["b"], after.work).catch(ignore);
     a.resolve("");
     await turn();
     expect(both.work).not.toHaveBeenCalled();
@@ -99,9 +99,9 @@ describe("the operations of one session", () => {
   test("one on several sessions waits for all of them, also if some fail", async () => {
     const queue = queueWith(60_000);
     const [a, b, both] = [operation(), operation(), operation()];
-    queue.runInTurn("set", ["a"], a.work).catch(ignore);
-    queue.runInTurn("set", ["b"], b.work).catch(ignore);
-    const outcome = queue.runInTurn("destroy", ["a", "b"], both.work);
+    queue.enqueue("set", ["a"], a.work).catch(ignore);
+    queue.enqueue("set", ["b"], b.work).catch(ignore);
+    const outcome = queue.enqueue("destroy", ["a", "b"], both.work);
     a.reject(new Error("refused"));
     await turn();
     expect(both.work).not.toHaveBeenCalled();
@@ -118,7 +118,7 @@ describe("the operations of one session", () => {
       const queue = queueWith(60_000);
       expect(queue.isBusy(sid)).toBe(false);
       const [first, second] = [operation(), operation()];
-      const outcomes = [first, second].map(({ work }) => queue.runInTurn("set", [sid], work));
+      const outcomes = [first, second].map(({ work }) => queue.enqueue("set", [sid], work));
       expect(queue.isBusy(sid)).toBe(true);
       await turn();
       expect(second.work).not.toHaveBeenCalled();
@@ -131,12 +131,12 @@ describe("the operations of one session", () => {
 
   test("continue after one that throws synchronously", async () => {
     const queue = queueWith(60_000);
-    const failed = queue.runInTurn("set", ["a"], () => {
+    const failed = queue.enqueue("set", ["a"], () => {
       throw new Error("at once");
     });
     await expect(failed).rejects.toThrow("at once");
     const { work } = operation();
-    queue.runInTurn("set", ["a"], work).catch(ignore);
+    queue.enqueue("set", ["a"], work).catch(ignore);
     await turn();
     expect(work).toHaveBeenCalledOnce();
   });
@@ -149,9 +149,9 @@ describe("an operation that takes too long", () => {
   test("is answered, and still holds back the next: Redis may carry it out", async () => {
     const queue = queueWith(1_000);
     const [slow, next] = [operation(), operation()];
-    const outcome = queue.runInTurn("set", ["a"], slow.work);
+    const outcome = queue.enqueue("set", ["a"], slow.work);
     await vi.advanceTimersByTimeAsync(500);
-    const nextOutcome = queue.runInTurn("set", ["a"], next.work);
+    const nextOutcome = queue.enqueue("set", ["a"], next.work);
     const answered = expect(outcome).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
     await vi.advanceTimersByTimeAsync(500);
     await turn();
@@ -167,7 +167,7 @@ describe("an operation that takes too long", () => {
   test("before its turn is never begun", async () => {
     const queue = queueWith(1_000);
     const [slow, next] = [operation(), operation()];
-    const outcomes = [queue.runInTurn("set", ["a"], slow.work), queue.runInTurn("set", ["a"], next.work)];
+    const outcomes = [queue.enqueue("set", ["a"], slow.work), queue.enqueue("set", ["a"], next.work)];
     const answered = Promise.all(
       outcomes.map((outcome) => expect(outcome).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" })),
     );
@@ -253,7 +253,7 @@ describe("a write", () => {
     const queue = queueWith(60_000, cache);
     const { outcome, settle, executed } = writeOn(queue);
     const state = () => [cache.peek("a")?.text, settle.mock.calls];
-    const next = queue.runInTurn("touch", ["a"], async () => state());
+    const next = queue.enqueue("touch", ["a"], async () => state());
     expect(state()).toEqual([undefined, []]);
     executed.resolve("");
     expect([await outcome.then(state), await next]).toEqual([
@@ -294,8 +294,8 @@ describe("a write", () => {
 test("it can be asked when everything called so far has settled", async () => {
   const queue = queueWith(60_000);
   const [a, b] = [operation(), operation()];
-  queue.runInTurn("set", ["a"], a.work).catch(ignore);
-  queue.runInTurn("set", ["b"], b.work).catch(ignore);
+  queue.enqueue("set", ["a"], a.work).catch(ignore);
+  queue.enqueue("set", ["b"], b.work).catch(ignore);
   const settled = vi.fn();
   void queue.settled().then(settled);
   a.resolve("");

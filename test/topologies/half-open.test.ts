@@ -273,7 +273,7 @@ test.each(Object.entries(refusals))(
     await client.on("error", () => {}).connect();
     const { outcome, release } = await hold(client as unknown as Client, admin);
     const silence = new Silence((connection) => connection.destroy?.());
-    silence.track(client as Connection, outcome);
+    track(silence, client as Connection, outcome);
     let opened = 0;
     const duplicate = client.duplicate.bind(client);
     client.duplicate = ((overrides: object) => {
