@@ -33,7 +33,7 @@ export class Announcements {
   #lastSequence = 0;
   /** By sequence number. No Map, for the reason that `Deadline.end` states. */
   readonly #pending: Record<number, PendingMessage> = Object.create(null);
-  /** Own writes with an unknown outcome: if Redis carries one out later, its message is news to this store, too. */
+  /** Own writes with an unknown outcome: if Redis executes one later, its message is news to this store, too. */
   readonly #failed = new Set<number>();
   readonly #seen = new Set<string>();
 

@@ -290,7 +290,7 @@ export class SessionSubscriptions {
   }
 
   #unsubscribe(channels: readonly string[]): void {
-    this.#forget(channels);
+    this.#remove(channels);
     const { connection } = this.#options;
     // A listener would be removed from what the channels share.
     const listener = connection.listeners() ? undefined : this.#onMessage;
@@ -302,7 +302,7 @@ export class SessionSubscriptions {
   }
 
   /** From now on, they count as never subscribed. */
-  #forget(channels: readonly string[]): void {
+  #remove(channels: readonly string[]): void {
     const listeners = this.#options.connection.listeners();
     for (const channel of channels) {
       this.#channels.delete(this.sidOf(channel) ?? "");
@@ -317,7 +317,7 @@ export class SessionSubscriptions {
     const sid = this.sidOf(channel);
     if (sid === undefined) return;
     this.disturbances++;
-    this.#forget([channel]);
+    this.#remove([channel]);
     this.#options.receiver.cache.onUnsubscribed(sid);
   }
 

@@ -10,7 +10,7 @@ export interface KnownSubscriptions {
 
 /**
  * Compares the subscriptions of a connection with what Redis counts. Redis has fewer if it has ended one, since its slot has
- * moved, and the notice of that is lost; even if the slot has come back since, which nothing else shows.
+ * moved, and the notice of that is lost; even if the slot has returned since, which nothing else shows.
  *
  * Redis executes the commands of a connection in order, so it counts exactly those that were requested before.
  */

@@ -39,7 +39,7 @@ interface ClusterClient extends RedisStoreClient {
  */
 const REFUSED_FOR_NOW = /^(?:(ASK|MOVED) \d+ (\S+)|TRYAGAIN )/;
 /** While a slot moves, nodes may redirect to each other. */
-const REDIRECTIONS_AT_ONCE = 16;
+const REDIRECTIONS_BEFORE_PAUSE = 16;
 const TRY_AGAIN_MS = 50;
 const MIN_REFRESH_INTERVAL_MS = 250;
 const MAX_REFRESH_MS = 500;
@@ -115,7 +115,7 @@ export class ClusterRoutes {
           await this.#refresh(client);
           find = () => (isOutdated() ? named() : primary());
         }
-        if (address === "" || redirections % REDIRECTIONS_AT_ONCE === 0)
+        if (address === "" || redirections % REDIRECTIONS_BEFORE_PAUSE === 0)
           await pause(TRY_AGAIN_MS, undefined, { ref: false });
       }
     }

@@ -80,7 +80,7 @@ export class Connections {
   }
 
   static #reopen(connection: Connection, doubt: Doubt): void {
-    // Undefined for clients that do not tell; false while the connection is lost, or being opened.
+    // Undefined for clients that do not say; false while the connection is lost, or being opened.
     if (connection.isReady === false) return;
     connection.destroy?.();
     connection.connect?.().catch(() => {});
@@ -205,7 +205,7 @@ export class Silence {
 
   async #examine(suspects: Suspects, timeoutMs: number, onReplaced: () => void): Promise<void> {
     const [one] = suspects.keys();
-    if (one === undefined || !(await answersAnew(one, timeoutMs))) return;
+    if (one === undefined || !(await answersOnNewConnection(one, timeoutMs))) return;
     // Redis has answered a command that was sent later, so replies to earlier ones are here as soon as all sockets are read.
     await new Promise(setImmediate);
     for (const [connection, quietSince] of suspects) {
@@ -230,7 +230,7 @@ function serverOf({ options }: Connection): string {
  * another (BUSY): in both cases the connection may be silent because of what it carries. For the same reason, an error during the
  * handshake is no answer (BUSY, WRONGPASS, too many clients). The connection could not be opened again, either.
  */
-async function answersAnew(connection: Connection, timeoutMs: number): Promise<boolean> {
+async function answersOnNewConnection(connection: Connection, timeoutMs: number): Promise<boolean> {
   if (!("duplicate" in connection)) return false;
   const options = { protocol: "the client's", isTracked: false } as const;
   const fresh = subscriberFrom(connection as unknown as RedisSubscriberClient, options);

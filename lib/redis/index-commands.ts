@@ -60,9 +60,9 @@ export class IndexCommands {
   }
 
   /** Adds a session that exists, or is about to be written. */
-  async note(deadline: Deadline, { sid, ttlMs, value }: IndexEntry): Promise<void> {
+  async add(deadline: Deadline, { sid, ttlMs, value }: IndexEntry): Promise<void> {
     const args = [sid, ttlMs === undefined ? "" : String(Math.ceil(ttlMs))];
-    await this.#executor.runScript(deadline, { script: NOTE_IN_INDEX, keys: this.keysFor(value), args });
+    await this.#executor.runScript(deadline, { script: ADD, keys: this.keysFor(value), args });
   }
 
   /** The entries of a value, newest first; some of their sessions may not exist. */
@@ -162,7 +162,7 @@ ${EXPIRE_INDEX}`;
  * Input: KEYS[1] the set of ends, KEYS[2] the set of beginnings; ARGV[1] session id, ARGV[2] its ttl in milliseconds, empty for
  * never.
  */
-const NOTE_IN_INDEX: Script = script(
+const ADD: Script = script(
   INDEX_ACL,
   `local endsKey, sinceKey, sid, ttlMs = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 ${ADD_TO_INDEX}`,

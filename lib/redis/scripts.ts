@@ -149,8 +149,8 @@ return deleted`,
  * Deletes those sessions that still have the value that was examined, and publishes a message with their ids, if there are any.
  *
  * Input: KEYS the sessions, then the index sets to remove them from. ARGV[1] channel, empty for no message; ARGV[2] and ARGV[3]
- * the message before and after its ids; then, for each session: its id, its id as JSON or empty to leave it
- * out of the message, the SHA-1 of the examined value.
+ * the message before and after its ids; then, for each session: its id; its id as JSON, empty if
+ * the message is not to name it; the SHA-1 of the examined value.
  * Output: for each session: 1 if it was deleted, 0 if there was none, {value, its SHA-1, PTTL} if it has changed.
  */
 export const DELETE_UNCHANGED: PublishingScript = publishingScript(

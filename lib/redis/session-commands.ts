@@ -314,7 +314,7 @@ export class SessionCommands {
     };
     const run = () => this.#executor.runScript(deadline, onSession, announcement);
     if (combinesKeys || index?.to === undefined) return run();
-    return this.index.note(deadline, { sid, ttlMs, value: index.to }).then(run);
+    return this.index.add(deadline, { sid, ttlMs, value: index.to }).then(run);
   }
 }
 

@@ -20,20 +20,20 @@ const FIRST_PAGE = "0:0";
  * twice; not if it moves to another primary of a Cluster meanwhile. A page has at most as many as one command may name, since
  * callers run an operation for each.
  * @param scanCount about how many keys Redis examines for each page
- * @param within runs each round trip under a deadline of its own
+ * @param withDeadline runs each call under a deadline of its own
  * @param from where to begin: the `next` of an earlier page
  * @throws TypeError if `from` is not a `next`
  */
 export async function* pagesOfSids(
   topology: Topology,
   scanCount: number,
-  within: <T>(trip: (deadline: Deadline) => Promise<T>) => Promise<T>,
+  withDeadline: <T>(call: (deadline: Deadline) => Promise<T>) => Promise<T>,
   from: string = FIRST_PAGE,
 ): AsyncGenerator<SidsPage> {
   const executor = new CommandExecutor(topology);
   const { fullPrefix } = topology;
   const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: scanCount };
-  const nodes = await within((deadline) => topology.nodes(deadline));
+  const nodes = await withDeadline((deadline) => topology.nodes(deadline));
   const start = /^(\d+):(\d+)$/.exec(from);
   let position = Number(start?.[1] ?? Number.NaN);
   let cursor = start?.[2] ?? "";
@@ -49,7 +49,7 @@ export async function* pagesOfSids(
       target: { node: nodes[position] as string },
       build: (batch: CommandBatch) => batch.scan(cursor, options),
     };
-    const [reply] = (await within((deadline) => executor.send(deadline, command))).replies;
+    const [reply] = (await withDeadline((deadline) => executor.send(deadline, command))).replies;
     const page = asPage(reply) ?? executor.unexpected("SCAN", reply);
     const sids = page.keys.map((key) => key.slice(fullPrefix.length));
     while (sids.length > MAX_BATCH_SIZE)

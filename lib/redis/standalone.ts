@@ -111,12 +111,12 @@ export class Standalone extends SinglePrimary implements Primary {
     if (keyPrefixOf(subscriber) !== "") return false;
     const key = `${this.fullPrefix}:absent`;
     try {
-      const [[there], [here]] = await Promise.all([
+      const [[subscriberInfo], [clientInfo]] = await Promise.all([
         subscriber.multi().clientInfo().getRange(key, 0, 0).pTTL(key).execAsPipeline(),
         this.send(deadline, { target: "any", build: (batch) => batch.clientInfo() }),
       ]);
-      const database = databaseIn(there);
-      return database !== undefined && database === databaseIn(here);
+      const database = databaseIn(subscriberInfo);
+      return database !== undefined && database === databaseIn(clientInfo);
     } catch (error) {
       if (isErrorReply((error as Error).cause ?? error)) return false;
       throw error;

@@ -24,10 +24,10 @@ function cloneObject(from: object): object {
     // Somebody may have extended Object.prototype.
     if (!hasOwn.call(source, key)) continue;
     const value = source[key];
-    const mine = value === null || typeof value !== "object" ? value : cloneJson(value);
+    const copied = value === null || typeof value !== "object" ? value : cloneJson(value);
     // JSON.parse makes an own property of this name; assigning it would set the prototype.
-    if (key === "__proto__") Object.defineProperty(copy, key, { ...OWN, value: mine });
-    else copy[key] = mine;
+    if (key === "__proto__") Object.defineProperty(copy, key, { ...OWN, value: copied });
+    else copy[key] = copied;
   }
   return copy;
 }

@@ -199,12 +199,12 @@ export class LoadedStates {
     if (this.#operations.format.serializer === JSON && !mayBeUnchanged(base, text)) return false;
     if (base === text) return true;
     try {
-      const was = this.#operations.parse(sid, base);
-      const is = this.#operations.parse(sid, text);
-      if (!(isPromise(was) || isPromise(is))) return isSameSession(was, is);
-      const compare = ([before, after]: SessionData[]) =>
-        isSameSession(before as SessionData, after as SessionData);
-      return Promise.all([was, is])
+      const before = this.#operations.parse(sid, base);
+      const after = this.#operations.parse(sid, text);
+      if (!(isPromise(before) || isPromise(after))) return isSameSession(before, after);
+      const compare = ([one, other]: SessionData[]) =>
+        isSameSession(one as SessionData, other as SessionData);
+      return Promise.all([before, after])
         .then(compare)
         .catch(() => false);
     } catch {

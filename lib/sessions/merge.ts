@@ -48,15 +48,11 @@ function requireValue(value: unknown): unknown {
   throw new TypeError(`resolveConflict: the function must return a value, got ${describeReturned(value)}`);
 }
 
-function mergeKeys(base: unknown, theirs: unknown, ours: unknown, resolve: ResolveConflict): Values {
-  const [was, there, here] = [base, theirs, ours] as [Values, Values, Values];
+function mergeKeys(base: object, theirs: object, ours: object, resolve: ResolveConflict): Values {
   const merged = new Map<string, unknown>();
-  for (const key of new Set([...Object.keys(there), ...Object.keys(here)])) {
-    const value = decide(
-      key,
-      { base: own(was, key), theirs: own(there, key), mine: own(here, key) },
-      resolve,
-    );
+  for (const key of new Set([...Object.keys(theirs), ...Object.keys(ours)])) {
+    const versions = { base: own(base, key), theirs: own(theirs, key), mine: own(ours, key) };
+    const value = decide(key, versions, resolve);
     if (value !== undefined) merged.set(key, value);
   }
   // Not by assignment: a key may be called __proto__.
@@ -92,6 +88,6 @@ function isObject(value: unknown): value is Values {
   return value !== null && typeof value === "object";
 }
 
-function own(values: Values, key: string): unknown {
-  return Object.hasOwn(values, key) ? values[key] : undefined;
+function own(values: object, key: string): unknown {
+  return Object.hasOwn(values, key) ? (values as Values)[key] : undefined;
 }

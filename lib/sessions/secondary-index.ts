@@ -165,17 +165,17 @@ export class SecondaryIndex {
 
   /** Adds those sessions to the index that were written without it. */
   reindex(options: ReindexOptions): Promise<ReindexProgress> {
-    return this.#scan.examineAll("indexed", (sid, stored) => this.#note(sid, stored), options);
+    return this.#scan.examineAll("indexed", (sid, stored) => this.#addToIndex(sid, stored), options);
   }
 
-  async #note(sid: string, stored: StoredValue): Promise<"indexed" | "skipped" | "without value"> {
+  async #addToIndex(sid: string, stored: StoredValue): Promise<"indexed" | "skipped" | "without value"> {
     const examined = await this.#examine(sid, stored);
     if (examined === undefined || examined === "unreadable") return "skipped";
     const { value } = examined;
     if (value === undefined) return "without value";
     const ttlMs = stored.expiresAt === undefined ? undefined : stored.expiresAt - performance.now();
     await this.#operations.queue.run("reindex", sid, (deadline) =>
-      this.#index.note(deadline, { sid, ttlMs, value }),
+      this.#index.add(deadline, { sid, ttlMs, value }),
     );
     return "indexed";
   }

@@ -20,7 +20,7 @@ export function stringify(format: SessionFormat, sid: string, session: SessionDa
   try {
     text = format.serializer.stringify(session);
   } catch (error) {
-    throw serializeError(format, sid, reasonOf(error, "serializer"), error);
+    throw serializeError(format, sid, safeReason(error, "serializer"), error);
   }
   requireStorable(format, sid, text, "serializer.stringify");
   if (format.serializer !== JSON) return standalone(text);
@@ -39,7 +39,7 @@ export function encode(format: SessionFormat, sid: string, text: string): string
     try {
       encoded = codec.encode(text, { sid, key: prefix + sid });
     } catch (error) {
-      throw serializeError(format, sid, reasonOf(error, "codec"), error);
+      throw serializeError(format, sid, safeReason(error, "codec"), error);
     }
     requireStorable(format, sid, encoded, "codec.encode");
     value = standalone(encoded);
@@ -57,7 +57,7 @@ export function decode(format: SessionFormat, sid: string, value: string): strin
   try {
     text = codec.decode(value, { sid, key: prefix + sid });
   } catch (error) {
-    throw corruptError(format, sid, reasonOf(error, "codec"), error);
+    throw corruptError(format, sid, safeReason(error, "codec"), error);
   }
   if (typeof text === "string") return standalone(text);
   throw corruptError(format, sid, `codec.decode returned ${describeType(text)}`);
@@ -119,7 +119,7 @@ export function conflictError({ prefix }: SessionFormat, sid: string): SessionSt
 const HARMLESS = /^(Converting circular structure to JSON|Do not know how to serialize a BigInt)/;
 
 /** What can be said of an error: its text may contain parts of the session, as that of `JSON.parse` does. */
-export function reasonOf(error: unknown, thrower: "serializer" | "codec"): string {
+export function safeReason(error: unknown, thrower: "serializer" | "codec"): string {
   if (!(error instanceof Error)) return `the ${thrower} threw ${describeType(error)}`;
   const { name, message, code } = error as NodeJS.ErrnoException;
   if (error instanceof SyntaxError) {

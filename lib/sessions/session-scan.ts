@@ -71,7 +71,7 @@ export class SessionScan {
   /** The ids of all sessions, in batches; one may appear twice. @param from the `next` of an earlier page */
   #pagesOfIds(from?: string): AsyncGenerator<SidsPage> {
     const { options, queue } = this.#operations;
-    return pagesOfSids(this.#topology, options.scanCount, (trip) => queue.run("scan", undefined, trip), from);
+    return pagesOfSids(this.#topology, options.scanCount, (call) => queue.run("scan", undefined, call), from);
   }
 
   /** Private copies of all sessions. One that cannot be read is skipped, with the event `clusterError`. */

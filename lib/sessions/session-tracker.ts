@@ -285,8 +285,8 @@ export class SessionTracker {
       // A value that is not a session cannot be merged, and must not block the save that replaces it.
       return proposal;
     }
-    const [was, theirs, ours] = versions as [SessionData, SessionData, SessionData];
-    const merged = mergeSessions(was, theirs, ours, merge?.resolve);
+    const [loaded, theirs, ours] = versions as [SessionData, SessionData, SessionData];
+    const merged = mergeSessions(loaded, theirs, ours, merge?.resolve);
     const from = indexBy && formerIndexValue(indexBy, () => theirs);
     return {
       text: stringify(this.#operations.format, sid, merged),

@@ -6,8 +6,8 @@ import {
   corruptError,
   describeType,
   isTooDeep,
-  reasonOf,
   type SessionFormat,
+  safeReason,
   TOO_DEEP,
 } from "./serializer.ts";
 
@@ -120,13 +120,13 @@ export class StoredSession {
     try {
       parsed = this.#format.serializer.parse(this.#text);
     } catch (error) {
-      throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
+      throw corruptError(this.#format, sid, safeReason(error, "serializer"), error);
     }
     if (!isPromise(parsed)) return this.#requireSession(sid, parsed);
     return Promise.resolve(parsed).then(
       (session) => this.#requireSession(sid, session),
       (error: unknown) => {
-        throw corruptError(this.#format, sid, reasonOf(error, "serializer"), error);
+        throw corruptError(this.#format, sid, safeReason(error, "serializer"), error);
       },
     );
   }

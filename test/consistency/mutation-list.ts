@@ -946,10 +946,10 @@ interface InFlightRead<V> {`,
     edits: [
       {
         file: "redis/session-commands.ts",
-        from: "return this.index.note(deadline, { sid, ttlMs, value: index.to }).then(run);",
-        to: `const note = { sid, ttlMs, value: index.to };
+        from: "return this.index.add(deadline, { sid, ttlMs, value: index.to }).then(run);",
+        to: `const entry = { sid, ttlMs, value: index.to };
     return run().then(async (result) => {
-      await this.index.note(deadline, note);
+      await this.index.add(deadline, entry);
       return result;
     });`,
       },

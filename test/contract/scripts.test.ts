@@ -126,7 +126,7 @@ beforeEach(async () => {
   const topology = topologyOf({ client: admin, prefix: PREFIX, cluster: undefined });
   const { index: indexCommands } = new SessionCommands(topology);
   const entry = { sid: "s", ttlMs: 600_000, value: "bob" };
-  await deadlines.run("note", (deadline) => indexCommands.note(deadline, entry));
+  await deadlines.run("add", (deadline) => indexCommands.add(deadline, entry));
 });
 
 describe.each(Object.entries(writes))("%s", (name, { write, run }) => {
