@@ -10,7 +10,10 @@ import type { StoreEvents } from "./types.ts";
  * No message contains a session id, a key or session content: an id gives access to the session, and many people read traces.
  */
 export interface StoreOperation {
-  /** The method; `get many`, `scan` and `clear` are published once per batch. */
+  /**
+   * The method. One for many sessions publishes several: `scan`, `get many` and `destroy` for each batch, `reindex` and `reencode`
+   * for each session that it writes, and `clear` at its beginning and its end.
+   */
   readonly operation:
     | "get"
     | "get many"
