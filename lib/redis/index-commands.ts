@@ -28,7 +28,7 @@ export interface ListedEntry {
 }
 
 /** An index entry whose session does not exist, or has another index value. */
-export interface StaleEntry extends ListedEntry {
+export interface OutdatedEntry extends ListedEntry {
   /** The SHA-1 of the value that has another index value; undefined if the session did not exist. */
   readonly sha1: string | undefined;
 }
@@ -47,7 +47,7 @@ export const INDEX_PREFIX = "idx:{";
  * 3. **Entries expire.** Expired ones are removed whenever the value is added to or listed, and the sets expire with their
  *    last entry.
  * 4. **Entries are removed earlier together with the write** that deletes the session or gives it another value, and when a
- *    listing finds them stale. Then the script checks the session again. In a Cluster no script can do either, and only
+ *    listing finds them outdated. Then the script checks the session again. In a Cluster no script can do either, and only
  *    entries that never end are removed: those that were listed long after they had been added, and are not added again.
  */
 export class IndexCommands {
@@ -76,13 +76,13 @@ export class IndexCommands {
     return listed.map(([sid, since]) => ({ sid, since: Number(since), settledScore: scores.get(sid) }));
   }
 
-  /** Removes stale entries of a value, except those that have become valid since. */
-  async removeStale(deadline: Deadline, value: string, entries: readonly StaleEntry[]): Promise<void> {
+  /** Removes outdated entries of a value, except those that have become valid since. */
+  async removeOutdated(deadline: Deadline, value: string, entries: readonly OutdatedEntry[]): Promise<void> {
     const sets = this.keysFor(value);
     if (this.#topology.combinesKeys) {
       const keys = [...sets, ...entries.map(({ sid }) => this.#topology.prefix + sid)];
       const args = entries.flatMap(({ sid, sha1 = "" }) => [sid, sha1]);
-      await this.#executor.runScript(deadline, { script: REMOVE_STALE, keys, args });
+      await this.#executor.runScript(deadline, { script: REMOVE_OUTDATED, keys, args });
       return;
     }
     const args = entries.flatMap(({ sid, settledScore }) =>
@@ -192,17 +192,17 @@ return {
  * Input: KEYS[1] the set of ends, KEYS[2] the set of beginnings, then the sessions; ARGV for each session: its id, and the
  * SHA-1 of the value that has another index value, empty if the session did not exist.
  */
-const REMOVE_STALE: Script = script(
+const REMOVE_OUTDATED: Script = script(
   `+pttl ${INDEX_ACL}`,
   `local endsKey, sinceKey = KEYS[1], KEYS[2]
 for i = 1, #ARGV / 2 do
   local key, sid, examinedSha1 = KEYS[i + 2], ARGV[2 * i - 1], ARGV[2 * i]
-  local isStale = redis.call("PTTL", key) == -2
-  if not isStale and examinedSha1 ~= "" then
+  local isOutdated = redis.call("PTTL", key) == -2
+  if not isOutdated and examinedSha1 ~= "" then
     local current = redis.call("GET", key)
-    isStale = redis.sha1hex(current) == examinedSha1
+    isOutdated = redis.sha1hex(current) == examinedSha1
   end
-  if isStale then
+  if isOutdated then
     redis.call("ZREM", endsKey, sid)
     redis.call("ZREM", sinceKey, sid)
   end

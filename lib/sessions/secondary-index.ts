@@ -2,7 +2,7 @@ import type { SessionData } from "express-session";
 import { isSid } from "../invalidation/messages.ts";
 import { isObject } from "../options/option.ts";
 import type { IndexBy } from "../options/types.ts";
-import type { IndexCommands, ListedEntry, StaleEntry } from "../redis/index-commands.ts";
+import type { IndexCommands, ListedEntry, OutdatedEntry } from "../redis/index-commands.ts";
 import { sha1Of } from "../redis/script.ts";
 import type { ExaminedSession, StoredValue } from "../redis/session-values.ts";
 import { hashSid } from "../reporting/diagnostics.ts";
@@ -47,7 +47,7 @@ interface Compared {
   /** Sessions that can be neither decoded nor parsed: here, nobody can use them. */
   readonly unreadable: readonly ExaminedSession[];
   /** Entries of sessions that do not exist, or have another value. */
-  readonly stale: readonly StaleEntry[];
+  readonly outdated: readonly OutdatedEntry[];
 }
 
 type FoundSession = UserSession & ExaminedSession;
@@ -95,8 +95,8 @@ export class SecondaryIndex {
       if (existing.length === sids.length) continue;
       const exists = new Set(existing);
       const missing = batch.filter(({ sid }) => !exists.has(sid));
-      const stale = missing.map((entry) => ({ ...entry, sha1: undefined }));
-      await this.#removeStale(value, stale, "countOf");
+      const outdated = missing.map((entry) => ({ ...entry, sha1: undefined }));
+      await this.#removeOutdated(value, outdated, "countOf");
     }
     return count;
   }
@@ -200,12 +200,12 @@ export class SecondaryIndex {
     return this.#operations.queue.run(operation, undefined, (deadline) => this.#index.list(deadline, value));
   }
 
-  /** Compares the entries of a value with the sessions, in batches, the newest first. Removes stale entries. */
+  /** Compares the entries of a value with the sessions, in batches, the newest first. Removes outdated entries. */
   async *#compareAll(value: string, operation: IndexOperation): AsyncGenerator<Compared> {
     const entries = await this.#list(value, operation);
     for (let i = 0; i < entries.length; i += BATCH_SIZE) {
       const compared = await this.#compare(value, entries.slice(i, i + BATCH_SIZE));
-      await this.#removeStale(value, compared.stale, operation);
+      await this.#removeOutdated(value, compared.outdated, operation);
       yield compared;
     }
   }
@@ -216,32 +216,36 @@ export class SecondaryIndex {
     const storedOf = new Map(read.map(({ sid, stored }) => [sid, stored]));
     const found: FoundSession[] = [];
     const unreadable: ExaminedSession[] = [];
-    const stale: StaleEntry[] = [];
+    const outdated: OutdatedEntry[] = [];
     for (const entry of entries) {
       const { sid, since } = entry;
       const stored = storedOf.get(sid);
       if (stored === undefined) {
-        stale.push({ ...entry, sha1: undefined });
+        outdated.push({ ...entry, sha1: undefined });
         continue;
       }
       const examined = await this.#examine(sid, stored);
       if (examined === undefined) continue;
       const sha1 = sha1Of(stored.text);
       if (examined === "unreadable") unreadable.push({ sid, sha1 });
-      else if (examined.value !== value) stale.push({ ...entry, sha1 });
+      else if (examined.value !== value) outdated.push({ ...entry, sha1 });
       else {
         const identified = this.#scan.identify(sid, examined.session, stored);
         found.push({ ...identified, since: new Date(since), sha1 });
       }
     }
-    return { found, unreadable, stale };
+    return { found, unreadable, outdated };
   }
 
-  async #removeStale(value: string, stale: readonly StaleEntry[], operation: IndexOperation): Promise<void> {
-    if (stale.length === 0) return;
+  async #removeOutdated(
+    value: string,
+    outdated: readonly OutdatedEntry[],
+    operation: IndexOperation,
+  ): Promise<void> {
+    if (outdated.length === 0) return;
     try {
       await this.#operations.queue.run(operation, undefined, (deadline) =>
-        this.#index.removeStale(deadline, value, stale),
+        this.#index.removeOutdated(deadline, value, outdated),
       );
     } catch (error) {
       // They do no harm, and the next listing tries again.

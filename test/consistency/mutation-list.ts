@@ -774,7 +774,7 @@ interface InFlightRead<V> {`,
       const sha1 = createHash("sha1").update(was?.value ?? "").digest("hex");
       const entry = { sid, since: 0, settledScore: undefined, sha1 };
       operations.queue
-        .run("set", sid, async (deadline) => operations.commands.index.removeStale(deadline, former, [entry]))
+        .run("set", sid, async (deadline) => operations.commands.index.removeOutdated(deadline, former, [entry]))
         .catch(() => {});
     }
     const indexValue = indexBy && indexValueOf(indexBy, session);
