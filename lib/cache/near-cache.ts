@@ -12,6 +12,16 @@ import {
   type PendingWrite,
 } from "./types.ts";
 
+export interface NearCacheOptions<V extends Cacheable> {
+  readonly cache: LocalCache<V>;
+  readonly gate: CacheGate;
+  readonly counters: Counters;
+  /** Where sessions are kept that are not verified any more; undefined for nowhere. */
+  readonly stale?: StaleEntries<V> | undefined;
+  /** What is kept elsewhere for each cached session, in bytes. @default 0 */
+  readonly entryBytes?: number | undefined;
+}
+
 interface InFlightRead<V> {
   readonly token: FillToken;
   readonly reading: Promise<V | undefined>;
@@ -36,22 +46,12 @@ export class NearCache<V extends Cacheable> {
   /** When sessions expire by a pending touch. A reply that arrives meanwhile may be from before Redis executes it. */
   readonly #touches = new Map<string, number>();
 
-  /**
-   * @param stale where to keep sessions that are not verified any more; undefined for nowhere
-   * @param entryBytes what is kept elsewhere for each cached session
-   */
-  constructor(
-    cache: LocalCache<V>,
-    gate: CacheGate,
-    counters: Counters,
-    stale?: StaleEntries<V>,
-    entryBytes = 0,
-  ) {
-    this.#stale = stale;
-    this.#entryBytes = entryBytes;
+  constructor({ cache, gate, counters, stale, entryBytes = 0 }: NearCacheOptions<V>) {
     this.#cache = cache;
     this.#gate = gate;
     this.#counters = counters;
+    this.#stale = stale;
+    this.#entryBytes = entryBytes;
   }
 
   /** The cached session, if it may be served. */

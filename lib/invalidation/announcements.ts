@@ -51,23 +51,25 @@ export class Announcements {
     const sequence = ++this.#lastSequence;
     const text = encodeInvalidation({ instanceId: this.#instanceId, sequence, nodeId });
     // Only the name of a channel in one shard of a Cluster has a tag.
-    if (sessionChannel[channel.length + 1] !== "{")
-      return this.#begin(sessionChannel, sequence, text, deadline);
-    const whileMoving = { channel, message: forward(sessionChannel.slice(channel.length + 1), text) };
-    return this.#begin(sessionChannel, sequence, text, deadline, whileMoving);
+    const isInShard = sessionChannel[channel.length + 1] === "{";
+    const whileMoving = isInShard
+      ? { channel, message: forward(sessionChannel.slice(channel.length + 1), text) }
+      : undefined;
+    return this.#begin({ channel: sessionChannel, sequence, text, deadline, whileMoving });
   }
 
   /** The message for a deletion that is about to be sent. @param deadline the deletion's */
   of(content: MessageContent, deadline: Deadline): OutgoingMessage {
     const sequence = ++this.#lastSequence;
-    return this.#begin(this.#options.channel, sequence, this.#encode(content, sequence), deadline);
+    const text = this.#encode(content, sequence);
+    return this.#begin({ channel: this.#options.channel, sequence, text, deadline });
   }
 
   /** The message for a deletion that determines which sessions it names. */
   ofUnchanged(reason: DestroyReason, deadline: Deadline): OpenOutgoingMessage {
     const sequence = ++this.#lastSequence;
     const text = splitAtSids(this.#encode({ type: "SessionDeleted", sids: [], reason }, sequence));
-    return this.#begin(this.#options.channel, sequence, text, deadline);
+    return this.#begin({ channel: this.#options.channel, sequence, text, deadline });
   }
 
   #encode(content: MessageContent, sequence: number): string {
@@ -76,20 +78,14 @@ export class Announcements {
     return encodeMessage({ ...content, ...sender, prefix: topology.fullPrefix, sentAt: Date.now() });
   }
 
-  #begin(
-    channel: string,
-    sequence: number,
-    text: string | OpenText,
-    deadline: Deadline,
-    whileMoving?: OutgoingMessage["whileMoving"],
-  ): PendingMessage {
-    const message = new PendingMessage(this, channel, sequence, text, deadline, whileMoving);
-    this.#pending[sequence] = message;
+  #begin(details: MessageDetails): PendingMessage {
+    const message = new PendingMessage(this, details);
+    this.#pending[details.sequence] = message;
     return message;
   }
 
   /** A write has ended. @param isPublished whether Redis has confirmed that it published the message */
-  end(sequence: number, isPublished: boolean): void {
+  settle(sequence: number, isPublished: boolean): void {
     delete this.#pending[sequence];
     if (isPublished) this.#options.counters.messagesPublished++;
     else remember(this.#failed, sequence);
@@ -126,6 +122,15 @@ export class Announcements {
   }
 }
 
+interface MessageDetails {
+  readonly channel: string;
+  readonly sequence: number;
+  readonly text: string | OpenText;
+  /** That of the write that publishes it. */
+  readonly deadline: Deadline;
+  readonly whileMoving?: OutgoingMessage["whileMoving"];
+}
+
 /** A message of a write that has not ended. */
 class PendingMessage implements OutgoingMessage, OpenOutgoingMessage {
   /** Whether it has arrived after the deadline, so that it does not count as own. */
@@ -136,19 +141,12 @@ class PendingMessage implements OutgoingMessage, OpenOutgoingMessage {
   readonly channel: string;
   readonly baseChannel: string;
   readonly sequence: number;
-  /** That of the write that publishes it. */
   readonly deadline: Deadline;
   readonly whileMoving: OutgoingMessage["whileMoving"];
   readonly #owner: Announcements;
 
-  constructor(
-    owner: Announcements,
-    channel: string,
-    sequence: number,
-    text: string | OpenText,
-    deadline: Deadline,
-    whileMoving: OutgoingMessage["whileMoving"],
-  ) {
+  constructor(owner: Announcements, details: MessageDetails) {
+    const { channel, sequence, text, deadline, whileMoving } = details;
     this.#owner = owner;
     this.channel = channel;
     this.baseChannel = owner.baseChannel;
@@ -171,7 +169,7 @@ class PendingMessage implements OutgoingMessage, OpenOutgoingMessage {
   }
 
   settle(isPublished: boolean): void {
-    this.#owner.end(this.sequence, isPublished);
+    this.#owner.settle(this.sequence, isPublished);
   }
 }
 

@@ -82,10 +82,11 @@ export class SessionOperations {
     const { maxBytes, staleIfErrorMs } = localCache ?? { ...DEFAULT_LIMITS, staleIfErrorMs: 0 };
     const limits = { ...localCache, maxEntryBytes: maxBytes / MIN_FULL_CACHE };
     this.localCache = new LocalCache(limits);
-    const entries = staleIfErrorMs > 0 ? new StaleEntries<StoredSession>(staleIfErrorMs, limits) : undefined;
-    this.stale = entries && new StaleFallback(entries, this.outage, counters, emit);
+    const stale = staleIfErrorMs > 0 ? new StaleEntries<StoredSession>(staleIfErrorMs, limits) : undefined;
+    this.stale = stale && new StaleFallback(stale, this.outage, counters, emit);
     const gate = localCache === undefined ? NEVER_LIVE : (this.coordinator ?? ALWAYS_LIVE);
-    this.cache = new NearCache(this.localCache, gate, counters, entries, cluster && SUBSCRIPTION_BYTES);
+    const entryBytes = cluster && SUBSCRIPTION_BYTES;
+    this.cache = new NearCache({ cache: this.localCache, gate, counters, stale, entryBytes });
     this.queue = new SessionQueue(this.#deadlines, this.cache, cluster?.nodeId ?? "");
   }
 
@@ -213,7 +214,7 @@ export class SessionOperations {
       change =
         indexBy === undefined
           ? await this.commands.touch(deadline, session, announcement)
-          : await this.#touchIndexed(indexBy, deadline, session, known, announcement);
+          : await this.#touchIndexed(deadline, session, known, announcement);
       queued.isPublished = change === "earlier" || (change === "later" && isNews);
       return change === "none" ? undefined : expiresAt;
     } finally {
@@ -231,13 +232,13 @@ export class SessionOperations {
    * @throws SessionStoreError `ERR_SESSION_CONFLICT` after MAX_CONFLICTS, `ERR_SESSION_CORRUPT`; what `indexBy` throws
    */
   async #touchIndexed(
-    indexBy: IndexBy,
     deadline: Deadline,
     session: SessionTouch,
     knownValue: string | undefined,
     announcement: Announcement | undefined,
   ): Promise<ExpiryChange> {
     const { sid } = session;
+    const indexBy = this.options.indexBy as IndexBy;
     let known = knownValue === undefined ? undefined : { text: knownValue, sha1: sha1Of(knownValue) };
     let from: string | undefined;
     for (let conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {

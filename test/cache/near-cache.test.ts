@@ -83,7 +83,7 @@ function nearCache() {
   const usable = { is: true };
   const local = new LocalCache<StoredSession>();
   const counters = createCounters();
-  const near = new NearCache(local, { isLive: () => usable.is }, counters);
+  const near = new NearCache({ cache: local, gate: { isLive: () => usable.is }, counters });
   /** Reads with a reply that comes when the test says so. */
   const read = (sid = "a") => {
     const answer = reply<StoredSession | undefined>();
@@ -131,11 +131,11 @@ describe("hits", () => {
 
   test("whether the cache is usable is checked at each read", async () => {
     const asked: number[] = [];
-    const near = new NearCache(
-      new LocalCache<StoredSession>(),
-      { isLive: (now) => asked.push(now) > 0 },
-      createCounters(),
-    );
+    const near = new NearCache({
+      cache: new LocalCache<StoredSession>(),
+      gate: { isLive: (now) => asked.push(now) > 0 },
+      counters: createCounters(),
+    });
     const before = performance.now();
     near.hit("a");
     near.peek("a");
@@ -353,7 +353,12 @@ test("what is kept without verification is counted again, too, and stays within 
   const maxBytes = 20 * stored(text).bytes;
   const stale = new StaleEntries<StoredSession>(60_000, { maxBytes });
   const local = new LocalCache<StoredSession>({ maxBytes });
-  const near = new NearCache(local, { isLive: () => true }, createCounters(), stale);
+  const near = new NearCache({
+    cache: local,
+    gate: { isLive: () => true },
+    counters: createCounters(),
+    stale,
+  });
   const sids = Array.from({ length: 10 }, (_, i) => `s${i}`);
   for (const sid of sids) near.endWrite(near.beginWrite(sid), stored(text));
   near.suspend(performance.now());
@@ -810,7 +815,11 @@ interface InFlight {
 class World {
   readonly usable = { is: true };
   readonly local = new LocalCache<StoredSession>();
-  readonly near = new NearCache(this.local, { isLive: () => this.usable.is }, createCounters());
+  readonly near = new NearCache({
+    cache: this.local,
+    gate: { isLive: () => this.usable.is },
+    counters: createCounters(),
+  });
   inFlight: InFlight[] = [];
   /** Local changes that were reported as failed and may still be executed. */
   queued: (() => void)[] = [];

@@ -8,7 +8,8 @@ import { createCounters } from "../../lib/reporting/counters.ts";
 import { SessionQueue } from "../../lib/sessions/session-queue.ts";
 import { StoredSession } from "../../lib/sessions/stored-session.ts";
 
-const newCache = () => new NearCache<StoredSession>(new LocalCache(), ALWAYS_LIVE, createCounters());
+const newCache = () =>
+  new NearCache<StoredSession>({ cache: new LocalCache(), gate: ALWAYS_LIVE, counters: createCounters() });
 
 /** @param limitMs the time limit of its operations */
 function queueWith(limitMs: number, cache: NearCache<StoredSession> = newCache()): SessionQueue {

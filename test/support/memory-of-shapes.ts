@@ -113,7 +113,7 @@ function measure(
   format: SessionFormat = { serializer: JSON, prefix: "sess:" },
 ): ShapeMemory {
   const local = new LocalCache<StoredSession>({ maxBytes: 2 ** 31, maxSize: 100_000, ttlMs: 600_000 });
-  const near = new NearCache(local, { isLive: () => true }, createCounters());
+  const near = new NearCache({ cache: local, gate: { isLive: () => true }, counters: createCounters() });
   let sessions = 0;
   let textBytes = 0;
   const before = heldBytes();
