@@ -1,6 +1,13 @@
 import type { Counters } from "../reporting/counters.ts";
 import type { Announcements } from "./announcements.ts";
-import { decodeInvalidation, decodeMessage, type SharedMessage, splitForwarded } from "./messages.ts";
+import {
+  decodeInvalidation,
+  decodeMessage,
+  type ForwardedText,
+  type SessionInvalidated,
+  type SharedMessage,
+  splitForwarded,
+} from "./messages.ts";
 import type { CoordinatorHandlers, InvalidatedCache } from "./types.ts";
 
 export interface MessageReceiverOptions extends CoordinatorHandlers {
@@ -29,35 +36,51 @@ export class MessageReceiver {
     this.cache = options.cache;
   }
 
-  /** A message from the channel of a session. @param hasCopies whether several primaries deliver it */
-  onSessionMessage(text: string, sid: string, hasCopies = false): void {
-    const { announcements, counters, cache, emit } = this.#options;
+  /** A message from the channel of a session. */
+  onSessionMessage(text: string, sid: string): void {
+    const message = this.#apply(text, sid);
+    if (message !== undefined) this.#report(sid, message);
+  }
+
+  /** Applies a message about a session to the cache. @returns it, if it is valid and another store's */
+  #apply(text: string, sid: string): SessionInvalidated | undefined {
+    const { announcements, counters, cache } = this.#options;
     counters.messagesReceived++;
     if (this.#changed.size > 0) this.#changed.delete(sid);
     const own = announcements.ownSequence(text);
     if (own !== undefined) {
       cache.onOwnMessage(sid, own);
-      return;
+      return undefined;
     }
     const message = decodeInvalidation(text);
-    if (message === undefined) {
-      counters.messagesIgnored++;
+    if (message === undefined) counters.messagesIgnored++;
+    else cache.invalidate(sid);
+    return message;
+  }
+
+  #report(sid: string, { nodeId }: SessionInvalidated): void {
+    this.#options.counters.invalidations++;
+    this.#options.emit("invalidate", sid, nodeId);
+  }
+
+  /** A message from the channel of a session that was published on the shared channel. */
+  #onForwarded({ channelSuffix, text }: ForwardedText): void {
+    const { announcements, counters, sidOf, hasCopies } = this.#options;
+    const sid = sidOf(channelSuffix);
+    if (sid === undefined) {
+      counters.messagesReceived++;
       return;
     }
-    cache.invalidate(sid);
-    if (hasCopies && announcements.isCopy(text)) return;
-    counters.invalidations++;
-    emit("invalidate", sid, message.nodeId);
+    const message = this.#apply(text, sid);
+    if (message !== undefined && !(hasCopies() && announcements.isCopy(text))) this.#report(sid, message);
   }
 
   /** A message from the shared channel. */
   onMessage(text: string): void {
-    const { prefix, announcements, counters, cache, emit, sidOf, hasCopies, flush } = this.#options;
+    const { prefix, announcements, counters, cache, emit, hasCopies, flush } = this.#options;
     const forwarded = splitForwarded(text);
     if (forwarded !== undefined) {
-      const sid = sidOf(forwarded.channelSuffix);
-      if (sid === undefined) counters.messagesReceived++;
-      else this.onSessionMessage(forwarded.text, sid, hasCopies());
+      this.#onForwarded(forwarded);
       return;
     }
     counters.messagesReceived++;

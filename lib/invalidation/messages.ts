@@ -106,10 +106,16 @@ export function forward(channelSuffix: string, text: string): string {
   return `${channelSuffix} ${text}`;
 }
 
+/** A text from a session's channel, and the end of that channel's name. */
+export interface ForwardedText {
+  readonly channelSuffix: string;
+  readonly text: string;
+}
+
 const FORWARDED = /^(\{\w{3}\}[\w-]{22}) (.{1,512})$/;
 
 /** The two parts of what `forward` returns; undefined for any other text. */
-export function splitForwarded(text: string): { channelSuffix: string; text: string } | undefined {
+export function splitForwarded(text: string): ForwardedText | undefined {
   const [, channelSuffix, own] = FORWARDED.exec(text) ?? [];
   return channelSuffix === undefined || own === undefined ? undefined : { channelSuffix, text: own };
 }

@@ -92,25 +92,26 @@ export class ClusterRoutes {
     if (typeof target === "object" && "key" in target) return this.#sendToKey(deadline, target.key, batch);
     const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
     const client = await this.#readyClient(deadline, find);
-    return await this.#exchange(client, deadline, batch);
+    return await this.connections.receive(client as Connection, batch, sendTo(deadline, client, batch));
   }
 
   async #sendToKey(deadline: Deadline, key: string, batch: Batch): Promise<unknown[]> {
     const slot = slotOf(key);
     const primary = () => this.#cluster.slots[slot]?.master;
     let find = primary;
-    let isAsking = false;
+    let send = sendTo;
     for (let redirections = 1; ; redirections++) {
       const client = await this.#readyClient(deadline, find);
       try {
-        return await this.#exchange(client, deadline, batch, isAsking);
+        return await this.connections.receive(client as Connection, batch, send(deadline, client, batch));
       } catch (error) {
         const [kind, , address = ""] = REFUSED_FOR_NOW.exec(errorMessage(error)) ?? [];
         if (kind === undefined) throw error;
         const isOutdated = () => primary()?.client === client;
         const named = () => this.#cluster.nodeByAddress.get(address);
-        isAsking = kind.startsWith("ASK");
-        find = isAsking ? named : primary;
+        const isAsk = kind.startsWith("ASK");
+        send = isAsk ? sendAsking : sendTo;
+        find = isAsk ? named : primary;
         if (kind.startsWith("MOVED") && isOutdated()) {
           await this.#refresh(client);
           find = () => (isOutdated() ? named() : primary());
@@ -119,13 +120,6 @@ export class ClusterRoutes {
           await pause(TRY_AGAIN_MS, undefined, { ref: false });
       }
     }
-  }
-
-  #exchange(client: NodeClient, deadline: Deadline, batch: Batch, isAsking = false): Promise<unknown[]> {
-    const replies = isAsking
-      ? executeAsking(deadline, client, batch)
-      : execute(deadline, client.multi(), batch);
-    return this.connections.receive(client as Connection, batch, replies);
   }
 
   /** The client of a node, connected or connecting. */
@@ -191,8 +185,12 @@ export class ClusterRoutes {
   }
 }
 
+function sendTo(deadline: Deadline, client: NodeClient, batch: Batch): Promise<unknown[]> {
+  return execute(deadline, client.multi(), batch);
+}
+
 /** ASKING applies to the next command, or to a transaction as a whole. Both are queued in the same turn. */
-async function executeAsking(deadline: Deadline, client: NodeClient, batch: Batch): Promise<unknown[]> {
+async function sendAsking(deadline: Deadline, client: NodeClient, batch: Batch): Promise<unknown[]> {
   const moving: Batch = { ...batch, mode: "transaction", build: (commands) => batch.build(commands, true) };
   const asking = client.sendCommand(["ASKING"]);
   const [replies] = await Promise.all([execute(deadline, client.multi(), moving), asking]);
