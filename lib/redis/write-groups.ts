@@ -47,8 +47,8 @@ export interface Member {
  */
 export class WriteGroups {
   readonly #exchange: (deadline: Deadline, batch: Batch) => Promise<Replies>;
-  /** Those that wait for the end of the turn; undefined before the first write of a turn. */
-  #waiting: GroupedWrite[] | undefined;
+  /** Those that wait for the end of the turn. */
+  #waiting: GroupedWrite[] = [];
   #bytes = 0;
   /** How many writes this turn has had. */
   #count = 0;
@@ -64,11 +64,8 @@ export class WriteGroups {
 
   /** Sends a write. */
   send(write: GroupedWrite): void {
-    if (this.#waiting === undefined) {
-      this.#waiting = [];
-      // If the first is sent at once, node-redis schedules its writing after this, so the group is written together with it.
-      setImmediate(() => this.#endTurn());
-    }
+    // If the first is sent at once, node-redis schedules its writing after this, so the group is written together with it.
+    if (this.#count === 0) setImmediate(() => this.#endTurn());
     this.#count++;
     if (this.#count === 1 && !this.#isBusy) {
       this.#sendAlone(write);
@@ -81,13 +78,12 @@ export class WriteGroups {
 
   #endTurn(): void {
     this.#flush();
-    this.#waiting = undefined;
     this.#isBusy = this.#count > 1 && !this.#hasSlots;
     this.#count = 0;
   }
 
   #flush(): void {
-    const writes = this.#waiting ?? [];
+    const writes = this.#waiting;
     this.#waiting = [];
     this.#bytes = 0;
     if (writes.length > 1 && !this.#hasSlots) this.#sendTogether(writes);
