@@ -33,13 +33,14 @@ const PUBLISH = `if channel ~= "" then redis.call(publish, channel, message) end
  * What all scripts receive that write one session.
  *
  * Input: KEYS[1] session; then the two sets that it is added to, if ARGV[5] is 1; then the two that it is removed from, if any.
- * ARGV[1] channel, empty for no message; ARGV[2] message; ARGV[3] the session's ttl in milliseconds, empty for never;
- * ARGV[4] session id; ARGV[5] 1 or 0.
+ * ARGV[1] channel, empty for no message; ARGV[2] message; ARGV[3] the session's ttl in milliseconds, empty for never, KEEPTTL for
+ * the one that it has; ARGV[4] session id; ARGV[5] 1 or 0.
  */
 const SESSION_INPUT = `local sessionKey, endsKey, sinceKey = KEYS[1], KEYS[2], KEYS[3]
 local channel, message, ttlMs, sid, isAdded = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == "1"`;
 
 const SET_SESSION = `if ttlMs == "" then redis.call("SET", sessionKey, text)
+elseif ttlMs == "KEEPTTL" then redis.call("SET", sessionKey, text, ttlMs)
 else redis.call("SET", sessionKey, text, "PX", ttlMs) end`;
 
 const REMOVE_FROM_INDEX = `for i = isAdded and 4 or 2, #KEYS do redis.call("ZREM", KEYS[i], sid) end`;
@@ -68,21 +69,6 @@ if isAdded then ${ADD_TO_INDEX} end
 ${SET_SESSION}
 ${PUBLISH}
 ${REMOVE_FROM_INDEX}
-return 1`,
-);
-
-/**
- * Replaces the value of a session that still has the expected one, without a message and without a change of its expiry.
- *
- * Input: KEYS[1] session; ARGV[1] value; ARGV[2] expected value.
- * Output: 1; or {current value}, as SAVE returns it.
- */
-export const REWRITE: Script = script(
-  "+get +set",
-  `local sessionKey, text, expected = KEYS[1], ARGV[1], ARGV[2]
-local current = redis.call("GET", sessionKey)
-if expected ~= current then return {current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end
-redis.call("SET", sessionKey, text, "KEEPTTL")
 return 1`,
 );
 

@@ -4,7 +4,7 @@ import type { Deadline } from "./deadlines.ts";
 import { type Announcement, CommandExecutor, type OpenAnnouncement, type ScriptCall } from "./executor.ts";
 import { INDEX_ACL, IndexCommands } from "./index-commands.ts";
 import { asArray, asInteger, asText, asTexts, MAX_VALUE_BYTES, requireReadable } from "./replies.ts";
-import { DELETE, DELETE_UNCHANGED, REWRITE, SAVE, TOUCH } from "./scripts.ts";
+import { DELETE, DELETE_UNCHANGED, SAVE, TOUCH } from "./scripts.ts";
 import type {
   ChangedValue,
   ExpiryChange,
@@ -148,7 +148,7 @@ export class SessionCommands {
   /** Writes another form of a session's value, if Redis still holds the expected one; its expiry stays. */
   async rewrite(deadline: Deadline, { sid, text, expected }: SessionRewrite): Promise<ReplaceResult> {
     const keys = [this.#topology.prefix + sid];
-    const call = { script: REWRITE, keys, args: [text, expected] };
+    const call = { script: SAVE, keys, args: ["KEEPTTL", sid, "0", text, "0", expected], extraAcl: "+get" };
     return this.#replaceResult(await this.#executor.runScript(deadline, call));
   }
 
