@@ -4,9 +4,9 @@ import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient 
 import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import { slotOf } from "./key-slot.ts";
+import type { Outage } from "./outage.ts";
 import { closedError, until } from "./readiness.ts";
-import type { Batch, Doubts } from "./topology.ts";
-import { execute } from "./unsent.ts";
+import type { Batch, BatchBuilder, Doubts } from "./topology.ts";
 
 /** A client of one node, as a Cluster client creates them. */
 export interface NodeClient extends RedisSubscriberClient {
@@ -63,9 +63,9 @@ export class ClusterRoutes {
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #nextReady = 0;
 
-  constructor(cluster: RedisStoreClient, doubts: Doubts) {
+  constructor(cluster: RedisStoreClient, doubts: Doubts, outage: Outage) {
     this.#cluster = cluster as ClusterClient;
-    this.connections = new Connections(cluster, doubts);
+    this.connections = new Connections(cluster, doubts, outage);
   }
 
   /** The primaries as the client knows them. */
@@ -92,26 +92,29 @@ export class ClusterRoutes {
     if (typeof target === "object" && "key" in target) return this.#sendToKey(deadline, target.key, batch);
     const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
     const client = await this.#readyClient(deadline, find);
-    return await this.connections.receive(client as Connection, batch, sendTo(deadline, client, batch));
+    const replies = this.connections.execute(deadline, client.multi(), batch);
+    return await this.connections.receive(client as Connection, batch, replies);
   }
 
   async #sendToKey(deadline: Deadline, key: string, batch: Batch): Promise<unknown[]> {
     const slot = slotOf(key);
     const primary = () => this.#cluster.slots[slot]?.master;
     let find = primary;
-    let send = sendTo;
+    let isAsking = false;
     for (let redirections = 1; ; redirections++) {
       const client = await this.#readyClient(deadline, find);
       try {
-        return await this.connections.receive(client as Connection, batch, send(deadline, client, batch));
+        const replies = isAsking
+          ? this.#executeAsking(deadline, client, batch)
+          : this.connections.execute(deadline, client.multi(), batch);
+        return await this.connections.receive(client as Connection, batch, replies);
       } catch (error) {
         const [kind, , address = ""] = REFUSED_FOR_NOW.exec(errorMessage(error)) ?? [];
         if (kind === undefined) throw error;
         const isOutdated = () => primary()?.client === client;
         const named = () => this.#cluster.nodeByAddress.get(address);
-        const isAsk = kind.startsWith("ASK");
-        send = isAsk ? sendAsking : sendTo;
-        find = isAsk ? named : primary;
+        isAsking = kind.startsWith("ASK");
+        find = isAsking ? named : primary;
         if (kind.startsWith("MOVED") && isOutdated()) {
           await this.#refresh(client);
           find = () => (isOutdated() ? named() : primary());
@@ -120,6 +123,15 @@ export class ClusterRoutes {
           await pause(TRY_AGAIN_MS, undefined, { ref: false });
       }
     }
+  }
+
+  /** ASKING applies to the next command, or to a transaction as a whole. Both are queued in the same turn. */
+  async #executeAsking(deadline: Deadline, client: NodeClient, batch: Batch): Promise<unknown[]> {
+    const build: BatchBuilder = (commands) => batch.build(commands, true);
+    const asking = client.sendCommand(["ASKING"]);
+    const moving = { ...batch, mode: "transaction", build } as const;
+    const [replies] = await Promise.all([this.connections.execute(deadline, client.multi(), moving), asking]);
+    return replies;
   }
 
   /** The client of a node, connected or connecting. */
@@ -183,16 +195,4 @@ export class ClusterRoutes {
     };
     return readyClient() ?? until(deadline, readyClient);
   }
-}
-
-function sendTo(deadline: Deadline, client: NodeClient, batch: Batch): Promise<unknown[]> {
-  return execute(deadline, client.multi(), batch);
-}
-
-/** ASKING applies to the next command, or to a transaction as a whole. Both are queued in the same turn. */
-async function sendAsking(deadline: Deadline, client: NodeClient, batch: Batch): Promise<unknown[]> {
-  const moving: Batch = { ...batch, mode: "transaction", build: (commands) => batch.build(commands, true) };
-  const asking = client.sendCommand(["ASKING"]);
-  const [replies] = await Promise.all([execute(deadline, client.multi(), moving), asking]);
-  return replies;
 }

@@ -87,12 +87,13 @@ export class Cluster implements Topology {
     this.fullPrefix = keyPrefixOf(client) + options.prefix;
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;
-    this.#routes = routes ?? new ClusterRoutes(client, this.doubts);
+    this.#routes = routes ?? new ClusterRoutes(client, this.doubts, this.outage);
     const { leaseMs } = options;
     this.#deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    this.outage.asked();
     return this.#routes.send(deadline, batch);
   }
 
@@ -117,7 +118,7 @@ export class Cluster implements Topology {
   async discover(): Promise<readonly Primary[]> {
     const command = { name: "CLUSTER", acl: VIEW_ACL, target: "any", build: askForView } as const;
     const view = await this.#deadlines.run("discover", async (deadline) => {
-      const { replies } = await this.#executor.send(deadline, command);
+      const replies = await this.#executor.send(deadline, command);
       return viewIn(replies);
     });
     if (view.primaries !== this.#known) {
@@ -164,7 +165,7 @@ export class Cluster implements Topology {
     const command = { name: "EVAL", acl: "+eval", target: { node: id } };
     const build: BatchBuilder = (batch) => batch.eval(SHARDED_CHANNELS.source, { keys: [], arguments: [] });
     return this.#deadlines.run("subscription", async (deadline) => {
-      const [reply] = (await this.#executor.send(deadline, { ...command, build })).replies;
+      const [reply] = await this.#executor.send(deadline, { ...command, build });
       const hasSharded = asInteger(reply) ?? this.#executor.unexpected("EVAL", reply);
       if (hasSharded === 0) return classicConnection(subscriber);
       const connection = shardedConnection(subscriber);
@@ -209,7 +210,7 @@ export class Cluster implements Topology {
         /cluster_current_epoch/.test(asText(replies[0]) ?? "") &&
         receiversIn(replies.at(-1), payload) !== undefined,
     };
-    const { replies } = await this.#deadlines.run("heartbeat", (deadline) =>
+    const replies = await this.#deadlines.run("heartbeat", (deadline) =>
       this.#executor.send(deadline, command),
     );
     const epoch = epochIn(replies[0]);

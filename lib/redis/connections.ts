@@ -1,11 +1,13 @@
 import { errorMonitor } from "node:events";
 import { errorMessage } from "../reporting/errors.ts";
-import type { Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
-import { Deadlines } from "./deadlines.ts";
+import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
+import { type Deadline, Deadlines } from "./deadlines.ts";
+import type { Outage } from "./outage.ts";
 import { hasDecoderFailed } from "./readiness.ts";
-import { failureIn, isErrorReply } from "./replies.ts";
+import { failureIn, isErrorReply, isLoading } from "./replies.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type { Batch, Doubt, Doubts } from "./topology.ts";
+import { buildUntil } from "./unsent.ts";
 
 /**
  * Watches connections for what no reply shows.
@@ -24,6 +26,7 @@ export class Connections {
   static readonly #watched = new WeakMap<object, Set<Doubts>>();
   readonly #client: RedisStoreClient;
   readonly #doubts: Doubts;
+  readonly #outage: Outage;
   /** Finds those that are half-open. */
   readonly silence: Silence = new Silence((connection) =>
     Connections.#reopen(connection, "the data connection is half-open"),
@@ -34,9 +37,10 @@ export class Connections {
   lastAnswered: Connection | undefined;
 
   /** @param client whose connections they are */
-  constructor(client: RedisStoreClient, doubts: Doubts) {
+  constructor(client: RedisStoreClient, doubts: Doubts, outage: Outage) {
     this.#client = client;
     this.#doubts = doubts;
+    this.#outage = outage;
   }
 
   /** To be called before each use of a connection. */
@@ -56,6 +60,27 @@ export class Connections {
         Connections.#reopen(connection, "replies are out of step");
     });
     connection.on?.("ready", () => Connections.#raise(connection, "the client has reconnected"));
+  }
+
+  /**
+   * Sends a batch, if node-redis writes it before its deadline; see `buildUntil`. Reports when Redis has answered.
+   * @param commands those of a client, none yet
+   */
+  execute(deadline: Deadline, commands: CommandBatch, batch: Batch): Promise<unknown[]> {
+    const sentAt = performance.now();
+    buildUntil(deadline, commands, batch.build);
+    const executing = batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
+    return executing.then(
+      (replies) => {
+        this.#outage.answered(sentAt);
+        return replies;
+      },
+      (error: unknown) => {
+        if (isErrorReply(error)) this.#outage.answered(sentAt);
+        else if (isLoading(error)) this.#outage.loading();
+        throw error;
+      },
+    );
   }
 
   /**

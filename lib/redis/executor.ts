@@ -1,8 +1,8 @@
 import { aclHint, errorMessage, hintFor, SessionStoreError } from "../reporting/errors.ts";
 import type { Deadline } from "./deadlines.ts";
-import { failureIn, isErrorReply, isLoading } from "./replies.ts";
+import { failureIn } from "./replies.ts";
 import type { PublishingScript, Script } from "./script.ts";
-import type { Batch, BatchBuilder, Replies, Target, Topology } from "./topology.ts";
+import type { Batch, BatchBuilder, Target, Topology } from "./topology.ts";
 
 /** A message that is published if, and only if, the write it belongs to is executed. */
 export interface Announcement {
@@ -55,28 +55,10 @@ export class CommandExecutor {
   }
 
   /** Sends commands in one round trip. @throws SessionStoreError `ERR_SESSION_REDIS` */
-  send(deadline: Deadline, command: Command): Promise<Replies> {
-    return this.exchange(deadline, command).catch((error: unknown) => {
+  send(deadline: Deadline, command: Command): Promise<readonly unknown[]> {
+    return this.#topology.send(deadline, command).catch((error: unknown) => {
       throw this.errorOf(command.name, error, command.acl);
     });
-  }
-
-  /** Sends a batch, and reports it to those who watch for outages. Fails with what the client or Redis throws. */
-  exchange(deadline: Deadline, commands: Batch): Promise<Replies> {
-    const { outage } = this.#topology;
-    const batch = { ...commands, sentAt: 0 };
-    outage.asked();
-    return this.#topology.send(deadline, batch).then(
-      (replies) => {
-        outage.answered(batch.sentAt);
-        return { replies, sentAt: batch.sentAt };
-      },
-      (error: unknown) => {
-        if (isErrorReply(error)) outage.answered(batch.sentAt);
-        else if (isLoading(error)) outage.loading();
-        throw error;
-      },
-    );
   }
 
   /**
@@ -103,8 +85,8 @@ export class CommandExecutor {
       const given = { keys: [...keys], arguments: [...published, ...args] };
       return isKnown ? batch.evalSha(sha1, given) : batch.eval(source, given);
     };
-    const run = () => this.exchange(deadline, { target, build, isInStep });
-    const read = ({ replies: [reply] }: Replies): T =>
+    const run = () => this.#topology.send(deadline, { target, build, isInStep });
+    const read = ([reply]: readonly unknown[]): T =>
       as === undefined ? (reply as T) : (as(reply) ?? this.unexpected("EVALSHA", reply));
     const fail = (error: unknown): never => {
       const acl = ["+evalsha +eval", chosen.acl, extraAcl].filter(Boolean).join(" ");
@@ -123,7 +105,7 @@ export class CommandExecutor {
     throw new SessionStoreError("ERR_SESSION_REDIS", `${name}: unexpected reply (${typeof reply})`);
   }
 
-  /** The error for what `exchange` fails with. @param acl the permissions that the commands need */
+  /** The error for what a topology's `send` fails with. @param acl the permissions that the commands need */
   errorOf(name: string, error: unknown, acl: string, announcement?: Announcement): SessionStoreError {
     const cause = withoutArguments(failureIn(error));
     const reason = errorMessage(cause);

@@ -13,7 +13,6 @@ import type {
   TopologyOptions,
 } from "./topology.ts";
 import { trackingError } from "./tracking.ts";
-import { execute } from "./unsent.ts";
 
 /** What is used of a Sentinel client. */
 interface SentinelClient extends BatchingClient {
@@ -52,6 +51,7 @@ export class Sentinel extends SinglePrimary implements Primary {
    * executed must not be: others may have written since. Redis has refused it if the error is READONLY.
    */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    this.outage.asked();
     if (addressOf(this.#client) === undefined) await whenConnected(deadline, this.#client);
     await this.#waitToStart();
     let writes = false;
@@ -68,7 +68,7 @@ export class Sentinel extends SinglePrimary implements Primary {
     const onWrite = () => {
       writes = true;
     };
-    return execute(deadline, primaryOnly(client.multi(), onWrite), batch);
+    return this.connections.execute(deadline, primaryOnly(client.multi(), onWrite), batch);
   }
 
   /** True also for a client without a connection: it does not know another primary. */

@@ -40,7 +40,7 @@ export class SessionCommands {
   constructor(topology: Topology) {
     this.#topology = topology;
     this.#executor = new CommandExecutor(topology);
-    this.#groups = new WriteGroups(this.#executor.exchange.bind(this.#executor));
+    this.#groups = new WriteGroups(topology);
     this.index = new IndexCommands(topology, this.#executor);
   }
 
@@ -80,7 +80,7 @@ export class SessionCommands {
   async existing(deadline: Deadline, sids: readonly string[]): Promise<string[]> {
     const batches = this.batches(sids).map(async (batch) => {
       const keys = batch.map((sid) => this.#topology.prefix + sid);
-      const { replies } = await this.#executor.send(deadline, {
+      const replies = await this.#executor.send(deadline, {
         name: "PTTL",
         acl: "+pttl",
         target: { key: keys[0] as string },
@@ -111,7 +111,7 @@ export class SessionCommands {
     if (announcement === undefined) {
       const build = (batch: CommandBatch) => batch.set(key, text, options);
       const sending = this.#executor.send(deadline, { name: "SET", acl: "+set", target: { key }, build });
-      return sending.then(({ replies }) => this.#isWritten(replies));
+      return sending.then((replies) => this.#isWritten(replies));
     }
     const { channel, message } = announcement;
     const build = (batch: CommandBatch) => batch.set(key, text, options).publish(channel, message);
@@ -268,13 +268,14 @@ export class SessionCommands {
 
   async #readBatch(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {
     const keys = sids.map((sid) => this.#topology.prefix + sid);
-    const { replies, sentAt } = await this.#executor.send(deadline, {
-      name: "GETRANGE",
-      acl: "+getrange +pttl",
-      target: { key: keys[0] as string },
-      build: (batch) =>
-        keys.reduce((pipeline, key) => pipeline.getRange(key, 0, MAX_VALUE_BYTES).pTTL(key), batch),
-    });
+    let sentAt = 0;
+    const build = (batch: CommandBatch) => {
+      sentAt = performance.now();
+      return keys.reduce((pipeline, key) => pipeline.getRange(key, 0, MAX_VALUE_BYTES).pTTL(key), batch);
+    };
+    const target = { key: keys[0] as string };
+    const command = { name: "GETRANGE", acl: "+getrange +pttl", target, build };
+    const replies = await this.#executor.send(deadline, command);
     return keys.map((_, i) => this.#storedValue(replies[2 * i], replies[2 * i + 1], sentAt));
   }
 

@@ -49,7 +49,7 @@ export async function* pagesOfSids(
       target: { node: nodes[position] as string },
       build: (batch: CommandBatch) => batch.scan(cursor, options),
     };
-    const [reply] = (await withDeadline((deadline) => executor.send(deadline, command))).replies;
+    const [reply] = await withDeadline((deadline) => executor.send(deadline, command));
     const page = asPage(reply) ?? executor.unexpected("SCAN", reply);
     const sids = page.keys.map((key) => key.slice(fullPrefix.length));
     while (sids.length > MAX_BATCH_SIZE)

@@ -5,7 +5,6 @@ import { isErrorReply } from "./replies.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type { Batch, Primary, SubscriberConnection, SubscriberOptions, TopologyOptions } from "./topology.ts";
-import { execute } from "./unsent.ts";
 
 /** A client of one server, or a pool of them. */
 interface StandaloneClient extends BatchingClient {
@@ -30,6 +29,7 @@ export class Standalone extends SinglePrimary implements Primary {
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
+    this.outage.asked();
     if (!this.#isConnected) {
       const connected = whenConnected(deadline, this.#client);
       return connected.then(() => this.#exchange(deadline, batch));
@@ -43,7 +43,7 @@ export class Standalone extends SinglePrimary implements Primary {
 
   #exchange(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     if (this.#isPool) return this.#exchangeOnAny(deadline, batch);
-    const replies = execute(deadline, this.#client.multi(), batch);
+    const replies = this.connections.execute(deadline, this.#client.multi(), batch);
     return this.connections.receive(this.#client as Connection, batch, replies);
   }
 
@@ -60,7 +60,7 @@ export class Standalone extends SinglePrimary implements Primary {
       isSent = true;
       return run();
     });
-    const replies = execute(deadline, pool.multi(), batch);
+    const replies = this.connections.execute(deadline, pool.multi(), batch);
     const unsent = new Promise<never>((_, reject) => {
       deadline.onPassed(() => {
         if (!isSent) reject(new Error("It took too long to be sent"));

@@ -30,7 +30,7 @@ export interface Topology {
   readonly isUpToDate: boolean;
 
   /**
-   * Sends a batch in one round trip. Commands are executed by a primary, never by a replica.
+   * Sends a batch in one round trip, and reports it to `outage`. Commands are executed by a primary, never by a replica.
    * @returns the replies
    * @throws what the client or Redis throws
    */
@@ -89,15 +89,6 @@ export interface Batch {
    * opened again, and `send` fails. Default: yes.
    */
   readonly isInStep?: ((replies: readonly unknown[]) => boolean) | undefined;
-  /** When it was sent, by performance.now(), rather too early than too late; set by `send`. */
-  sentAt?: number;
-}
-
-/** What a batch results in. */
-export interface Replies {
-  readonly replies: readonly unknown[];
-  /** When the batch was sent, by performance.now(). */
-  readonly sentAt: number;
 }
 
 /** A command that shows that Redis answers. It is not PING, which Redis refuses when it cannot write to its disk. */

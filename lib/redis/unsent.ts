@@ -1,6 +1,6 @@
 import type { CommandBatch } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
-import type { Batch, BatchBuilder } from "./topology.ts";
+import type { BatchBuilder } from "./topology.ts";
 
 /** The arguments of a command, as node-redis's batches keep them. */
 type CommandArguments = unknown[];
@@ -15,17 +15,6 @@ interface KeepingBatch {
 }
 
 const KEPT = Symbol("commands");
-
-/**
- * Sends a batch, if node-redis writes it before its deadline; see `buildUntil`.
- * @param commands those of a client, none yet
- * @returns the replies
- */
-export function execute(deadline: Deadline, commands: CommandBatch, batch: Batch): Promise<unknown[]> {
-  batch.sentAt = performance.now();
-  buildUntil(deadline, commands, batch.build);
-  return batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
-}
 
 /**
  * Adds commands to a batch that is dropped if node-redis has queued it, and not sent by its deadline, instead of being executed

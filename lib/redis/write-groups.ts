@@ -1,7 +1,7 @@
 import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch } from "./client.ts";
 import { Deadline } from "./deadlines.ts";
-import type { Batch, BatchBuilder, Replies } from "./topology.ts";
+import type { Batch, BatchBuilder, Topology } from "./topology.ts";
 import { keepCommands, whenWritten } from "./unsent.ts";
 
 /** Limits of a group, since Redis serves nobody else while it executes one. A write that is larger is sent alone. */
@@ -46,7 +46,7 @@ export interface Member {
  * Members never concern the same session, since the writes of one session wait for each other.
  */
 export class WriteGroups {
-  readonly #exchange: (deadline: Deadline, batch: Batch) => Promise<Replies>;
+  readonly #topology: Pick<Topology, "send">;
   /** Those that wait for the end of the turn. */
   #waiting: GroupedWrite[] = [];
   #bytes = 0;
@@ -57,9 +57,8 @@ export class WriteGroups {
   /** Whether Redis has refused a group since its keys have different slots. */
   #hasSlots = false;
 
-  /** @param exchange sends a batch */
-  constructor(exchange: (deadline: Deadline, batch: Batch) => Promise<Replies>) {
-    this.#exchange = exchange;
+  constructor(topology: Pick<Topology, "send">) {
+    this.#topology = topology;
   }
 
   /** Sends a write. */
@@ -91,7 +90,7 @@ export class WriteGroups {
   }
 
   #sendAlone({ deadline, build, onReplies, onError }: GroupedWrite): void {
-    this.#exchange(deadline, asBatch(build)).then(({ replies }) => onReplies(replies), onError);
+    this.#topology.send(deadline, asBatch(build)).then(onReplies, onError);
   }
 
   #sendTogether(writes: readonly GroupedWrite[]): void {
@@ -100,8 +99,8 @@ export class WriteGroups {
       members = addMembers(writes, batch);
       return batch;
     });
-    this.#exchange(deadlineOf(writes), group).then(
-      ({ replies }) => settle(members, replies),
+    this.#topology.send(deadlineOf(writes), group).then(
+      (replies) => settle(members, replies),
       (error: unknown) => {
         const { replies } = error as { replies?: readonly unknown[] };
         const reason = errorMessage(error);

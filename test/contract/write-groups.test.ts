@@ -3,7 +3,6 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { ClusteredRedisStore } from "../../lib/index.ts";
 import type { CommandBatch, RedisStoreClient } from "../../lib/redis/client.ts";
 import { Deadline } from "../../lib/redis/deadlines.ts";
-import type { Replies } from "../../lib/redis/topology.ts";
 import { topologyOf } from "../../lib/redis/topology-of.ts";
 import { WriteGroups } from "../../lib/redis/write-groups.ts";
 import { eventually } from "../support/eventually.ts";
@@ -281,10 +280,7 @@ describe("a member whose deadline passes", () => {
       prefix: space.prefix,
       cluster: undefined,
     });
-    const groups = new WriteGroups(async (deadline, batch) => {
-      const replies = await topology.send(deadline, batch);
-      return { replies, sentAt: 0 } satisfies Replies;
-    });
+    const groups = new WriteGroups(topology);
     const outcomes = await Promise.allSettled(
       SIDS.map((sid) => {
         const deadline = new Deadline();

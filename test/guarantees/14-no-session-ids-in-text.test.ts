@@ -6,7 +6,6 @@ import { ClusteredRedisStore, SessionStoreError } from "../../lib/index.ts";
 import type { CommandBatch } from "../../lib/redis/client.ts";
 import { Deadline } from "../../lib/redis/deadlines.ts";
 import { CommandExecutor } from "../../lib/redis/executor.ts";
-import { Outage } from "../../lib/redis/outage.ts";
 import type { Topology } from "../../lib/redis/topology.ts";
 import { eventually } from "../support/eventually.ts";
 import { directClient, newSpace, sessionOf, startNode } from "../support/node.ts";
@@ -66,7 +65,7 @@ test("of a session that cannot be serialized", async () => {
 test("of a command that Redis does not know, whose arguments it repeats", async () => {
   const reply = `ERR unknown command 'EVALSHA', with args beginning with: 'abc' '1' 'sess:${SID}'`;
   const send = () => Promise.reject(new Error(reply));
-  const topology = { fullPrefix: "sess:", outage: new Outage(), send };
+  const topology = { fullPrefix: "sess:", send };
   const executor = new CommandExecutor(topology as unknown as Topology);
   const command = { name: "EVALSHA", acl: "", target: "any", build: (batch: CommandBatch) => batch } as const;
   const { error, text } = await shownFailure(executor.send(new Deadline(), command));
