@@ -41,26 +41,14 @@ interface ClusterView extends KnownPrimaries {
 type Owners = readonly (string | undefined)[];
 
 /**
- * A Redis Cluster.
+ * A Redis Cluster. Each primary has a subscriber and heartbeats of its own; docs/guides/topologies.md says why, and what they prove.
  *
- * Each primary has a subscriber and heartbeats of its own. A single subscriber would receive everything, too, since nodes
- * forward published messages over the cluster bus. But what is in transit on a link of the bus when it breaks is lost, and a
- * heartbeat after the link's repair does not show that. A primary's own subscribers receive everything it publishes, in
- * order, or their connection ends.
- *
- * The Cluster's epoch proves that no other node has become a primary: a replica is elected only after most primaries have
- * adopted a new epoch, with their votes. So while all of them report the epoch of the last `discover`, there is no other.
- *
- * A node that has lost its slots to another knows that epoch, too, so no write needs to prove that it is a primary.
+ * While all primaries report the epoch of the last `discover`, no other node has been elected. A node that has lost its slots to
+ * another knows that epoch, too, so no write needs to prove that it is a primary.
  *
  * An exception is a replica that was elected before `discover`, with the votes of that very epoch, but had not announced itself
- * yet. It does so at once. So one primary after another is also asked for the primary of each slot. That also shows what happens
- * without a vote: CLUSTER FAILOVER TAKEOVER, the first slot of a new node, and a slot that moves to the node with the greatest
- * epoch, which needs no other.
- *
- * Since Redis 7, sessions have sharded channels: their messages stay with the primary of the session's slot. While the slot
- * moves, what is written at its new primary is published on the shared channel instead, to which every process is subscribed at
- * every primary. When the slot has moved, the server ends the subscriptions to its channels, and their sessions are dropped.
+ * yet. It does so at once. So one primary after another is also asked for the primary of each slot. That also shows what changes without
+ * a new epoch.
  */
 export class Cluster implements Topology {
   readonly fullPrefix: string;
