@@ -4,9 +4,8 @@ import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient 
 import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import { slotOf } from "./key-slot.ts";
-import type { Outage } from "./outage.ts";
 import { closedError, until } from "./readiness.ts";
-import type { Batch, BatchBuilder, Doubts } from "./topology.ts";
+import type { Batch, BatchBuilder, Topology } from "./topology.ts";
 
 /** A client of one node, as a Cluster client creates them. */
 export interface NodeClient extends RedisSubscriberClient {
@@ -63,9 +62,9 @@ export class ClusterRoutes {
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #nextReady = 0;
 
-  constructor(cluster: RedisStoreClient, doubts: Doubts, outage: Outage) {
+  constructor(cluster: RedisStoreClient, topology: Topology) {
     this.#cluster = cluster as ClusterClient;
-    this.connections = new Connections(cluster, doubts, outage);
+    this.connections = new Connections(cluster, topology);
   }
 
   /** The primaries as the client knows them. */

@@ -75,7 +75,7 @@ export class Cluster implements Topology {
     this.fullPrefix = keyPrefixOf(client) + options.prefix;
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;
-    this.#routes = routes ?? new ClusterRoutes(client, this.doubts, this.outage);
+    this.#routes = routes ?? new ClusterRoutes(client, this);
     const { leaseMs } = options;
     this.#deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
   }

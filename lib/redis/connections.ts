@@ -2,11 +2,10 @@ import { errorMonitor } from "node:events";
 import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
-import type { Outage } from "./outage.ts";
 import { hasDecoderFailed } from "./readiness.ts";
 import { failureIn, isErrorReply, isLoading } from "./replies.ts";
 import { subscriberFrom } from "./subscriber.ts";
-import type { Batch, Doubt, Doubts } from "./topology.ts";
+import type { Batch, Doubt, Doubts, Topology } from "./topology.ts";
 import { buildUntil } from "./unsent.ts";
 
 /**
@@ -25,8 +24,7 @@ export class Connections {
    */
   static readonly #watched = new WeakMap<object, Set<Doubts>>();
   readonly #client: RedisStoreClient;
-  readonly #doubts: Doubts;
-  readonly #outage: Outage;
+  readonly #topology: Pick<Topology, "doubts" | "outage">;
   /** Finds those that are half-open. */
   readonly silence: Silence = new Silence((connection) =>
     Connections.#reopen(connection, "the data connection is half-open"),
@@ -37,10 +35,9 @@ export class Connections {
   lastAnswered: Connection | undefined;
 
   /** @param client whose connections they are */
-  constructor(client: RedisStoreClient, doubts: Doubts, outage: Outage) {
+  constructor(client: RedisStoreClient, topology: Pick<Topology, "doubts" | "outage">) {
     this.#client = client;
-    this.#doubts = doubts;
-    this.#outage = outage;
+    this.#topology = topology;
   }
 
   /** To be called before each use of a connection. */
@@ -48,10 +45,10 @@ export class Connections {
     this.lastUsed = connection;
     const known = Connections.#watched.get(connection);
     if (known !== undefined) {
-      known.add(this.#doubts);
+      known.add(this.#topology.doubts);
       return;
     }
-    Connections.#watched.set(connection, new Set([this.#doubts]));
+    Connections.#watched.set(connection, new Set([this.#topology.doubts]));
     // Any of those not watched yet may be the one.
     if (hasDecoderFailed(this.#client)) Connections.#reopen(connection, "replies are out of step");
     // Not a listener for "error": the application may want a client without one to end the process.
@@ -67,17 +64,18 @@ export class Connections {
    * @param commands those of a client, none yet
    */
   execute(deadline: Deadline, commands: CommandBatch, batch: Batch): Promise<unknown[]> {
+    const { outage } = this.#topology;
     const sentAt = performance.now();
     buildUntil(deadline, commands, batch.build);
     const executing = batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
     return executing.then(
       (replies) => {
-        this.#outage.answered(sentAt);
+        outage.answered(sentAt);
         return replies;
       },
       (error: unknown) => {
-        if (isErrorReply(error)) this.#outage.answered(sentAt);
-        else if (isLoading(error)) this.#outage.loading();
+        if (isErrorReply(error)) outage.answered(sentAt);
+        else if (isLoading(error)) outage.loading();
         throw error;
       },
     );

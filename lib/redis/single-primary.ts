@@ -40,7 +40,7 @@ export abstract class SinglePrimary implements Topology {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.subscriber = subscriber;
-    this.connections = new Connections(client, this.doubts, this.outage);
+    this.connections = new Connections(client, this);
     this.deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
     const key = prefix + randomUUID();
     this.#absentKey = key;
