@@ -29,8 +29,6 @@ export class Connections {
   readonly silence: Silence = new Silence((connection) =>
     Connections.#reopen(connection, "the data connection is half-open"),
   );
-  /** The one that was watched last: of a client that hides its connections, one that has been used. */
-  lastUsed: Connection | undefined;
   /** The one on which `receive` has received replies last. */
   lastAnswered: Connection | undefined;
 
@@ -42,7 +40,6 @@ export class Connections {
 
   /** To be called before each use of a connection. */
   watch(connection: Connection): void {
-    this.lastUsed = connection;
     const known = Connections.#watched.get(connection);
     if (known !== undefined) {
       known.add(this.#topology.doubts);
@@ -60,11 +57,12 @@ export class Connections {
   }
 
   /**
-   * Sends a batch, if node-redis writes it before its deadline; see `buildUntil`. Reports when Redis has answered.
+   * Sends a batch, if node-redis writes it before its deadline; see `buildUntil`. Reports to the outage.
    * @param commands those of a client, none yet
    */
   execute(deadline: Deadline, commands: CommandBatch, batch: Batch): Promise<unknown[]> {
     const { outage } = this.#topology;
+    outage.asked();
     const sentAt = performance.now();
     buildUntil(deadline, commands, batch.build);
     const executing = batch.mode === "transaction" ? commands.exec() : commands.execAsPipeline();
@@ -116,25 +114,23 @@ export class Connections {
   }
 
   /**
-   * Something that starts a batch like `owner`, a pool or a Sentinel client, and watches the connection that it takes. The
-   * owner itself does not expose it.
+   * Something that starts a batch like `owner`, a pool or a Sentinel client, on a connection that the owner itself does not expose.
    * @param method of the owner, called by its batches with a function of the connection as the last argument
-   * @param onUse sends the batch by `run`; called for each attempt
+   * @param onUse watches the connection, and sends the batch by `run`; called for each attempt
    */
   startingOn<Owner extends object>(
     owner: Owner,
     method: "execute" | "_execute",
     batch: Batch,
-    onUse: (run: () => Promise<unknown[]>, used: Connection) => Promise<unknown[]>,
+    onUse: (connection: Connection, run: () => Promise<unknown[]>) => Promise<unknown[]>,
   ): Owner {
     const execute = (owner as Record<string, (...args: unknown[]) => unknown>)[method];
     if (execute === undefined) return owner;
     const value = (...args: unknown[]) => {
       const run = args.pop() as (connection: Connection) => Promise<unknown[]>;
-      return execute.call(owner, ...args, (connection: Connection) => {
-        this.watch(connection);
-        return onUse(() => this.receive(connection, batch, run(connection)), connection);
-      });
+      return execute.call(owner, ...args, (connection: Connection) =>
+        onUse(connection, () => this.receive(connection, batch, run(connection))),
+      );
     };
     return Object.create(owner, { [method]: { value } }) as Owner;
   }

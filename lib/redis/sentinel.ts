@@ -51,13 +51,16 @@ export class Sentinel extends SinglePrimary implements Primary {
    * executed must not be: others may have written since. Redis has refused it if the error is READONLY.
    */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    this.outage.asked();
-    if (addressOf(this.#client) === undefined) await whenConnected(deadline, this.#client);
+    if (addressOf(this.#client) === undefined) {
+      this.outage.asked();
+      await whenConnected(deadline, this.#client);
+    }
     await this.#waitToStart();
     let writes = false;
     let lost: unknown;
-    const client = this.connections.startingOn(this.#client, "_execute", batch, async (run) => {
+    const client = this.connections.startingOn(this.#client, "_execute", batch, async (connection, run) => {
       if (lost !== undefined) throw lost;
+      this.use(connection);
       try {
         return await run();
       } catch (error) {
@@ -87,8 +90,7 @@ export class Sentinel extends SinglePrimary implements Primary {
       const problem = connectionProblem(this.#client, 0) ?? "the client is not connected to one";
       throw new SessionStoreError("ERR_SUBSCRIPTION", `The primary is not known: ${problem}`);
     }
-    // Only so does the client show a connection, and its database.
-    if (this.connections.lastUsed === undefined) {
+    if (this.lastUsed === undefined) {
       const command = { ...this.probe, target: "any" } as const;
       await this.deadlines.run("discovery", (deadline) => this.executor.send(deadline, command));
     }

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { keyPrefixOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
+import { type Connection, keyPrefixOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
 import { Connections } from "./connections.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
@@ -25,6 +25,8 @@ export abstract class SinglePrimary implements Topology {
   readonly fullPrefix: string;
   readonly prefix: string;
   readonly combinesKeys = true;
+  /** Not before a connection has been used. */
+  hasTransactions = false;
   readonly doubts: Doubts = new Doubts();
   readonly outage: Outage = new Outage();
   readonly probe: Probe;
@@ -33,6 +35,8 @@ export abstract class SinglePrimary implements Topology {
   protected readonly connections: Connections;
   protected readonly deadlines: Deadlines;
   protected readonly executor: CommandExecutor = new CommandExecutor(this);
+  /** A pool and a Sentinel client show a connection only when it is used. */
+  protected lastUsed: Connection | undefined;
   /** A key that never exists. */
   readonly #absentKey: string;
 
@@ -51,17 +55,16 @@ export abstract class SinglePrimary implements Topology {
   abstract primaryIdOf(): string | undefined;
   abstract discover(): Promise<readonly Primary[]>;
 
-  /**
-   * Not before a connection has been used. Nor with a bounded queue: when that is full, node-redis may have queued MULTI and SET,
-   * and refuses EXEC.
-   */
-  get hasTransactions(): boolean {
-    const { lastUsed } = this.connections;
-    return lastUsed !== undefined && lastUsed.options?.commandsQueueMaxLength === undefined;
+  /** To be called before a connection is used. */
+  protected use(connection: Connection): void {
+    this.lastUsed = connection;
+    this.connections.watch(connection);
+    // When a bounded queue is full, node-redis may have queued MULTI and SET, and refuses EXEC.
+    this.hasTransactions = connection.options?.commandsQueueMaxLength === undefined;
   }
 
   get database(): number {
-    return this.connections.lastUsed?.options?.database ?? 0;
+    return this.lastUsed?.options?.database ?? 0;
   }
 
   async nodes(): Promise<readonly string[]> {

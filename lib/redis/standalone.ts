@@ -25,12 +25,12 @@ export class Standalone extends SinglePrimary implements Primary {
     super(client, options);
     this.#client = client as StandaloneClient;
     this.#isPool = this.#client.isReady === undefined;
-    if (!this.#isPool) this.connections.watch(client as Connection);
+    if (!this.#isPool) this.use(client as Connection);
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    this.outage.asked();
     if (!this.#isConnected) {
+      this.outage.asked();
       const connected = whenConnected(deadline, this.#client);
       return connected.then(() => this.#exchange(deadline, batch));
     }
@@ -53,7 +53,8 @@ export class Standalone extends SinglePrimary implements Primary {
    */
   async #exchangeOnAny(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     let isSent = false;
-    const pool = this.connections.startingOn(this.#client, "execute", batch, async (run, connection) => {
+    const pool = this.connections.startingOn(this.#client, "execute", batch, async (connection, run) => {
+      this.use(connection);
       // node-redis would write it together with its own first commands: nobody would know whether it has been sent.
       if (connection.isReady === false) await this.#whenOpened(connection);
       if (deadline.passed) throw new Error("It took too long to be sent");
@@ -78,11 +79,11 @@ export class Standalone extends SinglePrimary implements Primary {
   }
 
   async discover(): Promise<readonly Primary[]> {
-    // Again, since what is closed is not watched for any more. Only so does a pool show a connection, and its database.
-    const watch = (connection: Connection) => this.connections.watch(connection);
-    const watching = this.#client.execute?.(watch);
-    if (watching === undefined) watch(this.#client as Connection);
-    else await this.deadlines.run("discovery", () => watching);
+    // Again, since what is closed is not watched for any more.
+    const use = (connection: Connection) => this.use(connection);
+    const using = this.#client.execute?.(use);
+    if (using === undefined) use(this.#client as Connection);
+    else await this.deadlines.run("discovery", () => using);
     return [this];
   }
 
