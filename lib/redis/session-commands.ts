@@ -59,9 +59,8 @@ export class SessionCommands {
   }
 
   /** A session's value and expiry, in one round trip. */
-  async read(deadline: Deadline, sid: string): Promise<StoredValue | undefined> {
-    const [stored] = await this.#readBatch(deadline, [sid]);
-    return stored;
+  read(deadline: Deadline, sid: string): Promise<StoredValue | undefined> {
+    return this.#readBatch(deadline, [sid]).then(([stored]) => stored);
   }
 
   /** The values of several sessions; undefined for one that does not exist or is not a string. One round trip per batch. */
@@ -266,7 +265,7 @@ export class SessionCommands {
     await Promise.all(nodes.map((node) => this.#executor.send(deadline, { ...probe, target: { node } })));
   }
 
-  async #readBatch(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {
+  #readBatch(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {
     const keys = sids.map((sid) => this.#topology.prefix + sid);
     let sentAt = 0;
     const build = (batch: CommandBatch) => {
@@ -275,8 +274,9 @@ export class SessionCommands {
     };
     const target = { key: keys[0] as string };
     const command = { name: "GETRANGE", acl: "+getrange +pttl", target, build };
-    const replies = await this.#executor.send(deadline, command);
-    return keys.map((_, i) => this.#storedValue(replies[2 * i], replies[2 * i + 1], sentAt));
+    return this.#executor
+      .send(deadline, command)
+      .then((replies) => keys.map((_, i) => this.#storedValue(replies[2 * i], replies[2 * i + 1], sentAt)));
   }
 
   /** The keys of sessions, and the index sets that they are in, if scripts may use both. */
