@@ -34,7 +34,8 @@ export function checkRest(
       if (there === undefined) continue;
       // Nobody was told, or its time has just come: that is the time to live's, not the messages', to end.
       const isExcused = (there.text === null && isShort(sid)) || sessions.get(sid)?.last.isSilent;
-      if (there.text !== text && !isExcused) {
+      if (there.text !== text) {
+        if (isExcused) continue;
         const what = `node-${node} has ${text}\n  in memory, and Redis holds ${there.text}`;
         report({ guarantee: "quiet", text: what, sid });
       }

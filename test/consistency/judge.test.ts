@@ -3,6 +3,7 @@ import { checkRepeats, checkReports } from "./check-events.ts";
 import { checkIndex } from "./check-index.ts";
 import { checkReads } from "./check-reads.ts";
 import { checkRegenerated } from "./check-regenerate.ts";
+import { checkRest } from "./check-rest.ts";
 import { checkWrites } from "./check-writes.ts";
 import { buildHistories } from "./histories.ts";
 import type { EventRecord, OperationRecord } from "./protocol.ts";
@@ -287,3 +288,21 @@ test.each<[string, EventRecord[], number]>([
   checkIndex(histories, [], events, () => found++);
   expect(found).toBe(expected);
 });
+
+test.each([
+  ["a node of the checker", 0, ["quiet", "expiry"]],
+  ["a program that tells nobody", undefined, []],
+])(
+  "what is cached, and differs in text and end from what %s wrote last, is reported or not",
+  (_, node, expected) => {
+    const last = { kind: "set", sid: SID, text: text(2, "b"), node, at: 100 } as RedisEvent;
+    const histories = buildHistories([SID], [], [set(10, 1, "a"), last]);
+    const health = { redis: true, subscribed: true, tracking: null };
+    const counted = { pending: 0, heapBytes: 0, hits: 0, resurrections: 0, fencedFills: 0, conflicts: 0 };
+    const rest = { entries: [{ sid: SID, text: text(1, "a"), expiresAt: 9_000 }], health, ...counted };
+    const found: Guarantee[] = [];
+    const held = new Map([[SID, { text: text(2, "b"), endsAt: 5_000 }]]);
+    checkRest([rest], held, histories, ({ guarantee }) => found.push(guarantee));
+    expect(found).toEqual(expected);
+  },
+);
