@@ -9,7 +9,7 @@ import type { Batch, Doubt, Doubts, Topology } from "./topology.ts";
 import { buildUntil } from "./unsent.ts";
 
 /**
- * Watches connections for what no reply shows.
+ * Sends batches, and watches connections for what no reply shows.
  *
  * node-redis assigns replies to commands by their order alone. When its decoder throws, for example at a value longer than
  * V8's longest string, the rest of what was received is dropped, and each later reply goes to an earlier command: users
