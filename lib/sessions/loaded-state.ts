@@ -189,8 +189,8 @@ export class LoadedStates {
   }
 
   /**
-   * Whether a text is what the object was loaded as, but for the cookie's expiry, and Redis certainly holds that; a promise if
-   * the serializer is asynchronous.
+   * Whether a text is what the object was loaded as, but for the cookie's expiry, and Redis certainly holds that; if the
+   * serializer is asynchronous, a promise, which does not reject.
    */
   isUnchanged({ sid, base, attempts, expiresAt }: LoadedState, text: string): boolean | Promise<boolean> {
     if (attempts.length > 0) return false;

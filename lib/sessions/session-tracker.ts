@@ -123,24 +123,11 @@ export class SessionTracker {
       if (extending !== undefined) await extending;
       return;
     }
-    let isNegligible = false;
-    if (typeof unchanged === "object") {
-      unchanged.catch(() => {});
-      // Before the write begins, which drops the cached session.
-      isNegligible = this.#isNegligible({ sid, session, lifetime, isBehind });
-    }
-    const save: Save = {
-      sid,
-      session,
-      text,
-      lifetime,
-      isBehind,
-      indexValue,
-      known,
-      unchanged,
-      isNegligible,
-      replaced: this.states.replacedBy(session),
-    };
+    const extension: Extension = { sid, session, lifetime, isBehind };
+    // Before the write begins, which drops the cached session.
+    const isNegligible = isPromise(unchanged) && this.#isNegligible(extension);
+    const replaced = this.states.replacedBy(session);
+    const save: Save = { ...extension, text, indexValue, known, unchanged, isNegligible, replaced };
     const execute: Work<boolean> = (deadline, queued) => this.#executeSave(deadline, queued, save);
     await operations.queue.write("set", [sid], execute, text.length);
   }
