@@ -123,7 +123,6 @@ export class ClusterCoordinator {
       prefix: topology.fullPrefix,
       sidOf: (channelSuffix) => this.sessions.sidOf(`${channel}:${channelSuffix}`),
       hasCopies: () => this.sessions.listeners.length > 1,
-      flush: (reason) => this.#flush(reason),
     });
     this.#state = "syncing";
     this.#wallClockLead = Date.now() - performance.now();
@@ -165,7 +164,7 @@ export class ClusterCoordinator {
     this.#discovery = undefined;
     this.#listenTo([]);
     this.#isComplete = false;
-    this.#flush("closed");
+    this.#receiver?.flush("closed");
     for (const settle of this.#waiting) settle(notLive("the store was closed", undefined));
   }
 
@@ -255,19 +254,10 @@ export class ClusterCoordinator {
   #suspect(reason: string): void {
     this.#state = "suspect";
     this.#handlers?.cache.suspend(this.#verifiedAt);
-    this.#onFlushed(reason);
-    this.#handlers?.emit("suspect", reason);
-    this.#resetProofs();
-  }
-
-  #flush(reason: string): void {
-    this.#handlers?.cache.invalidateAll();
-    this.#onFlushed(reason);
-  }
-
-  #onFlushed(reason: string): void {
     this.#options.counters.flushes++;
     this.#handlers?.emit("flush", reason);
+    this.#handlers?.emit("suspect", reason);
+    this.#resetProofs();
   }
 
   #onFailure(error: SessionStoreError): void {

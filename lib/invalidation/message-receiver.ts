@@ -20,8 +20,6 @@ export interface MessageReceiverOptions extends CoordinatorHandlers {
   readonly sidOf: (channelSuffix: string) => string | undefined;
   /** Whether more than one primary delivers messages now. */
   readonly hasCopies: () => boolean;
-  /** All sessions are gone. */
-  readonly flush: (reason: string) => void;
 }
 
 /** Applies received messages: first to the cache, then as events. `invalidate` is emitted for sessions that concern this process. */
@@ -77,7 +75,7 @@ export class MessageReceiver {
 
   /** A message from the shared channel. */
   onMessage(text: string): void {
-    const { prefix, announcements, counters, cache, emit, hasCopies, flush } = this.#options;
+    const { prefix, announcements, counters, cache, emit, hasCopies } = this.#options;
     const forwarded = splitForwarded(text);
     if (forwarded !== undefined) {
       this.#onForwarded(forwarded);
@@ -98,7 +96,7 @@ export class MessageReceiver {
     const isCopy = hasCopies() && announcements.isCopy(text);
     if (!isCopy) counters.invalidations++;
     if (message.type === "CacheClear") {
-      flush("clear");
+      this.flush("clear");
       return;
     }
     const inUse = sids.filter((sid) => this.#changed.delete(sid) || cache.isInUse(sid));
@@ -112,9 +110,9 @@ export class MessageReceiver {
 
   /** Redis reports that a key has changed, or with null that all are gone. @param primary which Redis */
   onChange(key: string | null, primary: string): void {
-    const { prefix, cache, flush } = this.#options;
+    const { prefix, cache } = this.#options;
     const sid = key?.slice(prefix.length) ?? "";
-    if (key === null) flush("Redis was flushed");
+    if (key === null) this.flush("Redis was flushed");
     else if (key.startsWith(prefix) && cache.invalidate(sid)) this.#changed.set(sid, primary);
   }
 
@@ -126,6 +124,14 @@ export class MessageReceiver {
       this.#options.counters.invalidations++;
       this.#options.emit("invalidate", sid, "");
     }
+  }
+
+  /** Drops the whole cache: all sessions are gone, or nothing is received any more. */
+  flush(reason: string): void {
+    const { cache, counters, emit } = this.#options;
+    cache.invalidateAll();
+    counters.flushes++;
+    emit("flush", reason);
   }
 
   /** The cache is dropped, so that no change is of interest any more. */

@@ -109,7 +109,7 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "invalidation/message-receiver.ts",
-        from: 'if (key === null) flush("Redis was flushed");',
+        from: 'if (key === null) this.flush("Redis was flushed");',
         to: "if (key === null) return;",
       },
     ],
