@@ -151,7 +151,7 @@ export class NearCache<V extends Cacheable> {
     });
   }
 
-  /** Begins a write of one or several sessions: from here on nothing older is served. The caller must pass it to `endWrite`. */
+  /** Begins a write of some sessions: from here on nothing older is served. The caller must pass it to `endWrite`, once. */
   beginWrite(...sids: readonly string[]): PendingWrite {
     const [sid = ""] = sids;
     for (const each of sids) this.invalidate(each);
