@@ -128,7 +128,7 @@ export class ClusterCoordinator {
     this.#wallClockLead = Date.now() - performance.now();
     this.#options.topology.doubts.listen((doubt) => this.#onDoubt(doubt));
     this.#heartbeatTimer = setInterval(() => this.#tick(), this.#options.heartbeatMs).unref();
-    this.#discover();
+    void this.#discover();
   }
 
   /**
@@ -169,27 +169,23 @@ export class ClusterCoordinator {
   }
 
   /** Discovers the primaries and subscribes to them: as often as it takes, one attempt at a time. */
-  #discover(): void {
+  async #discover(): Promise<void> {
     this.#isComplete = false;
     if (this.#discovery !== undefined) return;
     const discovery = Symbol();
     this.#discovery = discovery;
     this.#backoff.cancel();
-    this.#options.topology.discover().then(
-      (primaries) => {
-        if (this.#discovery !== discovery) return;
-        this.#discovery = undefined;
-        this.#backoff.reset();
-        this.#isComplete = true;
-        this.#listenTo(primaries);
-      },
-      (error: SessionStoreError) => {
-        if (this.#discovery !== discovery) return;
-        this.#discovery = undefined;
-        this.#onFailure(error);
-        this.#backoff.schedule(() => this.#discover());
-      },
-    );
+    const found = await this.#options.topology.discover().catch((error: SessionStoreError) => error);
+    if (this.#discovery !== discovery) return;
+    this.#discovery = undefined;
+    if (found instanceof Error) {
+      this.#onFailure(found);
+      this.#backoff.schedule(() => void this.#discover());
+    } else {
+      this.#backoff.reset();
+      this.#isComplete = true;
+      this.#listenTo(found);
+    }
   }
 
   /** Subscribes again, also to a primary that was known before: slots may have moved away from it and back. */
@@ -230,7 +226,7 @@ export class ClusterCoordinator {
 
   #onOtherPrimaries(): void {
     if (this.#state === "live") this.#suspect("the primaries have changed");
-    this.#discover();
+    void this.#discover();
   }
 
   /** The data connection may lead to another server, or its replies may belong to other commands. */
