@@ -125,7 +125,7 @@ export class SessionTracker {
     }
     const extension: Extension = { sid, session, lifetime, isBehind };
     // Before the write begins, which drops the cached session.
-    const isNegligible = isPromise(unchanged) && this.#isNegligible(extension);
+    const isNegligible = typeof unchanged === "object" && this.#isNegligible(extension);
     const replaced = this.states.replacedBy(session);
     const save: Save = { ...extension, text, indexValue, known, unchanged, isNegligible, replaced };
     const execute: Work<boolean> = (deadline, queued) => this.#executeSave(deadline, queued, save);
