@@ -67,9 +67,9 @@ function watchOutage(
   const deadlines = new Deadlines(limitMs);
   const report = (code: "ERR_SESSION_UNAVAILABLE" | "ERR_SESSION_REDIS", message: string) =>
     emit("clusterError", new SessionStoreError(code, message));
-  const onReplaced = () => {
+  const onReplaced = (what: string) => {
     counters.reconnects++;
-    report("ERR_SESSION_REDIS", `A half-open connection was replaced: it was silent for ${limitMs} ms`);
+    report("ERR_SESSION_REDIS", what);
   };
   topology.outage.start(limitMs, {
     probe: () => deadlines.run("ping", (deadline) => commands.probe(deadline)).catch(() => {}),

@@ -85,7 +85,7 @@ export class Cluster implements Topology {
     return this.#routes.send(deadline, batch);
   }
 
-  checkConnections(silentMs: number, onReplaced: () => void): boolean {
+  checkConnections(silentMs: number, onReplaced: (what: string) => void): boolean {
     return this.#routes.connections.silence.check(silentMs, onReplaced);
   }
 

@@ -1,10 +1,11 @@
 import { errorMonitor } from "node:events";
 import { errorMessage } from "../reporting/errors.ts";
-import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient } from "./client.ts";
-import { type Deadline, Deadlines } from "./deadlines.ts";
+import type { CommandBatch, Connection, RedisStoreClient } from "./client.ts";
+import type { Deadline } from "./deadlines.ts";
+import { Demoted } from "./demoted.ts";
+import { answersOnNewConnection } from "./fresh-connection.ts";
 import { hasDecoderFailed } from "./readiness.ts";
-import { failureIn, isErrorReply, isLoading } from "./replies.ts";
-import { subscriberFrom } from "./subscriber.ts";
+import { isErrorReply, isLoading, isReadOnly } from "./replies.ts";
 import type { Batch, Doubt, Doubts, Topology } from "./topology.ts";
 import { buildUntil } from "./unsent.ts";
 
@@ -29,6 +30,8 @@ export class Connections {
   readonly silence: Silence = new Silence((connection) =>
     Connections.#reopen(connection, "the data connection is half-open"),
   );
+  /** Finds those that lead to a former primary. Undefined if the client itself follows the primary. */
+  demoted: Demoted | undefined;
   /** The one on which `receive` has received replies last. */
   lastAnswered: Connection | undefined;
 
@@ -36,6 +39,13 @@ export class Connections {
   constructor(client: RedisStoreClient, topology: Pick<Topology, "doubts" | "outage">) {
     this.#client = client;
     this.#topology = topology;
+  }
+
+  /** The client only knows an address, which may lead to another server later. @param absentKey a key that never exists */
+  leaveFormerPrimaries(absentKey: string): void {
+    this.demoted = new Demoted(absentKey, (connection) =>
+      Connections.#reopen(connection, "the data connection led to a replica"),
+    );
   }
 
   /** To be called before each use of a connection. */
@@ -95,6 +105,7 @@ export class Connections {
       },
       (error: unknown) => {
         settle(isErrorReply(error));
+        if (isReadOnly(error)) this.demoted?.add(connection);
         throw error;
       },
     );
@@ -199,11 +210,12 @@ export class Silence {
 
   /**
    * Examines connections that have been silent for `silentMs`.
-   * @param onReplaced called for each connection that was replaced. Must not throw.
+   * @param onReplaced called for each connection that was replaced, with what is to be reported. Must not throw.
    * @returns whether any reply is awaited
    */
-  check(silentMs: number, onReplaced: () => void): boolean {
+  check(silentMs: number, onReplaced: (what: string) => void): boolean {
     const now = performance.now();
+    const report = () => onReplaced(`A half-open connection was replaced: it was silent for ${silentMs} ms`);
     const silent = new Map<string, Suspects>();
     for (const [connection, { quietSince }] of this.#exchanges) {
       // One that is being opened has nothing on its way, and node-redis could not replace it.
@@ -215,7 +227,7 @@ export class Silence {
     }
     for (const [server, suspects] of silent) {
       this.#asked.add(server);
-      const examining = this.#examine(suspects, Math.min(silentMs, MAX_EXAMINATION_MS), onReplaced);
+      const examining = this.#examine(suspects, Math.min(silentMs, MAX_EXAMINATION_MS), report);
       // One that cannot be duplicated stays.
       void examining.catch(() => {}).then(() => this.#asked.delete(server));
     }
@@ -239,42 +251,4 @@ export class Silence {
 function serverOf({ options }: Connection): string {
   const { host, port, path } = options?.socket ?? {};
   return `${host}:${port}:${path}`;
-}
-
-/**
- * Whether Redis answers on a new connection like this one, so that it would answer on this one, too. Rejects if the client
- * cannot be duplicated.
- *
- * It is asked to run a script, because it holds scripts back when it holds writes back (CLIENT PAUSE), and refuses them while it runs
- * another (BUSY): in both cases the connection may be silent because of what it carries. For the same reason, an error during the
- * handshake is no answer (BUSY, WRONGPASS, too many clients). The connection could not be opened again, either.
- */
-async function answersOnNewConnection(connection: Connection, timeoutMs: number): Promise<boolean> {
-  if (!("duplicate" in connection)) return false;
-  const options = { protocol: "the client's", isTracked: false } as const;
-  const fresh = subscriberFrom(connection as unknown as RedisSubscriberClient, options);
-  fresh.on("error", () => {});
-  const runScript = () =>
-    fresh
-      .multi()
-      .eval("return 1", { keys: [], arguments: [] })
-      .execAsPipeline()
-      .then(() => true, isRefusal);
-  const ask = async () => {
-    await fresh.connect();
-    // Twice, since a Redis that continues answers its connections in any order, but the first question on all before the second.
-    return (await runScript()) && (await runScript());
-  };
-  try {
-    return await new Deadlines(timeoutMs).run("examination", ask).catch(() => false);
-  } finally {
-    try {
-      fresh.destroy();
-    } catch {}
-  }
-}
-
-/** Whether Redis has answered with an error, and is not busy. */
-function isRefusal(error: unknown): boolean {
-  return isErrorReply(error) && !errorMessage(failureIn(error)).startsWith("BUSY");
 }

@@ -1,6 +1,6 @@
 import { aclHint, errorMessage, hintFor, SessionStoreError } from "../reporting/errors.ts";
 import type { Deadline } from "./deadlines.ts";
-import { failureIn } from "./replies.ts";
+import { failureIn, isReadOnly } from "./replies.ts";
 import type { PublishingScript, Script } from "./script.ts";
 import type { Batch, BatchBuilder, Target, Topology } from "./topology.ts";
 
@@ -109,7 +109,7 @@ export class CommandExecutor {
   errorOf(name: string, error: unknown, acl: string, announcement?: Announcement): SessionStoreError {
     const cause = withoutArguments(failureIn(error));
     const reason = errorMessage(cause);
-    if (/\bREADONLY\b/.test(reason)) this.#topology.doubts.raise("Redis is read-only");
+    if (isReadOnly(cause)) this.#topology.doubts.raise("Redis is read-only");
     const neededAcl = aclHint(reason, () => {
       const baseChannel = announcement?.baseChannel ?? announcement?.channel;
       const toPublish = baseChannel === undefined ? "" : ` +publish &${baseChannel}*`;

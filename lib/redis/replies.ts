@@ -62,6 +62,11 @@ export function isRedirection(error: unknown): boolean {
   return /^(MOVED|ASK|TRYAGAIN|CLUSTERDOWN) /.test(errorMessage(failureIn(error)));
 }
 
+/** Whether a server has refused to write because it is a replica. */
+export function isReadOnly(error: unknown): boolean {
+  return /\bREADONLY\b/.test(errorMessage(failureIn(error)));
+}
+
 /** The error of the first command that failed in a batch. */
 export function failureIn(error: unknown): unknown {
   const { replies, errorIndexes } = (error ?? {}) as { replies?: unknown[]; errorIndexes?: number[] };

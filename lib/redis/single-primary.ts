@@ -38,7 +38,7 @@ export abstract class SinglePrimary implements Topology {
   /** A pool and a Sentinel client show a connection only when it is used. */
   protected lastUsed: Connection | undefined;
   /** A key that never exists. */
-  readonly #absentKey: string;
+  protected readonly absentKey: string;
 
   constructor(client: RedisStoreClient, { prefix, subscriber, leaseMs }: TopologyOptions) {
     this.prefix = prefix;
@@ -47,7 +47,7 @@ export abstract class SinglePrimary implements Topology {
     this.connections = new Connections(client, this);
     this.deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
     const key = prefix + randomUUID();
-    this.#absentKey = key;
+    this.absentKey = key;
     this.probe = { name: "GETRANGE", acl: "+getrange", build: (batch) => batch.getRange(key, 0, 0) };
   }
 
@@ -81,7 +81,8 @@ export abstract class SinglePrimary implements Topology {
     return classicConnection(subscriber);
   }
 
-  checkConnections(silentMs: number, onReplaced: () => void): boolean {
+  checkConnections(silentMs: number, onReplaced: (what: string) => void): boolean {
+    this.connections.demoted?.check(onReplaced);
     return this.connections.silence.check(silentMs, onReplaced);
   }
 
@@ -89,7 +90,7 @@ export abstract class SinglePrimary implements Topology {
   async sendHeartbeat(channel: string, payload: string): Promise<HeartbeatResult> {
     const as = (reply: unknown) => receiversIn(reply, payload);
     const isInStep = ([reply]: readonly unknown[]) => as(reply) !== undefined;
-    const call = { script: HEARTBEAT, keys: [this.#absentKey], args: [], isInStep, as };
+    const call = { script: HEARTBEAT, keys: [this.absentKey], args: [], isInStep, as };
     const receivers = await this.deadlines.run("heartbeat", (deadline) =>
       this.executor.runScript(deadline, call, { channel, message: payload }),
     );

@@ -25,6 +25,7 @@ export class Standalone extends SinglePrimary implements Primary {
     super(client, options);
     this.#client = client as StandaloneClient;
     this.#isPool = this.#client.isReady === undefined;
+    this.connections.leaveFormerPrimaries(keyPrefixOf(client) + this.absentKey);
     if (!this.#isPool) this.use(client as Connection);
   }
 

@@ -47,11 +47,12 @@ export interface Topology {
   /** Determines the primaries to subscribe to. Later heartbeats are compared with the result. @throws SessionStoreError */
   discover(): Promise<readonly Primary[]>;
   /**
-   * Replaces half-open connections: those on which nothing has been answered for `silentMs`, if Redis answers on a new one.
-   * @param onReplaced called for each. Must not throw.
+   * Replaces half-open connections: those on which nothing has been answered for `silentMs`, if Redis answers on a new one; and
+   * those to a former primary, if a new one leads to the next.
+   * @param onReplaced called for each, with what is to be reported. Must not throw.
    * @returns whether any reply is awaited
    */
-  checkConnections(silentMs: number, onReplaced: () => void): boolean;
+  checkConnections(silentMs: number, onReplaced: (what: string) => void): boolean;
 }
 
 /** Why what heartbeats have proven may not hold any more. */
@@ -59,7 +60,8 @@ export type Doubt =
   | "the client has reconnected"
   | "Redis is read-only"
   | "replies are out of step"
-  | "the data connection is half-open";
+  | "the data connection is half-open"
+  | "the data connection led to a replica";
 
 /** Reports doubts about the data connections to the one who relies on them. */
 export class Doubts {

@@ -140,12 +140,12 @@ export const CLUSTER_STATS = {
     otel: { name: "refusals", unit: "{operation}" },
     help: "Operations refused without being sent",
   },
-  /** Half-open data connections that the store has replaced. */
+  /** Data connections that the store has replaced: half-open ones, and those to a former primary. */
   reconnects: {
     kind: "counter",
     metric: "reconnects_total",
     otel: { name: "reconnects", unit: "{connection}" },
-    help: "Half-open connections replaced",
+    help: "Connections replaced that were half-open or led to a former primary",
   },
   /** For how long Redis has been known to be away, since its last reply, in milliseconds; null while it answers. */
   outageMs: {

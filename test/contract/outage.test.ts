@@ -157,6 +157,42 @@ describe.each(Object.entries(clients))("%s", (name, create) => {
   });
 });
 
+test.each(Object.entries(clients))(
+  "an address that follows the primary: %s that a failover leaves at the replica is led to the primary",
+  async (_, create) => {
+    const start = () => startRedis({ own: true, args: ["--repl-diskless-sync-delay", "0"] });
+    const [former, next] = [await start(), await start()];
+    onTestFinished(() => Promise.all([former.stop(), next.stop()]).then(() => {}));
+    const [demoted, promoted] = [
+      await directClient({ url: former.url }),
+      await directClient({ url: next.url }),
+    ];
+    const follow = (client: Client, url: string) =>
+      client.sendCommand(["REPLICAOF", "127.0.0.1", new URL(url).port]);
+    const proxy = await startProxy(former.url);
+    onTestFinished(() => proxy.close());
+    const { store } = await openStore(create, proxy.url);
+    await whenLive(store);
+    await store.set("s", sessionOf({ v: 1 }));
+    await follow(promoted, former.url);
+    await eventually(async () => /master_link_status:up/.test(String(await promoted.info("replication"))));
+    // Nobody closes a connection.
+    await promoted.sendCommand(["REPLICAOF", "NO", "ONE"]);
+    proxy.leadNewTo(next.url);
+    await follow(demoted, next.url);
+    await eventually(() =>
+      store.set("s", sessionOf({ v: 2 })).then(
+        () => true,
+        () => false,
+      ),
+    );
+    expect(store.clusterStats.reconnects).toBeGreaterThan(0);
+    await whenLive(store);
+    expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
+    expect(await promoted.keys("*")).toHaveLength(1);
+  },
+);
+
 test("both connections half-open: both are replaced", async () => {
   const { store, data, bus } = await startNode(newSpace(), {
     cluster: SHORT_LEASE,

@@ -28,6 +28,8 @@ export interface FaultProxy {
   cut(): void;
   /** Cuts all connections; new ones lead to another server, as after a change of a name's address. */
   leadTo(url: string): void;
+  /** Leads only new connections there; those that are open stay where they are. */
+  leadNewTo(url: string): void;
   /** Cuts all connections, and every new one at once, until `accept`. */
   refuse(): void;
   accept(): void;
@@ -115,8 +117,12 @@ class TcpFaultProxy implements FaultProxy {
   }
 
   leadTo(url: string): void {
-    this.#target = new URL(url);
+    this.leadNewTo(url);
     this.cut();
+  }
+
+  leadNewTo(url: string): void {
+    this.#target = new URL(url);
   }
 
   swallow(direction: Direction): void {
