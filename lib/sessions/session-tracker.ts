@@ -294,6 +294,10 @@ function checkSid(sid: unknown): asserts sid is string {
 
 /** @throws TypeError */
 function checkSession(session: unknown): void {
+  if (session instanceof Promise) {
+    // Its JSON, {}, would replace the session.
+    throw optionError("session", "an object", session, "a Promise: did you forget await?");
+  }
   if (session !== null && typeof session === "object") return;
   throw optionError("session", "an object", session, describeArgument(session));
 }

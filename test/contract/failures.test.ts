@@ -230,6 +230,9 @@ test("wrong arguments get an error that names what, got and expected", async () 
   const session = null as unknown as ReturnType<typeof sessionOf>;
   await expect(store.set("s", session)).rejects.toThrow("session: expected an object, got null");
   await expect(store.touch("s", session)).rejects.toThrow("session: expected an object, got null");
+  await expect(store.set("s", store.get("s") as never)).rejects.toThrow(
+    "session: expected an object, got a Promise: did you forget await?",
+  );
 });
 
 test("a ttl function that returns no number is an error, and the session stays", async () => {
