@@ -1,4 +1,5 @@
-import { optionError } from "../reporting/errors.ts";
+import { kindOf } from "../redis/client.ts";
+import { describeArgument, optionError } from "../reporting/errors.ts";
 
 /**
  * One option. It is a function from what the application gave to the value that the store uses: the default for undefined
@@ -96,6 +97,9 @@ export function group<Table extends OptionTable & { readonly enabled: Option<boo
     if (given === false) return undefined;
     const members = given === true ? {} : (given ?? {});
     if (!isObject(members)) throw optionError(name, "an object or a boolean", given);
+    if (kindOf(given) !== undefined) {
+      throw optionError(name, "an object of options or a boolean", given, "a client: pass { client }");
+    }
     const unknownName = Object.keys(members).find((member) => !Object.hasOwn(table, member));
     if (unknownName !== undefined) {
       const known = Object.keys(table).join(", ");
@@ -105,6 +109,24 @@ export function group<Table extends OptionTable & { readonly enabled: Option<boo
     if (!enabled(members["enabled"], `${name}.enabled`)) return undefined;
     return readOptions(others as OptionTable, members, `${name}.`) as Omit<Values<Table>, "enabled">;
   };
+}
+
+/**
+ * Checks the options of a method, where a misspelt name would change what the method does.
+ * @param example of such options, for the error
+ * @throws TypeError that names what is wrong
+ */
+export function checkMethodOptions(
+  given: unknown,
+  names: readonly string[],
+  example: string,
+): asserts given is Readonly<Record<string, unknown>> {
+  if (!isObject(given)) {
+    throw optionError("options", `an object, such as ${example}`, given, describeArgument(given));
+  }
+  const unknownName = Object.keys(given).find((name) => !names.includes(name));
+  if (unknownName === undefined) return;
+  throw new TypeError(`${unknownName}: there is no such option; the options are ${names.join(", ")}`);
 }
 
 export function isObject(given: unknown): given is Readonly<Record<string, unknown>> {

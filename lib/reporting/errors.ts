@@ -79,9 +79,10 @@ export function optionError(
   return new TypeError(`${name}: expected ${expected}, got ${got}`);
 }
 
-/** A value as error messages show it: a primitive or a short string as text, anything else as its type. */
+/** A value as error messages show it: a primitive or a short string as text, a long one as its length, anything else as its type. */
 export function describeValue(value: unknown): string {
-  if (typeof value === "string") return value.length <= 60 ? JSON.stringify(value) : "a string";
+  if (typeof value === "string")
+    return value.length <= 60 ? JSON.stringify(value) : `a string of ${value.length} characters`;
   if (value === null || typeof value !== "object") {
     return typeof value === "function" ? "a function" : String(value);
   }

@@ -1,6 +1,6 @@
 import type { SessionData } from "express-session";
 import { isSid } from "../invalidation/messages.ts";
-import { isObject } from "../options/option.ts";
+import { checkMethodOptions } from "../options/option.ts";
 import type { IndexBy } from "../options/types.ts";
 import type { IndexCommands, ListedEntry, OutdatedEntry } from "../redis/index-commands.ts";
 import { sha1Of } from "../redis/script.ts";
@@ -268,15 +268,8 @@ export class SecondaryIndex {
 
 /** A mistake here would end the sessions that should stay. @throws TypeError */
 function checkDestroyAllOptions(options: unknown): void {
-  if (!isObject(options)) {
-    const expected = "an object, such as { except: req.sessionID }";
-    throw optionError("options", expected, options, describeArgument(options));
-  }
-  const { except, keepNewest = 0, ...others } = options;
-  const [unknownName] = Object.keys(others);
-  if (unknownName !== undefined) {
-    throw new TypeError(`${unknownName}: there is no such option; the options are except, keepNewest`);
-  }
+  checkMethodOptions(options, ["except", "keepNewest"], "{ except: req.sessionID }");
+  const { except, keepNewest = 0 } = options;
   if (!Number.isSafeInteger(keepNewest) || (keepNewest as number) < 0) {
     throw optionError("keepNewest", "0 or a positive whole number", keepNewest);
   }

@@ -1,4 +1,5 @@
 import type { SessionData } from "express-session";
+import { checkMethodOptions } from "../options/option.ts";
 import { sha1Of } from "../redis/script.ts";
 import { pagesOfSids, type SidsPage } from "../redis/session-ids.ts";
 import type { ExaminedSession, StoredValue } from "../redis/session-values.ts";
@@ -185,8 +186,10 @@ export class SessionScan {
   async examineAll<K extends string>(
     counted: K,
     examine: (sid: string, stored: StoredValue) => Promise<string>,
-    { cursor, onProgress }: ScanOptions<Progress<K>>,
+    options: ScanOptions<Progress<K>>,
   ): Promise<Progress<K>> {
+    checkProgressOptions(options);
+    const { cursor, onProgress } = options;
     let progress = { scanned: 0, [counted]: 0, skipped: 0, cursor } as Progress<K>;
     for await (const { found, next } of this.#pages(cursor)) {
       const outcomes = await Promise.all(found.map(({ sid, stored }) => examine(sid, stored)));
@@ -241,5 +244,14 @@ export class SessionScan {
   async *#pages(from?: string): AsyncGenerator<{ found: FoundValue[]; next: string | undefined }> {
     for await (const { sids, next } of this.#pagesOfIds(from))
       yield { found: await this.readMany(sids), next };
+  }
+}
+
+/** @throws TypeError */
+function checkProgressOptions(options: unknown): void {
+  checkMethodOptions(options, ["cursor", "onProgress"], "{ onProgress: console.log }");
+  const { onProgress } = options;
+  if (onProgress != null && typeof onProgress !== "function") {
+    throw optionError("onProgress", "a function of the progress", onProgress);
   }
 }

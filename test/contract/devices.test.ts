@@ -264,6 +264,13 @@ test("wrong arguments are TypeErrors", async () => {
   ] as const) {
     await expect(store.destroyAllOf("ada", options as never)).rejects.toThrow(new TypeError(message));
   }
+  for (const [options, message] of [
+    [() => {}, "options: expected an object, such as { onProgress: console.log }, got a function"],
+    [{ onprogress() {} }, "onprogress: there is no such option; the options are cursor, onProgress"],
+    [{ onProgress: true }, "onProgress: expected a function of the progress, got true"],
+  ] as const) {
+    await expect(store.reindex(options as never)).rejects.toThrow(new TypeError(message));
+  }
   expect(await store.countOf("ada")).toBe(1);
   await expect(store.destroyOf("ada", undefined as unknown as string)).rejects.toThrow(
     new TypeError("publicId: expected a string, got undefined"),

@@ -238,12 +238,12 @@ test("an index value has at most 1,024 characters", async () => {
   expect(await store.countOf(longest)).toBe(1);
   await expect(store.set("t", sessionOf({ user: tooLong }))).rejects.toThrow(
     new TypeError(
-      "indexBy: the function must return a string that has at most 1024 characters, or undefined, got a string",
+      "indexBy: the function must return a string that has at most 1024 characters, or undefined, got a string of 1025 characters",
     ),
   );
   expect(await store.get("t")).toBeNull();
   const argument =
-    "value: expected a string that has at most 1024 characters, as indexBy returns it, got a string";
+    "value: expected a string that has at most 1024 characters, as indexBy returns it, got a string of 1025 characters";
   for (const method of ["sessionsOf", "countOf", "destroyAllOf"] as const) {
     await expect(store[method](tooLong)).rejects.toThrow(new TypeError(argument));
   }

@@ -186,7 +186,7 @@ describe("wrong options are TypeErrors that name the option, what it takes and w
     ["cluster", () => {}, "an object or a boolean", "a function"],
     ["cluster.enabled", 1, "a boolean", "1"],
     ["cluster.nodeId", "", "a string of 1 to 256 characters", '""'],
-    ["cluster.nodeId", "n".repeat(257), "a string of 1 to 256 characters", "a string"],
+    ["cluster.nodeId", "n".repeat(257), "a string of 1 to 256 characters", "a string of 257 characters"],
     ["cluster.nodeId", 7, "a string of 1 to 256 characters", "7"],
     ["cluster.channel", "", "a string of 1 to 1024 characters", '""'],
     ["cluster.channel", ["c"], "a string of 1 to 1024 characters", "an array"],

@@ -1,5 +1,5 @@
 import type { SessionData } from "express-session";
-import { createClient, createClientPool } from "redis";
+import { createClient, createClientPool, createCluster } from "redis";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { ClusteredRedisStoreOptions } from "../../lib/options/options.ts";
 import { catchWarnings, warningsEmitted } from "../support/warnings.ts";
@@ -80,6 +80,11 @@ describe("unknown options", () => {
     ["host", "it belongs to the client: createClient({ url })"],
     ["port", "it belongs to the client: createClient({ url })"],
     ["url", "it belongs to the client: createClient({ url })"],
+    // Of connect-redis 3, besides host, port, url and socket.
+    ["pass", "it belongs to the client: createClient({ url })"],
+    ["db", "it belongs to the client: createClient({ url })"],
+    ["unref", "use client.unref()"],
+    ["logErrors", 'use client.on("error", …)'],
     ["touchAfter", "use touchAfterMs, in milliseconds"],
     ["secret", "it belongs to express-session"],
     ["cookie", "it belongs to express-session"],
@@ -174,6 +179,12 @@ describe("what is passed instead of a client, and what to pass", () => {
     ["the same in a bundle", { client: bundledLegacy() }, "got client.legacy(): pass the client itself"],
     ["session, as in connect-redis 6", () => {}, "got a function (as connect-redis 6 took session): pass {"],
     ["the client as options", client, "got a client: pass { client }"],
+    [
+      "a Cluster client as cluster",
+      { client, cluster: createCluster({ rootNodes: [] }) },
+      "got a client: pass {",
+    ],
+    ["the client as localCache", { client, localCache: client }, "got a client: pass { client }"],
     ["a Promise as options", Promise.resolve(client), "got a Promise: did you forget await? Pass { client }"],
     ["nothing", undefined, "got undefined: pass { client }"],
   ];
