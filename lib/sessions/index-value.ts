@@ -16,8 +16,9 @@ export function indexValueOf(indexBy: IndexBy, session: SessionData): string | u
   // A logout may set the user to null, as in express-session's README.
   if (value === undefined || value === null) return undefined;
   if (isIndexValue(value)) return value;
+  const fix = isNumber(value) ? ": convert it with ?.toString()" : "";
   throw new TypeError(
-    `indexBy: the function must return a string that ${expectation(value)}, or undefined, got ${describeReturned(value)}`,
+    `indexBy: the function must return a string that ${expectation(value)}, or undefined, got ${describeReturned(value)}${fix}`,
   );
 }
 
@@ -65,8 +66,9 @@ export function formerIndexValue(indexBy: IndexBy, read: ReadSession): string | 
 /** Checks an argument. @throws TypeError */
 export function checkIndexValue(value: unknown): asserts value is string {
   if (isIndexValue(value)) return;
+  const fix = isNumber(value) ? ": convert it with String()" : "";
   throw new TypeError(
-    `value: expected a string that ${expectation(value)}, as indexBy returns it, got ${describeValue(value)}`,
+    `value: expected a string that ${expectation(value)}, as indexBy returns it, got ${describeValue(value)}${fix}`,
   );
 }
 
@@ -78,6 +80,11 @@ function isIndexValue(value: unknown): value is string {
     // Redis would see the value of another: two users would share an index.
     value.isWellFormed()
   );
+}
+
+/** The ids of most databases are numbers. */
+function isNumber(value: unknown): boolean {
+  return typeof value === "number" || typeof value === "bigint";
 }
 
 function expectation(value: unknown): string {

@@ -373,12 +373,12 @@ test("wrong values and cursors are named", async () => {
   await expect(store.sessionsOf("")).rejects.toThrow(
     'expected a string that is not empty, as indexBy returns it, got ""',
   );
-  await expect(store.countOf(7 as unknown as string)).rejects.toThrow("got 7");
+  await expect(store.countOf(7 as unknown as string)).rejects.toThrow("got 7: convert it with String()");
   await expect(store.reindex({ cursor: "x" })).rejects.toThrow(
     'cursor: expected one that an earlier run on the same Redis returned, got "x"',
   );
   await expect(store.set("s", sessionOf({ user: 42 }))).rejects.toThrow(
-    "indexBy: the function must return a string that is not empty, or undefined, got 42",
+    "indexBy: the function must return a string that is not empty, or undefined, got 42: convert it with ?.toString()",
   );
   expect(await store.get("s")).toBeNull();
 });
