@@ -294,9 +294,10 @@ function checkSid(sid: unknown): asserts sid is string {
 
 /** @throws TypeError */
 function checkSession(session: unknown): void {
-  if (session instanceof Promise) {
+  if (isPromise(session)) {
     // Its JSON, {}, would replace the session.
-    throw optionError("session", "an object", session, "a Promise: did you forget await?");
+    const got = `${describeArgument(session)}: did you forget await?`;
+    throw optionError("session", "an object", session, got);
   }
   if (session !== null && typeof session === "object") return;
   throw optionError("session", "an object", session, describeArgument(session));

@@ -231,7 +231,7 @@ test("wrong arguments get an error that names what, got and expected", async () 
   await expect(store.set("s", session)).rejects.toThrow("session: expected an object, got null");
   await expect(store.touch("s", session)).rejects.toThrow("session: expected an object, got null");
   await expect(store.set("s", store.get("s") as never)).rejects.toThrow(
-    "session: expected an object, got a Promise: did you forget await?",
+    "session: expected an object, got an object (Promise): did you forget await?",
   );
 });
 
