@@ -76,7 +76,8 @@ export type ListedSession = SessionData & {
 export interface StoreEvents {
   /**
    * Another process, named by its label, wrote or deleted a session that this process has cached, or had until recently. With
-   * `cluster.tracking`, the label is empty for changes that no process published, including touches by this process.
+   * `cluster.tracking`, the label is empty for changes that no process published, including touches by this process: the
+   * copy is dropped at once, but the event follows with the next heartbeat.
    */
   invalidate: [sid: string, from: string];
   /**
