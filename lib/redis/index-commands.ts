@@ -126,6 +126,9 @@ const FOREVER = 2 ** 52;
 export const INDEX_ACL =
   "+get +time +zadd +zscore +zrange +zrangebyscore +zrevrange +zrem +pexpireat +persist ~idx:{*";
 
+/** Those for removing entries alone. */
+export const INDEX_REMOVAL_ACL = "+zrem ~idx:{*";
+
 /** Removes index entries whose sessions have ended. Input: endsKey, sinceKey. Output: nowMs, the server's time since 1970. */
 const REMOVE_EXPIRED = `local time = redis.call("TIME")
 local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -119,7 +119,7 @@ return isEarlier and "earlier" or "later"`,
  * Output: how many sessions there were.
  */
 export const DELETE: PublishingScript = publishingScript(
-  "+del, with indexBy +zrem,",
+  "+del",
   `local channel, message, count = ARGV[1], ARGV[2], #ARGV - 2
 ${CHECK_PUBLISH}
 local deleted = 0
@@ -140,7 +140,7 @@ return deleted`,
  * Output: for each session: 1 if it was deleted, 0 if there was none, {value, its SHA-1, PTTL} if it has changed.
  */
 export const DELETE_UNCHANGED: PublishingScript = publishingScript(
-  "+get +pttl +del, with indexBy +zrem,",
+  "+get +pttl +del",
   `local channel, head, tail, count = ARGV[1], ARGV[2], ARGV[3], (#ARGV - 3) / 3
 local results, deleted, ids = {}, {}, {}
 for i = 1, count do

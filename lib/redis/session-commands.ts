@@ -2,7 +2,7 @@ import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, SetOptions } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { type Announcement, CommandExecutor, type OpenAnnouncement, type ScriptCall } from "./executor.ts";
-import { INDEX_ACL, IndexCommands } from "./index-commands.ts";
+import { INDEX_ACL, INDEX_REMOVAL_ACL, IndexCommands } from "./index-commands.ts";
 import { asArray, asInteger, asText, asTexts, MAX_VALUE_BYTES, requireReadable } from "./replies.ts";
 import { DELETE, DELETE_UNCHANGED, SAVE, TOUCH } from "./scripts.ts";
 import type {
@@ -189,7 +189,7 @@ export class SessionCommands {
     { sids, indexValue }: SessionDeletion,
     announcement: Announcement | undefined,
   ): Promise<number> {
-    const call = { script: DELETE, keys: this.#keysToDelete(sids, indexValue), args: sids, as: asInteger };
+    const call = { script: DELETE, ...this.#keysToDelete(sids, indexValue), args: sids, as: asInteger };
     return this.#executor.runScript(deadline, call, announcement);
   }
 
@@ -209,7 +209,7 @@ export class SessionCommands {
     const toPublish = announcement && { channel: announcement.channel, message: announcement.head };
     const call = {
       script: DELETE_UNCHANGED,
-      keys: this.#keysToDelete(sids, indexValue),
+      ...this.#keysToDelete(sids, indexValue),
       args: [
         announcement?.tail ?? "",
         ...sessions.flatMap(({ sid, sha1, isNamed }) => [sid, isNamed ? JSON.stringify(sid) : "", sha1]),
@@ -280,10 +280,10 @@ export class SessionCommands {
   }
 
   /** The keys of sessions, and the index sets that they are in, if scripts may use both. */
-  #keysToDelete(sids: readonly string[], indexValue: string | undefined): string[] {
+  #keysToDelete(sids: readonly string[], indexValue: string | undefined) {
     const keys = sids.map((sid) => this.#topology.prefix + sid);
-    if (indexValue === undefined || !this.#topology.combinesKeys) return keys;
-    return [...keys, ...this.index.keysFor(indexValue)];
+    if (indexValue === undefined || !this.#topology.combinesKeys) return { keys };
+    return { keys: [...keys, ...this.index.keysFor(indexValue)], extraAcl: INDEX_REMOVAL_ACL };
   }
 
   /** The ttl was right when the command arrived, so counting from when it was sent errs on the early side. */

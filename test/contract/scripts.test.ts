@@ -157,6 +157,12 @@ describe.each(Object.entries(writes))("%s", (name, { write, run }) => {
     expect(await state()).toEqual({ ...UNTOUCHED, ada: expect.anything() });
   });
 
+  test("without the permission for the keys of the index, it says so", async () => {
+    const running = run(await commandsWithout("resetkeys", `~${PREFIX}*`));
+    if (name === "TOUCH") await running;
+    else await expect(running).rejects.toThrow(/needed: .*~idx:\{\* ~/);
+  });
+
   test("on a server that has become a replica, it changes and publishes nothing", async () => {
     const commands = await commandsWithout();
     await admin.sendCommand(["REPLICAOF", "127.0.0.1", "1"]);
