@@ -11,15 +11,15 @@ export const END = 0;
  * 3. If any slot has expired, the first of the list or the root of the heap has.
  *
  * All methods take constant time for a slot in the list. In a heap of n slots, adding and removing take O(log n). Slots are
- * small whole numbers from 1; deadlines are whole milliseconds from 0 to 2³² - 1.
+ * small whole numbers from 1; expiries are whole milliseconds from 0 to 2³² - 1.
  */
 export class EvictionOrder {
   readonly #byUse: SlotList;
   /** The position in the heap is set aside for each slot that is not in this list. */
   readonly #byExpiry: SlotList;
-  /** From index 1. `END` at index 0 has deadline 0, so no slot rises above the root. */
+  /** From index 1. `END` at index 0 has expiry 0, so no slot rises above the root. */
   readonly #heap: number[] = [END];
-  #deadlines = new Uint32Array(1);
+  #expiries = new Uint32Array(1);
 
   /** @param maxCapacity the most that {@link grow} is ever asked for */
   constructor(maxCapacity: number) {
@@ -28,15 +28,15 @@ export class EvictionOrder {
   }
 
   /** When `slot`, which has been added, expires. */
-  deadlineOf(slot: number): number {
-    return this.#deadlines[slot] as number;
+  expiryOf(slot: number): number {
+    return this.#expiries[slot] as number;
   }
 
-  /** Adds `slot`, which has not been added, as the most recently used. It expires at `deadline`. */
-  add(slot: number, deadline: number): void {
+  /** Adds `slot`, which has not been added, as the most recently used. It expires at `expiry`. */
+  add(slot: number, expiry: number): void {
     this.#byUse.append(slot);
-    this.#deadlines[slot] = deadline;
-    if (deadline >= this.deadlineOf(this.#byExpiry.last)) this.#byExpiry.append(slot);
+    this.#expiries[slot] = expiry;
+    if (expiry >= this.expiryOf(this.#byExpiry.last)) this.#byExpiry.append(slot);
     else this.#rise(slot, this.#heap.length);
   }
 
@@ -53,13 +53,13 @@ export class EvictionOrder {
     else this.#removeFromHeap(slot, position);
   }
 
-  /** A slot whose deadline is not later than `now`; `END` if there is none. */
+  /** A slot whose expiry is not later than `now`; `END` if there is none. */
   findExpired(now: number): number {
     const { first } = this.#byExpiry;
-    if (first !== END && this.deadlineOf(first) <= now) return first;
+    if (first !== END && this.expiryOf(first) <= now) return first;
     if (this.#heap.length === 1) return END;
     const top = this.#heap[1] as number;
-    return this.deadlineOf(top) <= now ? top : END;
+    return this.expiryOf(top) <= now ? top : END;
   }
 
   /** The least recently used slot; `END` if there is none. */
@@ -78,7 +78,7 @@ export class EvictionOrder {
   grow(capacity: number): void {
     this.#byUse.grow(capacity);
     this.#byExpiry.grow(capacity);
-    this.#deadlines = grown(this.#deadlines, capacity);
+    this.#expiries = grown(this.#expiries, capacity);
   }
 
   #removeFromHeap(slot: number, position: number): void {
@@ -88,7 +88,7 @@ export class EvictionOrder {
     let gap = position;
     for (let child = 2 * gap; child < this.#heap.length; child = 2 * gap) {
       const sibling = child + 1;
-      if (sibling < this.#heap.length && this.#deadlineAt(sibling) < this.#deadlineAt(child)) child = sibling;
+      if (sibling < this.#heap.length && this.#expiryAt(sibling) < this.#expiryAt(child)) child = sibling;
       this.#place(this.#heap[child] as number, gap);
       gap = child;
     }
@@ -96,9 +96,9 @@ export class EvictionOrder {
   }
 
   #rise(slot: number, from: number): void {
-    const deadline = this.deadlineOf(slot);
+    const expiry = this.expiryOf(slot);
     let position = from;
-    for (let parent = position >>> 1; deadline < this.#deadlineAt(parent); parent >>>= 1) {
+    for (let parent = position >>> 1; expiry < this.#expiryAt(parent); parent >>>= 1) {
       this.#place(this.#heap[parent] as number, position);
       position = parent;
     }
@@ -110,8 +110,8 @@ export class EvictionOrder {
     this.#byExpiry.setAside(slot, position);
   }
 
-  #deadlineAt(position: number): number {
-    return this.deadlineOf(this.#heap[position] as number);
+  #expiryAt(position: number): number {
+    return this.expiryOf(this.#heap[position] as number);
   }
 }
 

@@ -24,7 +24,7 @@ export interface LocalCacheStats extends StatsOf<typeof CACHE_STATS> {
 /** The limits of a cache that is given none; the store's option `localCache` has the same. */
 export const DEFAULT_LIMITS = { ttlMs: 30_000, maxSize: 10_000, maxBytes: 67_108_864 } as const;
 
-/** Deadlines are 32-bit offsets from the last clear: one half for the time since then, the other for the longest ttl. */
+/** Expiries are 32-bit offsets from the last clear: one half for the time since then, the other for the longest ttl. */
 const MAX_MS = 2 ** 31 - 1;
 /** A Map holds no more. */
 export const MAX_ENTRIES: number = 2 ** 24;
@@ -36,7 +36,7 @@ const MAX_ENTRY_BYTES = 2 ** 32 - 1;
  *
  * Reading, writing, deleting and evicting take constant time. Only if entries have different times to live, an entry that
  * expires before one written earlier costs O(log n), where n is the number of such entries. When the cache is full, expired
- * entries are removed before any live one, without a scan.
+ * entries are removed before any other, without a scan.
  *
  * Entries are kept in numbered slots: a Map from key to slot and typed arrays for the rest take half the memory of one
  * object per entry.
@@ -56,7 +56,7 @@ export class LocalCache<V> {
   readonly #freeSlots: number[] = [];
   /** Slots from this one on have never been used. */
   #unusedSlot = 1;
-  /** The time that deadlines are counted from. */
+  /** The time that expiries are counted from. */
   #origin: number;
 
   #bytes = 0;
@@ -102,7 +102,7 @@ export class LocalCache<V> {
   }
 
   /**
-   * Returns the live value of `key` and makes it the most recently used. Counts a hit or a miss.
+   * Returns the unexpired value of `key` and makes it the most recently used. Counts a hit or a miss.
    * @param now the clock's time, if the caller has just read it
    */
   get(key: string, now?: number): V | undefined {
@@ -111,7 +111,7 @@ export class LocalCache<V> {
       this.#counters.misses++;
       return undefined;
     }
-    if (!this.#isLive(slot, now ?? this.#clock())) {
+    if (!this.#isUnexpired(slot, now ?? this.#clock())) {
       this.#remove(slot);
       this.#counters.misses++;
       return undefined;
@@ -121,10 +121,10 @@ export class LocalCache<V> {
     return this.#values[slot];
   }
 
-  /** Returns the live value of `key`. Neither counts nor changes the order of use. */
+  /** Returns the unexpired value of `key`. Neither counts nor changes the order of use. */
   peek(key: string, now: number = this.#clock()): V | undefined {
     const slot = this.#slots.get(key);
-    return slot !== undefined && this.#isLive(slot, now) ? this.#values[slot] : undefined;
+    return slot !== undefined && this.#isUnexpired(slot, now) ? this.#values[slot] : undefined;
   }
 
   /**
@@ -140,9 +140,9 @@ export class LocalCache<V> {
     const current = this.#slots.get(key);
     const elapsed = now - this.#origin;
     // Rounded down: an entry may expire a fraction of a millisecond early, never late.
-    const deadline = Math.floor(elapsed + Math.min(ttlMs, this.#ttlMs));
+    const expiry = Math.floor(elapsed + Math.min(ttlMs, this.#ttlMs));
     // `now` lies before the origin if the caller read it before a clear.
-    if (bytes > this.#maxEntryBytes || !(deadline > Math.max(elapsed, 0))) {
+    if (bytes > this.#maxEntryBytes || !(expiry > Math.max(elapsed, 0))) {
       if (current !== undefined) this.#remove(current);
       return;
     }
@@ -151,7 +151,7 @@ export class LocalCache<V> {
     this.#sizes[slot] = bytes;
     this.#values[slot] = value;
     if (current !== undefined) this.#order.remove(slot);
-    this.#order.add(slot, deadline);
+    this.#order.add(slot, expiry);
     this.#makeRoom(elapsed);
   }
 
@@ -168,13 +168,13 @@ export class LocalCache<V> {
     this.#makeRoom(this.#clock() - this.#origin);
   }
 
-  /** Drops `key`. @returns whether it had a live value */
+  /** Drops `key`. @returns whether it had an unexpired value */
   delete(key: string): boolean {
     const slot = this.#slots.get(key);
     if (slot === undefined) return false;
-    const live = this.#isLive(slot, this.#clock());
+    const isUnexpired = this.#isUnexpired(slot, this.#clock());
     this.#remove(slot);
-    return live;
+    return isUnexpired;
   }
 
   /** Drops every entry and keeps the counters. */
@@ -190,16 +190,16 @@ export class LocalCache<V> {
     this.#origin = Math.floor(this.#clock());
   }
 
-  /** Iterates over the live entries in no particular order. Entries written or deleted meanwhile may or may not appear. */
+  /** Iterates over the unexpired entries in no particular order. Entries written or deleted meanwhile may or may not appear. */
   *entries(): Generator<[key: string, value: V]> {
     const now = this.#clock();
     for (const [key, slot] of this.#slots) {
-      if (this.#isLive(slot, now)) yield [key, this.#values[slot] as V];
+      if (this.#isUnexpired(slot, now)) yield [key, this.#values[slot] as V];
     }
   }
 
-  #isLive(slot: number, now: number): boolean {
-    return now - this.#origin < this.#order.deadlineOf(slot);
+  #isUnexpired(slot: number, now: number): boolean {
+    return now - this.#origin < this.#order.expiryOf(slot);
   }
 
   /** Assigns a slot to a new key: a free one or, if the cache is full, an evicted one. */

@@ -24,7 +24,7 @@ export type StatTable = Readonly<Record<string, Stat>>;
 
 /** The stats of `LocalCache`. */
 export const CACHE_STATS = {
-  /** Reads that found a live entry. */
+  /** Reads that found an unexpired entry. */
   hits: {
     kind: "counter",
     metric: "cache_hits_total",
@@ -38,12 +38,12 @@ export const CACHE_STATS = {
     otel: { name: "cache.misses", unit: "{read}" },
     help: "Reads of sessions not in the cache",
   },
-  /** Live entries removed to make room for others; expired entries are not counted. */
+  /** Unexpired entries removed to make room for others. */
   evictions: {
     kind: "counter",
     metric: "cache_evictions_total",
     otel: { name: "cache.evictions", unit: "{session}" },
-    help: "Live sessions removed to make room",
+    help: "Unexpired sessions removed to make room",
   },
   /** Entries held now, including expired ones that have not been removed yet. */
   size: {

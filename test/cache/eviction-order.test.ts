@@ -23,7 +23,7 @@ function drain(order: EvictionOrder, now: number): number[] {
 test("a slot has expired at its deadline and not a millisecond before", () => {
   const order = orderOf(4);
   order.add(1, 5_700);
-  expect(order.deadlineOf(1)).toBe(5_700);
+  expect(order.expiryOf(1)).toBe(5_700);
   expect(order.findExpired(5_699)).toBe(END);
   expect(order.findExpired(5_700)).toBe(1);
 });
@@ -200,7 +200,7 @@ test("whatever is done in whatever order, exactly the expired are found, and the
           order.clear();
           added.clear();
         }
-        for (const [s, deadline] of added) expect(order.deadlineOf(s)).toBe(deadline);
+        for (const [s, deadline] of added) expect(order.expiryOf(s)).toBe(deadline);
         expect(order.leastRecentlyUsed).toBe([...added.keys()][0] ?? END);
         const found = order.findExpired(now);
         if (found === END) expect(expired()).toEqual([]);
