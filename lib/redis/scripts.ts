@@ -39,9 +39,9 @@ const PUBLISH = `if channel ~= "" then redis.call(publish, channel, message) end
 const SESSION_INPUT = `local sessionKey, endsKey, sinceKey = KEYS[1], KEYS[2], KEYS[3]
 local channel, message, ttlMs, sid, isAdded = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == "1"`;
 
-const SET_SESSION = `if ttlMs == "" then redis.call("SET", sessionKey, text)
-elseif ttlMs == "KEEPTTL" then redis.call("SET", sessionKey, text, ttlMs)
-else redis.call("SET", sessionKey, text, "PX", ttlMs) end`;
+const SET_SESSION = `if ttlMs == "" then redis.call("SET", sessionKey, value)
+elseif ttlMs == "KEEPTTL" then redis.call("SET", sessionKey, value, ttlMs)
+else redis.call("SET", sessionKey, value, "PX", ttlMs) end`;
 
 const REMOVE_FROM_INDEX = `for i = isAdded and 4 or 2, #KEYS do redis.call("ZREM", KEYS[i], sid) end`;
 
@@ -55,7 +55,7 @@ const REMOVE_FROM_INDEX = `for i = isAdded and 4 or 2, #KEYS do redis.call("ZREM
 export const SAVE: PublishingScript = publishingScript(
   "+pttl +set",
   `${SESSION_INPUT}
-local text, mustExist, expected = ARGV[6], ARGV[7] == "1", ARGV[8]
+local value, mustExist, expected = ARGV[6], ARGV[7] == "1", ARGV[8]
 if expected then
   local current = redis.call("GET", sessionKey)
   if current ~= expected then return {current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end

@@ -52,8 +52,8 @@ export class SessionCommands {
       build: (batch) => batch.getRange(key, 0, MAX_SUBSCRIBER_VALUE_BYTES).pTTL(key),
       parse: ([value, ttl], sentAt) => {
         const stored = this.#storedValue(value, ttl, sentAt);
-        if (stored === undefined || stored.text.length * 3 <= MAX_SUBSCRIBER_VALUE_BYTES) return stored;
-        return Buffer.byteLength(stored.text) > MAX_SUBSCRIBER_VALUE_BYTES ? "long" : stored;
+        if (stored === undefined || stored.value.length * 3 <= MAX_SUBSCRIBER_VALUE_BYTES) return stored;
+        return Buffer.byteLength(stored.value) > MAX_SUBSCRIBER_VALUE_BYTES ? "long" : stored;
       },
     };
   }
@@ -97,10 +97,10 @@ export class SessionCommands {
    * @returns whether it was written: false if `mustExist` and it did not exist. The announcement is published in both cases.
    */
   write(deadline: Deadline, save: SessionSave, announcement: Announcement | undefined): Promise<boolean> {
-    const { sid, text, ttlMs, mustExist, index } = save;
+    const { sid, value, ttlMs, mustExist, index } = save;
     const changesIndex = index?.to !== undefined || index?.from !== undefined;
     if (changesIndex || !this.#topology.hasTransactions) {
-      const call = { script: SAVE, args: [text, mustExist ? "1" : "0"], as: asBoolean };
+      const call = { script: SAVE, args: [value, mustExist ? "1" : "0"], as: asBoolean };
       return this.#runOnSession(deadline, save, call, announcement);
     }
     const key = this.#topology.prefix + sid;
@@ -108,12 +108,12 @@ export class SessionCommands {
     if (ttlMs !== undefined) options.expiration = { type: "PX", value: ttlMs };
     if (mustExist) options.condition = "XX";
     if (announcement === undefined) {
-      const build = (batch: CommandBatch) => batch.set(key, text, options);
+      const build = (batch: CommandBatch) => batch.set(key, value, options);
       const sending = this.#executor.send(deadline, { name: "SET", acl: "+set", target: { key }, build });
       return sending.then((replies) => this.#isWritten(replies));
     }
     const { channel, message } = announcement;
-    const build = (batch: CommandBatch) => batch.set(key, text, options).publish(channel, message);
+    const build = (batch: CommandBatch) => batch.set(key, value, options).publish(channel, message);
     return new Promise((resolve, reject) => {
       const onReplies = (replies: readonly unknown[]) => {
         try {
@@ -124,7 +124,7 @@ export class SessionCommands {
       };
       const onError = (error: unknown) =>
         reject(this.#executor.errorOf("SET", error, "+set +multi +exec", announcement));
-      this.#groups.send({ deadline, build, bytes: text.length, onReplies, onError });
+      this.#groups.send({ deadline, build, bytes: value.length, onReplies, onError });
     });
   }
 
@@ -139,15 +139,15 @@ export class SessionCommands {
     replacement: SessionReplacement,
     announcement: Announcement | undefined,
   ): Promise<ReplaceResult> {
-    const { text, expected } = replacement;
-    const call = { script: SAVE, args: [text, "0", expected], extraAcl: "+get" };
+    const { value, expected } = replacement;
+    const call = { script: SAVE, args: [value, "0", expected], extraAcl: "+get" };
     return this.#replaceResult(await this.#runOnSession(deadline, replacement, call, announcement));
   }
 
   /** Writes another form of a session's value, if Redis still holds the expected one; its expiry stays. */
-  async rewrite(deadline: Deadline, { sid, text, expected }: SessionRewrite): Promise<ReplaceResult> {
+  async rewrite(deadline: Deadline, { sid, value, expected }: SessionRewrite): Promise<ReplaceResult> {
     const keys = [this.#topology.prefix + sid];
-    const call = { script: SAVE, keys, args: ["KEEPTTL", sid, "0", text, "0", expected], extraAcl: "+get" };
+    const call = { script: SAVE, keys, args: ["KEEPTTL", sid, "0", value, "0", expected], extraAcl: "+get" };
     return this.#replaceResult(await this.#executor.runScript(deadline, call));
   }
 
@@ -155,8 +155,8 @@ export class SessionCommands {
     if (asInteger(reply) === 1) return { written: true };
     const [current] = asArray(reply) ?? this.#executor.unexpected("EVALSHA", reply);
     if (current === null) return { written: false, current };
-    const text = asText(current) ?? this.#executor.unexpected("EVALSHA", current);
-    return { written: false, current: requireReadable(text) };
+    const value = asText(current) ?? this.#executor.unexpected("EVALSHA", current);
+    return { written: false, current: requireReadable(value) };
   }
 
   /** Changes when a session expires. Publishes the announcement if the result is "earlier", or if `isNews` and it exists. */
@@ -223,8 +223,8 @@ export class SessionCommands {
         const isDeleted = asInteger(result) ?? this.#executor.unexpected("EVALSHA", result);
         return isDeleted === 1 ? "deleted" : "missing";
       }
-      const [text, sha1, ttl] = result as unknown[];
-      const stored = this.#storedValue(text, ttl, sentAt);
+      const [value, sha1, ttl] = result as unknown[];
+      const stored = this.#storedValue(value, ttl, sentAt);
       return stored === undefined ? "missing" : { ...stored, sha1: String(sha1) };
     });
   }
@@ -287,12 +287,12 @@ export class SessionCommands {
   }
 
   /** The ttl was right when the command arrived, so counting from when it was sent errs on the early side. */
-  #storedValue(value: unknown, ttl: unknown, sentAt: number): StoredValue | undefined {
-    const text = asText(value) ?? this.#executor.unexpected("GETRANGE", value);
+  #storedValue(reply: unknown, ttl: unknown, sentAt: number): StoredValue | undefined {
+    const value = asText(reply) ?? this.#executor.unexpected("GETRANGE", reply);
     const ttlMs = asInteger(ttl) ?? this.#executor.unexpected("PTTL", ttl);
     // The key may have expired between the two commands, and only its ttl shows that.
-    if (text === "" || ttlMs < NEVER) return undefined;
-    return { text, expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };
+    if (value === "" || ttlMs < NEVER) return undefined;
+    return { value, expiresAt: ttlMs === NEVER ? undefined : sentAt + ttlMs };
   }
 
   /** Runs a script that writes one session. In a Cluster its index entry is added before, since it has another slot. */
@@ -339,8 +339,8 @@ function asExpiryChange(reply: unknown): ExpiryChange | undefined {
 }
 
 function asChangedValue(reply: unknown): ChangedValue | undefined {
-  const [text, sha1] = asTexts(reply) ?? [];
-  return text === undefined || sha1 === undefined ? undefined : { text, sha1 };
+  const [value, sha1] = asTexts(reply) ?? [];
+  return value === undefined || sha1 === undefined ? undefined : { value, sha1 };
 }
 
 /** @throws any other error than that a key is not a string */

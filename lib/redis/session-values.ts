@@ -10,7 +10,7 @@ export const MAX_BATCH_LENGTH: number = 100 * 1024;
 /** The value of a key. */
 export interface StoredValue {
   /** Cut off after `MAX_VALUE_BYTES` + 1 bytes. */
-  readonly text: string;
+  readonly value: string;
   /** When the key expires, by performance.now(), rather too early than too late; undefined for never. */
   readonly expiresAt: number | undefined;
 }
@@ -40,7 +40,7 @@ export interface SessionWrite {
 
 /** What `write` writes. */
 export interface SessionSave extends SessionWrite {
-  readonly text: string;
+  readonly value: string;
   /** Whether nothing is written if the session does not exist. */
   readonly mustExist: boolean;
 }
@@ -63,19 +63,19 @@ export interface UnchangedTouch extends SessionTouch {
 
 /** The value of a key that is not what was expected. */
 export interface ChangedValue {
-  readonly text: string;
-  /** Of the bytes in Redis; of the text it differs if they are not valid UTF-8. */
+  readonly value: string;
+  /** Of the bytes in Redis; of `value` it differs if they are not valid UTF-8. */
   readonly sha1: string;
 }
 
 /** What `replace` writes, and over which value. */
 export interface SessionReplacement extends SessionWrite {
-  readonly text: string;
+  readonly value: string;
   readonly expected: string;
 }
 
 /** What `rewrite` writes, and over which value. */
-export type SessionRewrite = Pick<SessionReplacement, "sid" | "text" | "expected">;
+export type SessionRewrite = Pick<SessionReplacement, "sid" | "value" | "expected">;
 
 /** The result of `replace` and `rewrite`; `current` is the value in Redis, null for none. */
 export type ReplaceResult =

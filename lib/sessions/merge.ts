@@ -17,7 +17,12 @@ export interface SessionMerge {
   readonly onAttempt: (text: string, value: string) => void;
 }
 
-export type MergeProposal = Pick<SessionSave, "text" | "ttlMs" | "index">;
+/** A session to be written, before the codec encodes its text. */
+export interface UnencodedSave extends Omit<SessionSave, "value"> {
+  readonly text: string;
+}
+
+export type MergeProposal = Pick<UnencodedSave, "text" | "ttlMs" | "index">;
 
 type Values = Readonly<Record<string, unknown>>;
 

@@ -226,7 +226,7 @@ export class SecondaryIndex {
       }
       const examined = await this.#examine(sid, stored);
       if (examined === undefined) continue;
-      const sha1 = sha1Of(stored.text);
+      const sha1 = sha1Of(stored.value);
       if (examined === "unreadable") unreadable.push({ sid, sha1 });
       else if (examined.value !== value) outdated.push({ ...entry, sha1 });
       else {

@@ -15,18 +15,12 @@ import { connectionProblem } from "../redis/readiness.ts";
 import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { sha1Of } from "../redis/script.ts";
 import { SessionCommands } from "../redis/session-commands.ts";
-import type {
-  ExpiryChange,
-  SessionDeletion,
-  SessionSave,
-  SessionTouch,
-  StoredValue,
-} from "../redis/session-values.ts";
+import type { ExpiryChange, SessionDeletion, SessionTouch, StoredValue } from "../redis/session-values.ts";
 import type { Topology } from "../redis/topology.ts";
 import type { Counters } from "../reporting/counters.ts";
 import type { EmitEvent } from "../reporting/types.ts";
 import { indexValueOf } from "./index-value.ts";
-import type { SessionMerge } from "./merge.ts";
+import type { SessionMerge, UnencodedSave } from "./merge.ts";
 import {
   conflictError,
   corruptError,
@@ -105,12 +99,12 @@ export class SessionOperations {
   async #fetch(deadline: Deadline, sid: string, mayFill: boolean): Promise<StoredSession | undefined> {
     const reading = mayFill && this.coordinator?.sessions.read(sid, this.commands.subscribedRead(sid));
     const result = reading ? await reading : undefined;
-    const value =
+    const read =
       result === undefined || result.value === "long"
         ? await this.#readOnClient(deadline, sid, mayFill)
         : result.value;
-    if (value === undefined) return undefined;
-    const stored = this.stored(sid, value);
+    if (read === undefined) return undefined;
+    const stored = this.stored(sid, read);
     const parsing = stored.parse(sid);
     if (parsing !== undefined) await parsing;
     return stored;
@@ -144,7 +138,7 @@ export class SessionOperations {
   async write(
     deadline: Deadline,
     queued: QueuedOperation,
-    save: SessionSave,
+    save: UnencodedSave,
   ): Promise<StoredSession | undefined> {
     const { sid, text, ttlMs, mustExist, index } = save;
     const value = encode(this.format, sid, text);
@@ -152,7 +146,7 @@ export class SessionOperations {
     if (preparing !== undefined) await preparing;
     const announcement = queued.announce(this.coordinator?.sessions.announce(sid, deadline));
     const expiresAt = expiryAfter(ttlMs);
-    const write = { sid, text: value, ttlMs, mustExist, index };
+    const write = { sid, value, ttlMs, mustExist, index };
     const isWritten = await this.commands.write(deadline, write, announcement);
     queued.isPublished = true;
     if (isWritten) queued.stored = this.#storedAs(value, text, expiresAt);
@@ -177,7 +171,7 @@ export class SessionOperations {
       const expiresAt = expiryAfter(ttlMs);
       const value = encode(this.format, sid, text);
       onAttempt(text, value);
-      const write = { sid, expected: current, text: value, ttlMs, index };
+      const write = { sid, expected: current, value, ttlMs, index };
       const result = await this.commands.replace(deadline, write, announcement);
       if (result.written) {
         queued.isPublished = true;
@@ -239,10 +233,10 @@ export class SessionOperations {
   ): Promise<ExpiryChange> {
     const { sid } = session;
     const indexBy = this.options.indexBy as IndexBy;
-    let known = knownValue === undefined ? undefined : { text: knownValue, sha1: sha1Of(knownValue) };
+    let known = knownValue === undefined ? undefined : { value: knownValue, sha1: sha1Of(knownValue) };
     let from: string | undefined;
     for (let conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
-      const to = known && indexValueOf(indexBy, await this.parse(sid, decode(this.format, sid, known.text)));
+      const to = known && indexValueOf(indexBy, await this.parse(sid, decode(this.format, sid, known.value)));
       const touch = { ...session, index: { to, from }, expectedSha1: known?.sha1 };
       const result = await this.commands.touchUnchanged(deadline, touch, announcement);
       if (typeof result === "string") return result;
@@ -268,7 +262,7 @@ export class SessionOperations {
   }
 
   /** A session that Redis holds. @throws SessionStoreError `ERR_SESSION_CORRUPT` if the value cannot be decoded */
-  stored(sid: string, { text: value, expiresAt }: StoredValue): StoredSession {
+  stored(sid: string, { value, expiresAt }: StoredValue): StoredSession {
     // Redis has more of it.
     if (isTooLong(value)) throw corruptError(this.format, sid, TOO_LONG);
     return this.#storedAs(value, decode(this.format, sid, value), expiresAt);

@@ -169,7 +169,7 @@ export class SessionScan {
     try {
       for await (const { found } of this.#pages()) {
         for (const { sid, stored } of found) {
-          if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.text) });
+          if (await examine(sid, stored)) sessions.push({ sid, sha1: sha1Of(stored.value) });
           if (sessions.length >= BATCH_SIZE) await deletion.run(sessions.splice(0));
         }
       }
@@ -213,8 +213,8 @@ export class SessionScan {
    * finds that out, and takes a second round trip.
    */
   reencode(options: ReencodeOptions): Promise<ReencodeProgress> {
-    const rewrite = (sid: string, { text }: StoredValue) =>
-      this.#rewrite(sid, text).catch((error: unknown) => {
+    const rewrite = (sid: string, { value }: StoredValue) =>
+      this.#rewrite(sid, value).catch((error: unknown) => {
         const { code } = error as { code?: unknown };
         if (code !== "ERR_SESSION_CORRUPT" && code !== "ERR_SESSION_SERIALIZE") throw error;
         this.#operations.emit("clusterError", error as Error);
@@ -224,13 +224,13 @@ export class SessionScan {
   }
 
   /** Others may write the session meanwhile, also with another codec: then it is tried again with what they have written. */
-  async #rewrite(sid: string, value: string): Promise<string> {
+  async #rewrite(sid: string, found: string): Promise<string> {
     const { commands, format, queue } = this.#operations;
-    let expected = value;
+    let expected = found;
     for (let conflicts = 0; conflicts <= MAX_CONFLICTS; conflicts++) {
-      const text = encode(format, sid, decode(format, sid, expected));
-      if (text === expected) return "unchanged";
-      const rewriting = { sid, expected, text };
+      const value = encode(format, sid, decode(format, sid, expected));
+      if (value === expected) return "unchanged";
+      const rewriting = { sid, expected, value };
       const result = await queue.run("reencode", sid, (deadline) => commands.rewrite(deadline, rewriting));
       if (result.written) return "rewritten";
       if (result.current === null) return "gone";

@@ -307,13 +307,13 @@ export const MUTATIONS: readonly Mutation[] = [
     edits: [
       {
         file: "redis/session-commands.ts",
-        from: "batch.set(key, text, options).publish(channel, message);",
-        to: "batch.set(key, text, options);",
+        from: "batch.set(key, value, options).publish(channel, message);",
+        to: "batch.set(key, value, options);",
       },
       {
         file: "redis/session-commands.ts",
-        from: "      this.#groups.send({ deadline, build, bytes: text.length, onReplies, onError });\n",
-        to: `      const send = () => this.#groups.send({ deadline, build, bytes: text.length, onReplies, onError });
+        from: "      this.#groups.send({ deadline, build, bytes: value.length, onReplies, onError });\n",
+        to: `      const send = () => this.#groups.send({ deadline, build, bytes: value.length, onReplies, onError });
       this.publish(deadline, announcement).then(send, reject);
 `,
       },

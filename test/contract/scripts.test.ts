@@ -41,7 +41,7 @@ const writes: Record<string, { write: string; run: (commands: SessionCommands) =
       deadlines.run("write", (deadline) =>
         commands.write(
           deadline,
-          { sid: "s", text: "new", ttlMs: 60_000, mustExist: true, index },
+          { sid: "s", value: "new", ttlMs: 60_000, mustExist: true, index },
           announcement,
         ),
       ),
@@ -52,7 +52,7 @@ const writes: Record<string, { write: string; run: (commands: SessionCommands) =
       deadlines.run("replace", (deadline) =>
         commands.replace(
           deadline,
-          { sid: "s", text: "new", expected: "old", ttlMs: 60_000, index },
+          { sid: "s", value: "new", expected: "old", ttlMs: 60_000, index },
           announcement,
         ),
       ),
@@ -212,7 +212,7 @@ describe("before Redis 7, which has no redis.acl_check_cmd", () => {
 
 test("a session that must exist and does not is not written, and not added to the index", async () => {
   await admin.del(`${PREFIX}s`);
-  const save = { sid: "s", text: "new", ttlMs: 60_000, mustExist: true, index };
+  const save = { sid: "s", value: "new", ttlMs: 60_000, mustExist: true, index };
   const commands = await commandsWithout();
   expect(await deadlines.run("write", (deadline) => commands.write(deadline, save, announcement))).toBe(
     false,
