@@ -45,7 +45,7 @@ export class SessionChannels {
     for (const { primary, sessions } of this.listeners) sessions?.dropMoved((sid) => primary.holds(sid));
   }
 
-  /** The name of a session's channel. It contains a hash, because whoever may subscribe must not learn session ids. */
+  /** The name of a session's channel, which contains a hash instead of the id. */
   channelOf(sid: string): string {
     if (sid !== this.#lastSid) {
       this.#lastSid = sid;

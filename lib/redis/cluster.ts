@@ -41,14 +41,14 @@ interface ClusterView extends KnownPrimaries {
 type Owners = readonly (string | undefined)[];
 
 /**
- * A Redis Cluster. Each primary has a subscriber and heartbeats of its own; docs/guides/topologies.md says why, and what they prove.
+ * A Redis Cluster. docs/guides/topologies.md says why each primary has a subscriber and heartbeats of its own, what the Cluster's
+ * epoch proves, and how sessions' messages arrive while slots move.
  *
- * While all primaries report the epoch of the last `discover`, no other node has been elected. A node that has lost its slots to
- * another knows that epoch, too, so no write needs to prove that it is a primary.
+ * A node that has lost its slots to another knows the epoch of the last `discover`, too, so no write needs to prove that it is a
+ * primary.
  *
- * An exception is a replica that was elected before `discover`, with the votes of that very epoch, but had not announced itself
- * yet. It does so at once. So one primary after another is also asked for the primary of each slot. That also shows what changes without
- * a new epoch.
+ * A replica that was elected before `discover`, with the votes of that very epoch, may not have announced itself yet. It does so at
+ * once. So one primary after another is also asked for the primary of each slot. That also shows what happens without a vote.
  */
 export class Cluster implements Topology {
   readonly fullPrefix: string;

@@ -112,7 +112,7 @@ return isEarlier and "earlier" or "later"`,
 );
 
 /**
- * Deletes sessions. A script, since Redis refuses every transaction when its memory is full, and a logout must not fail then.
+ * Deletes sessions, also while Redis's memory is full.
  *
  * Input: KEYS the sessions, then the index sets to remove them from. ARGV[1] channel, empty for no message; ARGV[2] message;
  * then the session ids.

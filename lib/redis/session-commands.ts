@@ -92,8 +92,8 @@ export class SessionCommands {
   }
 
   /**
-   * Writes a session and publishes the announcement, both or neither. Without an index this is a transaction of plain
-   * commands, if the client has any, which costs Redis half as much as a script.
+   * Writes a session and publishes the announcement, both or neither. Without an index this is a transaction of plain commands, if
+   * the client has any.
    * @returns whether it was written: false if `mustExist` and it did not exist. The announcement is published in both cases.
    */
   write(deadline: Deadline, save: SessionSave, announcement: Announcement | undefined): Promise<boolean> {

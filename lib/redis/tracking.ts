@@ -6,11 +6,8 @@ import { isErrorReply } from "./replies.ts";
 import { MODIFY } from "./scripts.ts";
 import type { SubscriberConnection, Topology } from "./topology.ts";
 
-/*
- * CLIENT TRACKING in its default mode: Redis reports each key that was read on a connection as soon as anything changes it,
- * once, on that very connection. Not with NOLOOP, under which expiry and eviction by commands of that connection are not
- * reported, nor with OPTIN, which would have to precede each read.
- */
+// CLIENT TRACKING in its default mode: Redis reports each key that was read on a connection as soon as anything changes it, once,
+// on that very connection. docs/guides/how-it-works.md says why neither with NOLOOP nor with OPTIN.
 
 /** A subscriber whose client shows more than how to subscribe. */
 interface CommandingConnection extends SubscriberConnection {

@@ -4,7 +4,7 @@ import { Deadline } from "./deadlines.ts";
 import type { Batch, BatchBuilder, Topology } from "./topology.ts";
 import { keepCommands, whenWritten } from "./unsent.ts";
 
-/** Limits of a group, since Redis serves nobody else while it executes one. A write that is larger is sent alone. */
+/** Limits of a group. A write that is larger is sent alone. */
 const MAX_MEMBERS = 64;
 const MAX_BYTES: number = 256 * 1024;
 

@@ -187,8 +187,8 @@ export class SessionOperations {
   }
 
   /**
-   * Gives a session a new expiry. A cached copy elsewhere never outlives the key it was read from, so that a later expiry
-   * is not published, unless it is news: another process would otherwise skip a touch that shortens it again.
+   * Gives a session a new expiry. A later one is not published, unless it is news: another process would otherwise skip a touch
+   * that shortens it again.
    * @param known the value that Redis probably holds; only needed with an index
    * @returns when it expires now, by performance.now(); undefined if it does not exist
    */

@@ -15,9 +15,8 @@ import {
  * A session as Redis holds it, of which any number of private copies can be made. To save memory it does not contain its id,
  * which methods take for errors and for the codec.
  *
- * The object that is parsed first is the first copy, because many sessions are read once between two
- * writes. With JSON, the second one is kept, and cloned for each further copy, unless it takes too much memory. With any other
- * serializer the text is parsed for each copy, because only the serializer can copy its objects.
+ * The object that is parsed first is the first copy. With JSON, the second one is kept, and cloned for
+ * each further copy, unless it takes too much memory. With any other serializer the text is parsed for each copy.
  *
  * Applications do not construct one: `store.localCache` contains those of the store.
  */
