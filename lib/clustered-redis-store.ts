@@ -147,7 +147,10 @@ export class ClusteredRedisStore extends ManagedStore {
     });
   }
 
-  /** Returns all sessions as one array; `sessions()` streams them instead. */
+  /**
+   * Returns all sessions as one array; `sessions()` streams them instead. One that cannot be parsed is skipped, with the event
+   * `clusterError`.
+   */
   override all(): Promise<ListedSession[]>;
   override all(callback: Callback<ListedSession[]> | undefined): void;
   override all(callback?: Callback<ListedSession[]>): Promise<ListedSession[]> | void {
@@ -214,7 +217,7 @@ export class ClusteredRedisStore extends ManagedStore {
   }
 
   /**
-   * Resolves when the store receives invalidations and the cache is in use.
+   * Resolves when the store receives invalidations and the cache is in use; at once with `cluster: false`.
    * @throws SessionStoreError `ERR_SUBSCRIPTION` if that takes longer than `cluster.subscribeTimeoutMs`; the store keeps
    * trying
    */

@@ -116,5 +116,5 @@ export abstract class ManagedStore extends Store {
 /** @throws TypeError without `indexBy` */
 function indexOf({ index }: StoreParts): SecondaryIndex {
   if (index !== undefined) return index;
-  throw new TypeError("indexBy: expected a function of the session, which this method needs, got undefined");
+  throw optionError("indexBy", "a function of the session, which this method needs", undefined);
 }

@@ -14,9 +14,9 @@ const CONSEQUENCE = "so the event expired is not emitted. The cache is not affec
 export async function checkNotifications(topology: Topology, timeoutMs: number): Promise<void> {
   try {
     await new Deadlines(timeoutMs).run("CONFIG GET", async (deadline) => {
-      for (const node of await topology.nodes(deadline)) {
+      for (const primary of await topology.primaryIds(deadline)) {
         const [reply] = await topology.send(deadline, {
-          target: { node },
+          target: { primary },
           build: (batch) => batch.configGet(SETTING),
         });
         warnOfFlags(flagsIn(reply));

@@ -89,7 +89,7 @@ export class ClusterRoutes {
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
     const { target } = batch;
     if (typeof target === "object" && "key" in target) return this.#sendToKey(deadline, target.key, batch);
-    const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.node));
+    const find = () => (target === "any" ? this.#anyReady() : this.primaryOf(target.primary));
     const client = await this.#readyClient(deadline, find);
     const replies = this.connections.execute(deadline, client.multi(), batch);
     return await this.connections.receive(client as Connection, batch, replies);

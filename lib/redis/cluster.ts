@@ -89,7 +89,7 @@ export class Cluster implements Topology {
     return this.#routes.connections.silence.check(silentMs, onReplaced);
   }
 
-  async nodes(deadline: Deadline): Promise<readonly string[]> {
+  async primaryIds(deadline: Deadline): Promise<readonly string[]> {
     // A client that is not connected yet knows no primaries, which must not be mistaken for "there are no sessions".
     if (this.#routes.primaries.length === 0) {
       await this.#executor.send(deadline, { ...this.probe, target: "any" });
@@ -150,7 +150,7 @@ export class Cluster implements Topology {
     subscriber: SubscriberConnection,
     channel: string,
   ): Promise<SessionConnection> {
-    const command = { name: "EVAL", acl: "+eval", target: { node: id } };
+    const command = { name: "EVAL", acl: "+eval", target: { primary: id } };
     const build: BatchBuilder = (batch) => batch.eval(SHARDED_CHANNELS.source, { keys: [], arguments: [] });
     return this.#deadlines.run("subscription", async (deadline) => {
       const [reply] = await this.#executor.send(deadline, { ...command, build });
@@ -192,7 +192,7 @@ export class Cluster implements Topology {
     const command = {
       name: "heartbeat",
       acl: `${VIEW_ACL} +eval +publish and the channel`,
-      target: { node: id },
+      target: { primary: id },
       build: ((batch) => ask(batch).eval(HEARTBEAT.source, script)) satisfies BatchBuilder,
       isInStep: (replies: readonly unknown[]) =>
         /cluster_current_epoch/.test(asText(replies[0]) ?? "") &&

@@ -260,9 +260,9 @@ export class SessionCommands {
 
   /** Resolves when Redis answers a read: in a Cluster, every primary. */
   async probe(deadline: Deadline): Promise<void> {
-    const nodes = await this.#topology.nodes(deadline);
     const { probe } = this.#topology;
-    await Promise.all(nodes.map((node) => this.#executor.send(deadline, { ...probe, target: { node } })));
+    const ask = (primary: string) => this.#executor.send(deadline, { ...probe, target: { primary } });
+    await Promise.all((await this.#topology.primaryIds(deadline)).map(ask));
   }
 
   #readBatch(deadline: Deadline, sids: readonly string[]): Promise<(StoredValue | undefined)[]> {

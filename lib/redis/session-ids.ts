@@ -33,20 +33,20 @@ export async function* pagesOfSids(
   const executor = new CommandExecutor(topology);
   const { fullPrefix } = topology;
   const options = { MATCH: `${escapeGlob(fullPrefix)}*`, COUNT: scanCount };
-  const nodes = await withDeadline((deadline) => topology.nodes(deadline));
+  const primaries = await withDeadline((deadline) => topology.primaryIds(deadline));
   const start = /^(\d+):(\d+)$/.exec(from);
   let position = Number(start?.[1] ?? Number.NaN);
   let cursor = start?.[2] ?? "";
-  if (!(position < nodes.length)) {
+  if (!(position < primaries.length)) {
     throw new TypeError(
       `cursor: expected one that an earlier run on the same Redis returned, got ${describeValue(from)}`,
     );
   }
-  while (position < nodes.length) {
+  while (position < primaries.length) {
     const command = {
       name: "SCAN",
       acl: "+scan",
-      target: { node: nodes[position] as string },
+      target: { primary: primaries[position] as string },
       build: (batch: CommandBatch) => batch.scan(cursor, options),
     };
     const [reply] = await withDeadline((deadline) => executor.send(deadline, command));
@@ -56,7 +56,7 @@ export async function* pagesOfSids(
       yield { sids: sids.splice(0, MAX_BATCH_SIZE), next: `${position}:${cursor}` };
     cursor = page.cursor;
     if (cursor === "0") position++;
-    yield { sids, next: position < nodes.length ? `${position}:${cursor}` : undefined };
+    yield { sids, next: position < primaries.length ? `${position}:${cursor}` : undefined };
   }
 }
 

@@ -67,7 +67,7 @@ export abstract class SinglePrimary implements Topology {
     return this.lastUsed?.options?.database ?? 0;
   }
 
-  async nodes(): Promise<readonly string[]> {
+  async primaryIds(): Promise<readonly string[]> {
     return [""];
   }
 

@@ -36,7 +36,7 @@ export interface Topology {
    */
   send(deadline: Deadline, batch: Batch): Promise<unknown[]>;
   /** The ids of all primaries, as targets of batches. @throws SessionStoreError */
-  nodes(deadline: Deadline): Promise<readonly string[]>;
+  primaryIds(deadline: Deadline): Promise<readonly string[]>;
   /** The id of the primary that holds a session, as far as the client knows; undefined if it has no connection. Sends nothing. */
   primaryIdOf(sid: string): string | undefined;
   /**
@@ -100,8 +100,8 @@ export interface Probe {
   readonly build: BatchBuilder;
 }
 
-/** The primary that holds a key, one of `Topology.nodes`, or any primary. */
-export type Target = { readonly key: string } | { readonly node: string } | "any";
+/** The primary that holds a key, one of `Topology.primaryIds`, or any primary. */
+export type Target = { readonly key: string } | { readonly primary: string } | "any";
 
 /** Adds commands to a batch. @param isMoving whether they go to a node that is taking over the slot of the key */
 export type BatchBuilder = (batch: CommandBatch, isMoving?: boolean) => CommandBatch;

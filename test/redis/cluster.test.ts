@@ -69,7 +69,7 @@ class ScriptedCluster {
         if (this.knownNext) this.known = this.knownNext;
       },
       send: async (_deadline: Deadline, { target, build }: Batch) => {
-        const node = target === "any" ? undefined : routes.primaryOf((target as { node: string }).node);
+        const node = target === "any" ? undefined : routes.primaryOf((target as { primary: string }).primary);
         const replies = this.#replies(node, build);
         await this.answering;
         return replies;
