@@ -74,7 +74,7 @@ export interface OperationDetails {
 }
 
 /** What is unanswered. */
-interface Load {
+interface Backlog {
   /** The primary that it waits for, if there are several. */
   readonly primary: string | undefined;
   operations: number;
@@ -89,9 +89,9 @@ export class Deadlines {
   readonly #limitMs: number;
   readonly #options: DeadlinesOptions;
   readonly #operations = new Set<Promise<unknown>>();
-  readonly #total = noLoad(undefined);
+  readonly #total = noBacklog(undefined);
   /** Of the primaries of a Cluster that have any. */
-  readonly #loads = new Map<string, Load>();
+  readonly #backlogs = new Map<string, Backlog>();
 
   /** @param limitMs the limit of each operation, in milliseconds */
   constructor(limitMs: number, options: DeadlinesOptions = {}) {
@@ -106,10 +106,10 @@ export class Deadlines {
    */
   run<T>(what: string, work: (deadline: Deadline) => Promise<T>, details: OperationDetails = {}): Promise<T> {
     const { sid, bytes = 0 } = details;
-    const load = this.#admit(sid, bytes);
-    if (typeof load === "string") {
+    const backlog = this.#admit(sid, bytes);
+    if (typeof backlog === "string") {
       details.onAnswered?.();
-      return Promise.reject(this.#errorOf("ERR_SESSION_UNAVAILABLE", what, sid, load));
+      return Promise.reject(this.#errorOf("ERR_SESSION_UNAVAILABLE", what, sid, backlog));
     }
     const operation = new Promise<T>((resolve, reject) => {
       const deadline = new Deadline();
@@ -137,7 +137,7 @@ export class Deadlines {
       const onSettled = () => {
         if (!deadline.passed) end();
         deadline.end();
-        if (load !== undefined) this.#leave(load, bytes);
+        if (backlog !== undefined) this.#leave(backlog, bytes);
         details.onSettled?.();
       };
       attempt(work, deadline).then(
@@ -156,38 +156,38 @@ export class Deadlines {
   }
 
   /** An operation is to begin. @returns what it adds to, if that is limited; a text if it must not begin: why */
-  #admit(sid: string | undefined, bytes: number): Load | string | undefined {
+  #admit(sid: string | undefined, bytes: number): Backlog | string | undefined {
     const { admission } = this.#options;
     if (admission === undefined) return undefined;
     const { topology, counters } = admission;
-    let load = this.#total;
-    let refusal = topology.outage.reason ?? excess(load, bytes);
+    let backlog = this.#total;
+    let refusal = topology.outage.reason ?? excess(backlog, bytes);
     if (refusal === undefined && sid !== undefined && !topology.combinesKeys) {
-      load = this.#loadOf(topology.primaryIdOf(sid));
-      refusal = excess(load, bytes);
+      backlog = this.#backlogOf(topology.primaryIdOf(sid));
+      refusal = excess(backlog, bytes);
     }
     if (refusal !== undefined) {
       counters.refusals++;
       return refusal;
     }
     add(this.#total, 1, bytes);
-    if (load.primary === undefined) return load;
-    this.#loads.set(load.primary, load);
-    add(load, 1, bytes);
-    return load;
+    if (backlog.primary === undefined) return backlog;
+    this.#backlogs.set(backlog.primary, backlog);
+    add(backlog, 1, bytes);
+    return backlog;
   }
 
-  #loadOf(primary: string | undefined): Load {
+  #backlogOf(primary: string | undefined): Backlog {
     if (primary === undefined) return this.#total;
-    return this.#loads.get(primary) ?? noLoad(primary);
+    return this.#backlogs.get(primary) ?? noBacklog(primary);
   }
 
   /** An operation has settled: its caller may have got a timeout before. */
-  #leave(load: Load, bytes: number): void {
+  #leave(backlog: Backlog, bytes: number): void {
     add(this.#total, -1, -bytes);
-    if (load.primary === undefined) return;
-    add(load, -1, -bytes);
-    if (load.operations === 0) this.#loads.delete(load.primary);
+    if (backlog.primary === undefined) return;
+    add(backlog, -1, -bytes);
+    if (backlog.operations === 0) this.#backlogs.delete(backlog.primary);
   }
 
   #errorOf(
@@ -220,16 +220,16 @@ function attempt<T>(work: (deadline: Deadline) => Promise<T>, deadline: Deadline
   }
 }
 
-function noLoad(primary: string | undefined): Load {
+function noBacklog(primary: string | undefined): Backlog {
   return { primary, operations: 0, bytes: 0 };
 }
 
-function add(load: Load, operations: number, bytes: number): void {
-  load.operations += operations;
-  load.bytes += bytes;
+function add(backlog: Backlog, operations: number, bytes: number): void {
+  backlog.operations += operations;
+  backlog.bytes += bytes;
 }
 
-function excess({ primary, operations, bytes }: Load, more: number): string | undefined {
+function excess({ primary, operations, bytes }: Backlog, more: number): string | undefined {
   const limit = primary === undefined ? 1 : SHARE_OF_PRIMARY;
   const where = primary === undefined ? "" : " by one of the primaries";
   if (operations >= limit * MAX_OPERATIONS) return `${operations} operations are unanswered${where}`;

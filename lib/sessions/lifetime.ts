@@ -92,8 +92,8 @@ export function lastActiveAt(session: SessionData, ttl: SessionTtl, expiresAt: n
 }
 
 /**
- * By how much a touch must extend a session's life to be sent. Never more than half of it, or a session in use would end.
- * @param touchAfterMs the option; by default a hundredth of the session's life, at most a minute
+ * By how much a touch must extend a session's lifetime to be sent. Never more than half of it, or a session in use would end.
+ * @param touchAfterMs the option; by default a hundredth of the session's lifetime, at most a minute
  */
 export function touchWindowMs(lifetime: number, touchAfterMs?: number): number {
   return touchAfterMs === undefined ? Math.min(lifetime / 100, 60_000) : Math.min(lifetime / 2, touchAfterMs);

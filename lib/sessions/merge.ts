@@ -82,7 +82,7 @@ function mergeCookies({ base, theirs, mine }: ConflictingValues): unknown {
   return merged;
 }
 
-/** The expiry of a life that the other request has set, counted from now, in the format that it has. */
+/** The expiry of a lifetime that the other request has set, counted from now, in the format that it has. */
 function expiresAfter(maxAge: unknown, expires: unknown): unknown {
   if (typeof maxAge !== "number") return expires;
   const time = new Date(Date.now() + maxAge);

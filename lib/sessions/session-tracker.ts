@@ -44,7 +44,7 @@ interface Save extends Extension {
  * - With an index, a new session that replaces a deleted one is not written if it has the same index value.
  * - With merging, a session is written over what it was loaded as, and merged if Redis holds something else.
  * - A save that changes nothing but the cookie's expiry (`resave: true`) becomes a touch.
- * - A touch that would extend the session's life by next to nothing is skipped.
+ * - A touch that would extend the session's lifetime by next to nothing is skipped.
  *
  * express-session passes back the same objects that `createSession` made, so what is known of one is a hidden property of it.
  */
@@ -101,7 +101,7 @@ export class SessionTracker {
       : this.states.addCopy(sid, copy, stored);
   }
 
-  /** Writes a session; deletes it if its life is over. */
+  /** Writes a session; deletes it if its lifetime is over. */
   async save(sid: string, session: SessionData): Promise<void> {
     checkSid(sid);
     checkSession(session);
