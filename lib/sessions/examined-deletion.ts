@@ -67,7 +67,7 @@ export class ExaminedDeletion {
     const { commands, coordinator, emit, queue } = this.#operations;
     const { reason, indexValue } = this.#options;
     const batches = commands.batches([...sessions.keys()]).map((sids) =>
-      queue.write("destroy", sids, async (deadline, queued) => {
+      queue.delete(sids, async (deadline, queued) => {
         const announcement = queued.announce(coordinator?.announcements.ofUnchanged(reason, deadline));
         const named = sids.map((sid) => ({ ...(sessions.get(sid) as ExaminedSession), isNamed: isSid(sid) }));
         const results = await commands.deleteUnchanged(deadline, named, indexValue, announcement);

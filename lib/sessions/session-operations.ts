@@ -249,7 +249,7 @@ export class SessionOperations {
   /** Deletes sessions. @param reason the method that does, for events @returns how many existed */
   delete(deletion: SessionDeletion, reason: "destroy" | "clear"): Promise<number> {
     const { sids } = deletion;
-    return this.queue.write("destroy", sids, async (deadline, queued) => {
+    return this.queue.delete(sids, async (deadline, queued) => {
       // SCAN may find keys whose names are no session ids: no process caches them, and the message would be ignored.
       const content = { type: "SessionDeleted", sids: sids.filter(isSid), reason } as const;
       const announcement = queued.announce(this.coordinator?.announcements.of(content, deadline));

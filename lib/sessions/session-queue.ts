@@ -7,7 +7,7 @@ import type { StoredSession } from "./stored-session.ts";
 
 type Operation = StoreOperation["operation"];
 
-/** What an operation does in its turn. */
+/** What an operation does when all earlier ones of its sessions have settled. */
 export type Work<T> = (deadline: Deadline, queued: QueuedOperation) => Promise<T>;
 
 /**
@@ -58,13 +58,22 @@ export class SessionQueue {
   }
 
   /**
-   * The same for a write: from its call on, nothing older is served from the cache.
+   * The same for a write: from its call on, nothing older is served from the cache. One that is refused changes nothing, so the
+   * cached session stays.
    * @param bytes the size of what it writes
    */
-  write<T>(operation: Operation, sids: readonly string[], work: Work<T>, bytes = 0): Promise<T> {
-    const queued = new QueuedOperation(this.#newest, this.#cache, sids, bytes);
-    // A write that is refused changes nothing, so the cached session stays. A deletion drops it even so.
-    if (operation === "destroy") queued.beginWrite();
+  write<T>(sid: string, work: Work<T>, bytes = 0): Promise<T> {
+    return this.#runWrite("set", new QueuedOperation(this.#newest, this.#cache, [sid], bytes), work);
+  }
+
+  /** The same for a deletion. One that is refused drops the cached sessions even so. */
+  delete<T>(sids: readonly string[], work: Work<T>): Promise<T> {
+    const queued = new QueuedOperation(this.#newest, this.#cache, sids, 0);
+    queued.beginWrite();
+    return this.#runWrite("destroy", queued, work);
+  }
+
+  #runWrite<T>(operation: Operation, queued: QueuedOperation, work: Work<T>): Promise<T> {
     const start = (deadline: Deadline) => {
       queued.beginWrite();
       return queued.start(deadline, work);

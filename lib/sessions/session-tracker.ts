@@ -129,7 +129,7 @@ export class SessionTracker {
     const replaced = this.states.replacedBy(session);
     const save: Save = { ...extension, text, indexValue, known, unchanged, isNegligible, replaced };
     const execute: Work<boolean> = (deadline, queued) => this.#executeSave(deadline, queued, save);
-    await operations.queue.write("set", [sid], execute, text.length);
+    await operations.queue.write(sid, execute, text.length);
   }
 
   /** Executes a save when all earlier operations of the session have settled. @returns whether the session exists */

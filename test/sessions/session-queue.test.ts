@@ -190,7 +190,7 @@ describe("a write", () => {
       const queue = queueWith(60_000, cache);
       const { work, ...ends } = operation();
       const isPending = () => cache.isInUse("a");
-      const outcome = queue.write("set", ["a"], work).then(isPending, isPending);
+      const outcome = queue.write("a", work).then(isPending, isPending);
       await turn();
       expect(isPending()).toBe(true);
       ends[end](new Error("refused") as Error & string);
@@ -202,7 +202,7 @@ describe("a write", () => {
     const cache = newCache();
     const queue = queueWith(60_000, cache);
     const [first, second] = [operation(), operation()];
-    const [, outcome] = [first, second].map(({ work }) => queue.write("set", ["a"], work).catch(ignore));
+    const [, outcome] = [first, second].map(({ work }) => queue.write("a", work).catch(ignore));
     first.reject(new Error("refused"));
     await turn();
     expect(cache.isInUse("a")).toBe(true);
@@ -211,21 +211,26 @@ describe("a write", () => {
     expect(cache.isInUse("a")).toBe(false);
   });
 
-  test("that is refused ends at once, and leaves the earlier ones their turns", async () => {
+  test("that is refused ends at once, and leaves the earlier ones pending", async () => {
     const cache = newCache();
     const counters = createCounters();
     const outage = new Outage();
     const topology = { outage, combinesKeys: true, primaryIdOf: () => "" };
     const queue = new SessionQueue(new Deadlines(60_000, { admission: { topology, counters } }), cache, "");
     const [before, refused] = [operation(), operation()];
-    const outcome = queue.write("set", ["a"], before.work);
+    const outcome = queue.write("a", before.work);
     // Redis is away as soon as it has not answered for no time at all.
     outage.start(0, { ...answersNothing, onBegin: ignore });
     onTestFinished(() => outage.stop());
     outage.asked();
     outage.timedOut();
-    for (const method of ["set", "destroy"] as const) {
-      const refusal = queue.write(method, ["a", "b"], refused.work);
+    const refusals = [
+      () => queue.write("a", refused.work),
+      () => queue.write("b", refused.work),
+      () => queue.delete(["a", "b"], refused.work),
+    ];
+    for (const refuse of refusals) {
+      const refusal = refuse();
       expect([cache.isInUse("b"), queue.isBusy("b")]).toEqual([false, false]);
       await expect(refusal).rejects.toMatchObject({ code: "ERR_SESSION_UNAVAILABLE" });
     }
@@ -240,7 +245,7 @@ describe("a write", () => {
   function writeOn(queue: SessionQueue) {
     const settle = vi.fn();
     const executed = operation();
-    const outcome = queue.write("set", ["a"], async (_, queued) => {
+    const outcome = queue.write("a", async (_, queued) => {
       queued.announce({ channel: "", baseChannel: "", sequence: 1, isReported: () => false, settle });
       await executed.work();
       queued.isPublished = true;
@@ -284,7 +289,7 @@ describe("a write", () => {
     const cache = newCache();
     const queue = queueWith(1, cache);
     const { work, resolve } = operation();
-    await expect(queue.write("set", ["a"], work)).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
+    await expect(queue.write("a", work)).rejects.toMatchObject({ code: "ERR_SESSION_TIMEOUT" });
     expect([cache.isInUse("a"), queue.isBusy("a")]).toEqual([false, true]);
     resolve("late");
     await turn();
