@@ -37,18 +37,20 @@ export function watchConnection(client: RedisStoreClient): void {
   if (records.has(client) || typeof on !== "function") return;
   const record: ConnectionRecord = { wasOpen: isOpen, hasDecoderFailed: false, lastErrorAt: 0 };
   records.set(client, record);
-  const onError = (event: unknown) => {
+  const onError = (event: unknown, isOfConnection: boolean) => {
     // A Sentinel's `client-error` wraps the error.
     const error = (event as { error?: unknown } | undefined)?.error ?? event;
     record.lastError = errorMessage(error);
     record.lastErrorAt = performance.now();
-    record.hasDecoderFailed ||= isDecoderFailure(error);
+    record.hasDecoderFailed ||= isOfConnection && isDecoderFailure(error);
   };
   const onOpen = () => {
     record.wasOpen = true;
   };
-  // `node-error` is a Cluster's.
-  for (const name of [errorMonitor, "node-error", "client-error"]) on.call(client, name, onError);
+  const isPool = isConnected(client) === undefined;
+  on.call(client, errorMonitor, (error) => onError(error, isPool));
+  // Those of a Cluster's and of a Sentinel client's connections.
+  for (const name of ["node-error", "client-error"]) on.call(client, name, (event) => onError(event, true));
   on.call(client, "connect", onOpen);
 }
 
