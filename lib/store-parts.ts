@@ -3,7 +3,6 @@ import type { ClusterCoordinator } from "./invalidation/coordinator.ts";
 import type { ResolvedOptions } from "./options/options.ts";
 import { runInBackground } from "./redis/background.ts";
 import { Deadlines } from "./redis/deadlines.ts";
-import { connectionProblem, isConnected } from "./redis/readiness.ts";
 import type { Topology } from "./redis/topology.ts";
 import { topologyOf } from "./redis/topology-of.ts";
 import { createCounters } from "./reporting/counters.ts";
@@ -63,7 +62,7 @@ function watchOutage(
   topology: Topology,
   { options, counters, emit, commands, stale }: SessionOperations,
 ): void {
-  const { client, commandTimeoutMs: limitMs } = options;
+  const { commandTimeoutMs: limitMs } = options;
   const deadlines = new Deadlines(limitMs);
   const report = (code: "ERR_SESSION_UNAVAILABLE" | "ERR_SESSION_REDIS", message: string) =>
     emit("clusterError", new SessionStoreError(code, message));
@@ -73,8 +72,8 @@ function watchOutage(
   };
   topology.outage.start(limitMs, {
     probe: () => deadlines.run("ping", (deadline) => commands.probe(deadline)).catch(() => {}),
-    explain: () => connectionProblem(client, limitMs),
-    isConnected: () => isConnected(client),
+    explain: () => topology.readiness.problem(limitMs),
+    isConnected: () => topology.readiness.isConnected,
     checkConnections: (silentMs) => topology.checkConnections(silentMs, onReplaced),
     onAnswer: stale && ((sentAt) => stale.entries.onAnswer(sentAt)),
     onBegin: (reason) => report("ERR_SESSION_UNAVAILABLE", reason),

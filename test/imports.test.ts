@@ -139,6 +139,12 @@ test("only managed-store.ts, which the store derives from, uses express-session 
   expect(usersOf(/^express-session(\/|$)/)).toEqual(["managed-store.ts"]);
 });
 
+test("only the factory and the checks of the options ask for the kind of client", () => {
+  const asks = /\bkindOf\(|\bisPool\b|"(masters|getMasterNode)" in /;
+  const users = files.filter((file) => asks.test(textOf.get(file) as string) && !file.startsWith("options/"));
+  expect(users.sort()).toEqual(["redis/client.ts", "redis/topology-of.ts"]);
+});
+
 test("nothing uses the redis package at run time: the client is the user's", () => {
   expect(usersOf(/^(redis|@redis)(\/|$)/)).toEqual([]);
 });

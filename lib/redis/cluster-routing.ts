@@ -4,7 +4,7 @@ import type { CommandBatch, Connection, RedisStoreClient, RedisSubscriberClient 
 import { Connections } from "./connections.ts";
 import type { Deadline } from "./deadlines.ts";
 import { slotOf } from "./key-slot.ts";
-import { closedError, until } from "./readiness.ts";
+import { until } from "./readiness.ts";
 import type { Batch, BatchBuilder, Topology } from "./topology.ts";
 
 /** A client of one node, as a Cluster client creates them. */
@@ -58,13 +58,15 @@ export class ClusterRoutes {
   /** Those to the nodes. */
   readonly connections: Connections;
   readonly #cluster: ClusterClient;
+  readonly #topology: Topology;
   #refreshing: Promise<unknown> | undefined;
   #refreshedAt = Number.NEGATIVE_INFINITY;
   #nextReady = 0;
 
   constructor(cluster: RedisStoreClient, topology: Topology) {
     this.#cluster = cluster as ClusterClient;
-    this.connections = new Connections(cluster, topology);
+    this.#topology = topology;
+    this.connections = new Connections(topology);
   }
 
   /** The primaries as the client knows them. */
@@ -181,7 +183,7 @@ export class ClusterRoutes {
   async #readyClient(deadline: Deadline, find: () => ClusterNode | undefined): Promise<NodeClient> {
     if (deadline.passed) throw new Error("It took too long to find the node");
     const readyClient = () => {
-      if (!this.#cluster.isOpen) throw closedError(this.#cluster);
+      if (!this.#cluster.isOpen) throw this.#topology.readiness.closedError();
       const node = find();
       if (node?.client !== undefined) this.connections.watch(node.client as Connection);
       if (node?.client?.isReady) return node.client;

@@ -5,7 +5,7 @@ import { type Deadline, Deadlines } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
 import { SLOTS, slotOf, tagOf } from "./key-slot.ts";
 import { Outage } from "./outage.ts";
-import { connectionProblem } from "./readiness.ts";
+import { ClientReadiness } from "./readiness.ts";
 import { asInteger, asText, isErrorReply, isRedirection, receiversIn } from "./replies.ts";
 import { SHARDED_CHANNELS } from "./script.ts";
 import { HEARTBEAT } from "./scripts.ts";
@@ -60,6 +60,7 @@ export class Cluster implements Topology {
   readonly doubts: Doubts = new Doubts();
   readonly outage: Outage = new Outage();
   readonly probe: Probe = { name: "CLUSTER", acl: "+cluster|info", build: (batch) => batch.clusterInfo() };
+  readonly readiness: ClientReadiness;
   readonly #routes: ClusterRoutes;
   readonly #deadlines: Deadlines;
   readonly #executor = new CommandExecutor(this);
@@ -75,9 +76,14 @@ export class Cluster implements Topology {
     this.fullPrefix = keyPrefixOf(client) + options.prefix;
     // The nodes' own clients do not have the client's keyPrefix.
     this.prefix = this.fullPrefix;
+    this.readiness = new ClientReadiness(client, {
+      // The client's own `isReady` says only that it was connected once.
+      isConnected: () => this.#routes.primaries.some((node) => node.client?.isReady === true),
+      connectionErrorEvent: "node-error",
+    });
     this.#routes = routes ?? new ClusterRoutes(client, this);
     const { leaseMs } = options;
-    this.#deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
+    this.#deadlines = new Deadlines(leaseMs, { explain: () => this.readiness.problem(leaseMs) });
   }
 
   send(deadline: Deadline, batch: Batch): Promise<unknown[]> {

@@ -1,10 +1,9 @@
 import { errorMonitor } from "node:events";
 import { errorMessage } from "../reporting/errors.ts";
-import type { CommandBatch, Connection, RedisStoreClient } from "./client.ts";
+import type { CommandBatch, Connection } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { Demoted } from "./demoted.ts";
 import { answersOnNewConnection } from "./fresh-connection.ts";
-import { hasDecoderFailed } from "./readiness.ts";
 import { isErrorReply, isLoading, isReadOnly } from "./replies.ts";
 import type { Batch, Doubt, Doubts, Topology } from "./topology.ts";
 import { buildUntil } from "./unsent.ts";
@@ -24,8 +23,7 @@ export class Connections {
    * an object detaches it from all events permanently. They refer to no store that is closed.
    */
   static readonly #watched = new WeakMap<object, Set<Doubts>>();
-  readonly #client: RedisStoreClient;
-  readonly #topology: Pick<Topology, "doubts" | "outage">;
+  readonly #topology: Pick<Topology, "doubts" | "outage" | "readiness">;
   /** Finds those that are half-open. */
   readonly silence: Silence = new Silence((connection) =>
     Connections.#reopen(connection, "the data connection is half-open"),
@@ -35,9 +33,7 @@ export class Connections {
   /** The one on which `receive` has received replies last. */
   lastAnswered: Connection | undefined;
 
-  /** @param client whose connections they are */
-  constructor(client: RedisStoreClient, topology: Pick<Topology, "doubts" | "outage">) {
-    this.#client = client;
+  constructor(topology: Pick<Topology, "doubts" | "outage" | "readiness">) {
     this.#topology = topology;
   }
 
@@ -57,7 +53,7 @@ export class Connections {
     }
     Connections.#watched.set(connection, new Set([this.#topology.doubts]));
     // Any of those not watched yet may be the one.
-    if (hasDecoderFailed(this.#client)) Connections.#reopen(connection, "replies are out of step");
+    if (this.#topology.readiness.hasDecoderFailed) Connections.#reopen(connection, "replies are out of step");
     // Not a listener for "error": the application may want a client without one to end the process.
     connection.on?.(errorMonitor, (error) => {
       if (connection.isReady && !isFailedCommand(error))

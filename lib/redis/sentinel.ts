@@ -1,7 +1,6 @@
 import { errorMessage, SessionStoreError } from "../reporting/errors.ts";
 import type { BatchingClient, CommandBatch, RedisStoreClient, RedisSubscriberSource } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
-import { connectionProblem, whenConnected } from "./readiness.ts";
 import { SinglePrimary } from "./single-primary.ts";
 import type {
   Batch,
@@ -42,7 +41,7 @@ export class Sentinel extends SinglePrimary implements Primary {
   #lastStart: Promise<void> = Promise.resolve();
 
   constructor(client: RedisStoreClient, options: TopologyOptions) {
-    super(client, options);
+    super(client, options, "client-error");
     this.#client = client as SentinelClient;
   }
 
@@ -51,9 +50,9 @@ export class Sentinel extends SinglePrimary implements Primary {
    * executed must not be: others may have written since. Redis has refused it if the error is READONLY.
    */
   async send(deadline: Deadline, batch: Batch): Promise<unknown[]> {
-    if (addressOf(this.#client) === undefined) {
+    if (!this.isConnected()) {
       this.outage.asked();
-      await whenConnected(deadline, this.#client);
+      await this.readiness.whenConnected(deadline);
     }
     await this.#waitToStart();
     let writes = false;
@@ -74,6 +73,11 @@ export class Sentinel extends SinglePrimary implements Primary {
     return this.connections.execute(deadline, primaryOnly(client.multi(), onWrite), batch);
   }
 
+  /** Of a client of node-redis 5, `isReady` says only that it was connected once. */
+  protected isConnected(): boolean {
+    return addressOf(this.#client) !== undefined;
+  }
+
   /** True also for a client without a connection: it does not know another primary. */
   get isUpToDate(): boolean {
     return (addressOf(this.#client) ?? this.id) === this.id;
@@ -87,7 +91,7 @@ export class Sentinel extends SinglePrimary implements Primary {
   async discover(): Promise<readonly Primary[]> {
     const id = addressOf(this.#client);
     if (id === undefined) {
-      const problem = connectionProblem(this.#client, 0) ?? "the client is not connected to one";
+      const problem = this.readiness.problem(0) ?? "the client is not connected to one";
       throw new SessionStoreError("ERR_SUBSCRIPTION", `The primary is not known: ${problem}`);
     }
     if (this.lastUsed === undefined) {

@@ -4,7 +4,7 @@ import { Connections } from "./connections.ts";
 import { type Deadline, Deadlines } from "./deadlines.ts";
 import { CommandExecutor } from "./executor.ts";
 import { Outage } from "./outage.ts";
-import { connectionProblem } from "./readiness.ts";
+import { ClientReadiness } from "./readiness.ts";
 import { receiversIn } from "./replies.ts";
 import { HEARTBEAT } from "./scripts.ts";
 import { classicConnection } from "./subscriber.ts";
@@ -31,6 +31,7 @@ export abstract class SinglePrimary implements Topology {
   readonly outage: Outage = new Outage();
   readonly probe: Probe;
   abstract readonly isUpToDate: boolean;
+  readonly readiness: ClientReadiness;
   protected readonly subscriber: RedisSubscriberSource;
   protected readonly connections: Connections;
   protected readonly deadlines: Deadlines;
@@ -40,17 +41,25 @@ export abstract class SinglePrimary implements Topology {
   /** A key that never exists. */
   protected readonly absentKey: string;
 
-  constructor(client: RedisStoreClient, { prefix, subscriber, leaseMs }: TopologyOptions) {
+  /** @param connectionErrorEvent see `ReadinessOptions` */
+  constructor(
+    client: RedisStoreClient,
+    { prefix, subscriber, leaseMs }: TopologyOptions,
+    connectionErrorEvent?: string | symbol,
+  ) {
     this.prefix = prefix;
     this.fullPrefix = keyPrefixOf(client) + prefix;
     this.subscriber = subscriber;
-    this.connections = new Connections(client, this);
-    this.deadlines = new Deadlines(leaseMs, { explain: () => connectionProblem(client, leaseMs) });
+    const isConnected = () => this.isConnected();
+    this.readiness = new ClientReadiness(client, { isConnected, connectionErrorEvent });
+    this.connections = new Connections(this);
+    this.deadlines = new Deadlines(leaseMs, { explain: () => this.readiness.problem(leaseMs) });
     const key = prefix + randomUUID();
     this.absentKey = key;
     this.probe = { name: "GETRANGE", acl: "+getrange", build: (batch) => batch.getRange(key, 0, 0) };
   }
 
+  protected abstract isConnected(): boolean | undefined;
   abstract send(deadline: Deadline, batch: Batch): Promise<unknown[]>;
   abstract primaryIdOf(): string | undefined;
   abstract discover(): Promise<readonly Primary[]>;

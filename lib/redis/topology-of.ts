@@ -1,8 +1,7 @@
 import { kindOf, type RedisStoreClient, type RedisSubscriberSource } from "./client.ts";
 import { Cluster } from "./cluster.ts";
-import { watchConnection } from "./readiness.ts";
 import { Sentinel } from "./sentinel.ts";
-import { Standalone } from "./standalone.ts";
+import { Pool, Standalone } from "./standalone.ts";
 import type { Topology } from "./topology.ts";
 
 export interface TopologyOfOptions {
@@ -15,13 +14,14 @@ export interface TopologyOfOptions {
 
 /** The topology behind a client. Outside the check of the options, only this function asks for the kind of client. */
 export function topologyOf({ client, prefix, cluster = NO_CLUSTER }: TopologyOfOptions): Topology {
-  watchConnection(client);
   const options = { prefix, ...cluster };
   switch (kindOf(client)) {
     case "cluster":
       return new Cluster(client, options);
     case "sentinel":
       return new Sentinel(client, options);
+    case "pool":
+      return new Pool(client, options);
     default:
       return new Standalone(client, options);
   }

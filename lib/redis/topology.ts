@@ -1,6 +1,7 @@
 import type { BatchingClient, CommandBatch, RedisSubscriberSource } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import type { Outage } from "./outage.ts";
+import type { ClientReadiness } from "./readiness.ts";
 
 /**
  * How sessions are spread over Redis servers, and how commands and messages reach them: one file per kind of client.
@@ -22,6 +23,8 @@ export interface Topology {
   readonly doubts: Doubts;
   /** Whether Redis is away. */
   readonly outage: Outage;
+  /** Whether the client has a connection, and why not. */
+  readonly readiness: ClientReadiness;
   /** The number of the database that holds the sessions; known after `discover`. */
   readonly database: number;
   /** A command that only reads, and that every primary answers, whatever it holds. */

@@ -11,7 +11,6 @@ import type { IndexBy } from "../options/types.ts";
 import { type Deadline, Deadlines } from "../redis/deadlines.ts";
 import type { Announcement } from "../redis/executor.ts";
 import type { Outage } from "../redis/outage.ts";
-import { connectionProblem } from "../redis/readiness.ts";
 import { isTooLong, TOO_LONG } from "../redis/replies.ts";
 import { sha1Of } from "../redis/script.ts";
 import { SessionCommands } from "../redis/session-commands.ts";
@@ -58,7 +57,7 @@ export class SessionOperations {
   readonly #comparesValues: boolean;
 
   constructor(options: ResolvedOptions, topology: Topology, counters: Counters, emit: EmitEvent) {
-    const { client, localCache, cluster, commandTimeoutMs } = options;
+    const { localCache, cluster, commandTimeoutMs } = options;
     this.options = options;
     this.counters = counters;
     this.emit = emit;
@@ -66,7 +65,7 @@ export class SessionOperations {
     const prefix = topology.fullPrefix;
     this.format = { serializer: options.serializer, codec: options.codec, prefix };
     this.outage = topology.outage;
-    const explain = () => connectionProblem(client, commandTimeoutMs);
+    const explain = () => topology.readiness.problem(commandTimeoutMs);
     const admission = { topology, counters };
     this.#deadlines = new Deadlines(commandTimeoutMs, { prefix, explain, admission });
     this.#parsing = new Deadlines(commandTimeoutMs, { prefix });
