@@ -7,8 +7,7 @@ import { SLOTS, slotOf, tagOf } from "./key-slot.ts";
 import { Outage } from "./outage.ts";
 import { ClientReadiness } from "./readiness.ts";
 import { asInteger, asText, isErrorReply, isRedirection, receiversIn } from "./replies.ts";
-import { SHARDED_CHANNELS } from "./script.ts";
-import { HEARTBEAT } from "./scripts.ts";
+import { HEARTBEAT, SHARDED_CHANNELS } from "./scripts.ts";
 import { classicConnection, shardedConnection, subscriberFrom } from "./subscriber.ts";
 import {
   type Batch,

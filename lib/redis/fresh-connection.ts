@@ -2,6 +2,8 @@ import { errorMessage } from "../reporting/errors.ts";
 import type { Connection, RedisSubscriberClient } from "./client.ts";
 import { Deadlines } from "./deadlines.ts";
 import { failureIn, isErrorReply } from "./replies.ts";
+import type { Script } from "./script.ts";
+import { DELETE_ABSENT, NOTHING } from "./scripts.ts";
 import { subscriberFrom } from "./subscriber.ts";
 import type { SubscriberConnection } from "./topology.ts";
 
@@ -15,7 +17,7 @@ import type { SubscriberConnection } from "./topology.ts";
  */
 export function answersOnNewConnection(connection: Connection, timeoutMs: number): Promise<boolean> {
   return askOnNewConnection(connection, timeoutMs, async (fresh) => {
-    const runScript = () => evaluate(fresh, "return 1").then(() => true, isRefusal);
+    const runScript = () => evaluate(fresh, NOTHING).then(() => true, isRefusal);
     // Twice, since a Redis that continues answers its connections in any order, but the first question on all before the second.
     return (await runScript()) && (await runScript());
   });
@@ -30,9 +32,8 @@ export function writesOnNewConnection(
   absentKey: string,
   timeoutMs: number,
 ): Promise<boolean> {
-  const write = 'return redis.call("DEL", KEYS[1])';
   return askOnNewConnection(connection, timeoutMs, (fresh) =>
-    evaluate(fresh, write, absentKey).then(() => true),
+    evaluate(fresh, DELETE_ABSENT, absentKey).then(() => true),
   );
 }
 
@@ -56,8 +57,9 @@ async function askOnNewConnection(
   }
 }
 
-function evaluate(fresh: SubscriberConnection, script: string, ...keys: string[]): Promise<unknown> {
-  return fresh.multi().eval(script, { keys, arguments: [] }).execAsPipeline();
+/** By its source: each is executed once in a while. */
+function evaluate(fresh: SubscriberConnection, script: Script, ...keys: string[]): Promise<unknown> {
+  return fresh.multi().eval(script.source, { keys, arguments: [] }).execAsPipeline();
 }
 
 /** Whether Redis has answered with an error, and is not busy. */

@@ -18,10 +18,7 @@ export interface PublishingScript extends Script {
  * The condition under which a server publishes to one shard of a Cluster alone: since Redis 7.0, which also brought
  * `redis.acl_check_cmd`. The server decides, so that processes never disagree, not even while servers are upgraded.
  */
-const HAS_SHARDED_CHANNELS = "redis.acl_check_cmd";
-
-/** Whether the server that executes it publishes to its shard alone. Output: 1 or 0. */
-export const SHARDED_CHANNELS: Script = script("", `return ${HAS_SHARDED_CHANNELS} and 1 or 0`);
+export const HAS_SHARDED_CHANNELS: string = "redis.acl_check_cmd";
 
 /** @param source calls the command that is named by `publish` */
 export function publishingScript(acl: string, source: string): PublishingScript {

@@ -2,9 +2,9 @@ import { errorMessage } from "../reporting/errors.ts";
 import type { CommandBatch, SetOptions } from "./client.ts";
 import type { Deadline } from "./deadlines.ts";
 import { type Announcement, CommandExecutor, type OpenAnnouncement, type ScriptCall } from "./executor.ts";
-import { INDEX_ACL, INDEX_REMOVAL_ACL, IndexCommands } from "./index-commands.ts";
+import { IndexCommands } from "./index-commands.ts";
 import { asArray, asInteger, asText, asTexts, MAX_VALUE_BYTES, requireReadable } from "./replies.ts";
-import { DELETE, DELETE_UNCHANGED, SAVE, TOUCH } from "./scripts.ts";
+import { DELETE, DELETE_UNCHANGED, INDEX_ACL, INDEX_REMOVAL_ACL, SAVE, TOUCH } from "./scripts.ts";
 import type {
   ChangedValue,
   ExpiryChange,
