@@ -23,6 +23,8 @@ export class Connections {
    * an object detaches it from all events permanently. They refer to no store that is closed.
    */
   static readonly #watched = new WeakMap<object, Set<Doubts>>();
+  /** When each connection was opened last, by performance.now(). Not there if that was before it was watched. */
+  static readonly #openedAt = new WeakMap<object, number>();
   readonly #topology: Pick<Topology, "doubts" | "outage" | "readiness">;
   /** Finds those that are half-open. */
   readonly silence: Silence = new Silence((connection) =>
@@ -38,10 +40,12 @@ export class Connections {
   }
 
   /** The client only knows an address, which may lead to another server later. @param absentKey a key that never exists */
-  leaveFormerPrimaries(absentKey: string): void {
-    this.demoted = new Demoted(absentKey, (connection) =>
-      Connections.#reopen(connection, "the data connection led to a replica"),
-    );
+  leaveFormerPrimaries(client: object, absentKey: string): void {
+    this.demoted = new Demoted(client, {
+      absentKey,
+      openedAt: (connection) => Connections.#openedAt.get(connection),
+      replace: (connection) => Connections.#reopen(connection, "the data connection led to a replica"),
+    });
   }
 
   /** To be called before each use of a connection. */
@@ -59,7 +63,10 @@ export class Connections {
       if (connection.isReady && !isFailedCommand(error))
         Connections.#reopen(connection, "replies are out of step");
     });
-    connection.on?.("ready", () => Connections.#raise(connection, "the client has reconnected"));
+    connection.on?.("ready", () => {
+      Connections.#openedAt.set(connection, performance.now());
+      Connections.#raise(connection, "the client has reconnected");
+    });
   }
 
   /**

@@ -14,7 +14,7 @@ abstract class SingleServer extends SinglePrimary implements Primary {
 
   constructor(client: RedisStoreClient, options: TopologyOptions, connectionErrorEvent?: symbol) {
     super(client, options, connectionErrorEvent);
-    this.connections.leaveFormerPrimaries(keyPrefixOf(client) + this.absentKey);
+    this.connections.leaveFormerPrimaries(client, keyPrefixOf(client) + this.absentKey);
   }
 
   /** Whether a command need not wait for a connection. */
@@ -133,6 +133,7 @@ export class Pool extends SingleServer {
     let isSent = false;
     const pool = this.connections.startingOn(this.#client, "execute", batch, async (connection, run) => {
       this.use(connection);
+      this.connections.demoted?.leave(connection);
       // node-redis would write it together with its own first commands: nobody would know whether it has been sent.
       if (connection.isReady === false) await this.#whenOpened(connection);
       if (deadline.passed) throw new Error("It took too long to be sent");

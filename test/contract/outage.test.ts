@@ -6,6 +6,8 @@ import {
   type ClusteredRedisStoreOptions,
   type StoreOperation,
 } from "../../lib/index.ts";
+import type { Connection } from "../../lib/redis/client.ts";
+import { Demoted } from "../../lib/redis/demoted.ts";
 import { eventually } from "../support/eventually.ts";
 import { startProxy } from "../support/fault-proxy.ts";
 import {
@@ -157,41 +159,93 @@ describe.each(Object.entries(clients))("%s", (name, create) => {
   });
 });
 
-test.each(Object.entries(clients))(
-  "an address that follows the primary: %s that a failover leaves at the replica is led to the primary",
-  async (_, create) => {
-    const start = () => startRedis({ own: true, args: ["--repl-diskless-sync-delay", "0"] });
-    const [former, next] = [await start(), await start()];
-    onTestFinished(() => Promise.all([former.stop(), next.stop()]).then(() => {}));
-    const [demoted, promoted] = [
-      await directClient({ url: former.url }),
-      await directClient({ url: next.url }),
-    ];
-    const follow = (client: Client, url: string) =>
-      client.sendCommand(["REPLICAOF", "127.0.0.1", new URL(url).port]);
-    const proxy = await startProxy(former.url);
-    onTestFinished(() => proxy.close());
-    const { store } = await openStore(create, proxy.url);
-    await whenLive(store);
-    await store.set("s", sessionOf({ v: 1 }));
+/** A primary, and an address that leads to it, until `failOver` makes it a replica; then only new connections lead to the next one. */
+async function startMovingAddress() {
+  const start = () => startRedis({ own: true, args: ["--repl-diskless-sync-delay", "0"] });
+  const [former, next] = [await start(), await start()];
+  onTestFinished(() => Promise.all([former.stop(), next.stop()]).then(() => {}));
+  const [demoted, promoted] = [
+    await directClient({ url: former.url }),
+    await directClient({ url: next.url }),
+  ];
+  const follow = (client: Client, url: string) =>
+    client.sendCommand(["REPLICAOF", "127.0.0.1", new URL(url).port]);
+  const proxy = await startProxy(former.url);
+  onTestFinished(() => proxy.close());
+  /** @param url whom the former primary follows */
+  const failOver = async (url: string = next.url) => {
     await follow(promoted, former.url);
     await eventually(async () => /master_link_status:up/.test(String(await promoted.info("replication"))));
     // Nobody closes a connection.
     await promoted.sendCommand(["REPLICAOF", "NO", "ONE"]);
     proxy.leadNewTo(next.url);
-    await follow(demoted, next.url);
-    await eventually(() =>
-      store.set("s", sessionOf({ v: 2 })).then(
-        () => true,
-        () => false,
-      ),
-    );
+    await follow(demoted, url);
+  };
+  return { url: proxy.url, promoted, failOver };
+}
+
+const succeeds = (work: Promise<unknown>) =>
+  work.then(
+    () => true,
+    () => false,
+  );
+
+test.each(Object.entries(clients))(
+  "an address that follows the primary: %s that a failover leaves at the replica is led to the primary",
+  async (_, create) => {
+    const { url, promoted, failOver } = await startMovingAddress();
+    const { store } = await openStore(create, url);
+    await whenLive(store);
+    await store.set("s", sessionOf({ v: 1 }));
+    await failOver();
+    await eventually(() => succeeds(store.set("s", sessionOf({ v: 2 }))));
     expect(store.clusterStats.reconnects).toBeGreaterThan(0);
     await whenLive(store);
     expect(valuesOf(await store.get("s"))).toEqual({ v: 2 });
     expect(await promoted.keys("*")).toHaveLength(1);
   },
 );
+
+test.each([
+  ["node-redis 6", createClientPool as unknown as typeof v5.createClientPool],
+  ["node-redis 5", v5.createClientPool],
+])(
+  "an address that follows the primary: no connection of a pool reads at the replica any more, %s",
+  async (_, createPool) => {
+    const { url, failOver } = await startMovingAddress();
+    const size = 8;
+    const create = () => createPool({ url }, { minimum: size, maximum: size }) as unknown as AnyClient;
+    // No heartbeat, so that only one connection writes.
+    const { store } = await openStore(create, url, { cluster: false, localCache: false });
+    await store.set("s", sessionOf({ v: 1 }));
+    await Promise.all(Array.from({ length: size }, () => store.get("s")));
+    // What is written now never reaches the replica.
+    const nobody = await ownRedis();
+    await nobody.kill();
+    await failOver(nobody.url);
+    expect(await succeeds(store.set("s", sessionOf({ v: 2 })))).toBe(false);
+    await eventually(() => store.clusterStats.reconnects > 0);
+    await eventually(() => succeeds(store.set("s", sessionOf({ v: 3 }))));
+    for (let i = 0; i < 2 * size; i++) expect(valuesOf(await store.get("s"))).toEqual({ v: 3 });
+  },
+);
+
+test("an address that follows the primary: a connection that was opened again since its write was refused stays", async () => {
+  const { url } = await ownRedis();
+  const [again, left] = [await directClient({ url }), await directClient({ url })];
+  const openedAt = new Map<object, number>();
+  const replaced: object[] = [];
+  const demoted = new Demoted(again, {
+    absentKey: "absent",
+    openedAt: (connection) => openedAt.get(connection),
+    replace: (connection) => replaced.push(connection),
+  });
+  for (const connection of [again, left]) demoted.add(connection as Connection);
+  openedAt.set(again, performance.now());
+  demoted.check(() => {});
+  await eventually(() => replaced.length > 0);
+  expect(replaced).toEqual([left]);
+});
 
 test("both connections half-open: both are replaced", async () => {
   const { store, data, bus } = await startNode(newSpace(), {
