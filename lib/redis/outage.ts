@@ -38,7 +38,8 @@ export class Outage {
   /** When the first command was to be sent since the last reply. */
   #unansweredSince: number | undefined;
   #isKnown = false;
-  #isLoading = false;
+  /** When Redis last replied that it loads its data, by performance.now(). */
+  #loadingAt = Number.NEGATIVE_INFINITY;
   #isProbing = false;
   /** Whether the client had no connection when that was last looked at. */
   #wasDisconnected = false;
@@ -75,13 +76,13 @@ export class Outage {
   answered(sentAt: number): void {
     this.#unansweredSince = undefined;
     this.#isKnown = false;
-    this.#isLoading = false;
+    this.#loadingAt = Number.NEGATIVE_INFINITY;
     this.#handlers?.onAnswer?.(sentAt);
   }
 
   /** Redis has replied that it loads its data, which counts as no reply. */
   loading(): void {
-    this.#isLoading = true;
+    this.#loadingAt = performance.now();
   }
 
   /** Whether Redis is known to be away. */
@@ -118,7 +119,9 @@ export class Outage {
   }
 
   get #explanation(): string {
-    if (this.#isLoading) return "LOADING: it loads its data after a start";
+    // It says so to each probe, unless it has been stopped or killed meanwhile.
+    const isLoading = performance.now() - this.#loadingAt < this.#limitMs;
+    if (isLoading) return "LOADING: it loads its data after a start";
     return this.#handlers?.explain() ?? "commands are sent, but no reply arrives";
   }
 
@@ -159,7 +162,7 @@ export class Outage {
     const isConnected = handlers.isConnected();
     if (this.#wasDisconnected && isConnected === true) this.#onConnected();
     this.#wasDisconnected = isConnected === false;
-    if (this.#wasDisconnected) this.#isLoading = false;
+    if (this.#wasDisconnected) this.#loadingAt = Number.NEGATIVE_INFINITY;
     if (this.#unansweredMs < silentMs || this.#isKnown) return;
     this.#isKnown = true;
     handlers.onBegin(this.reason as string);

@@ -21,7 +21,7 @@ import {
   valuesOf,
   whenLive,
 } from "../support/node.ts";
-import { startRedis } from "../support/redis-server.ts";
+import { type RedisServer, startRedis } from "../support/redis-server.ts";
 import * as v5 from "../support/redis-v5.ts";
 
 /** Longer than a busy machine takes for a command. */
@@ -320,13 +320,17 @@ test("a Redis that is slow, or that refuses commands, is not away", async () => 
   expect(valuesOf(await store.get("s"))).toEqual({ v: 1 });
 });
 
-test("a Redis that loads its data is away, and the error says so", async () => {
+/** A Redis that takes a few seconds to load its data. @param afterwards once an operation has been refused because of that */
+async function withLoadingRedis(
+  create: (url: string) => AnyClient,
+  afterwards: (redis: RedisServer, store: ClusteredRedisStore, loading: Promise<unknown>) => Promise<void>,
+) {
   const redis = await startRedis({
     own: true,
     args: ["--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024"],
   });
   onTestFinished(() => redis.stop());
-  const { store } = await openStore(clients["node-redis 6"] as (url: string) => AnyClient, redis.url);
+  const { store } = await openStore(create, redis.url);
   await whenLive(store);
   await store.set("s", sessionOf({ v: 1 }));
   const direct = await directClient({ url: redis.url });
@@ -335,18 +339,44 @@ test("a Redis that loads its data is away, and the error says so", async () => {
   // In microseconds for each key.
   await direct.configSet("key-load-delay", "1000");
   const loading = direct.sendCommand(["DEBUG", "RELOAD"]);
+  loading.catch(() => {});
+  expect(await refusalOf(store)).toMatch(/Redis has not answered since .*: LOADING/);
+  await afterwards(redis, store, loading);
+}
+
+/** Why a write fails once an outage is known. */
+async function refusalOf(store: ClusteredRedisStore): Promise<string> {
   const error = await eventually(() =>
     store.set("s", sessionOf({ v: 2 })).then(
       () => undefined,
       (error) => (error.code === REFUSED.code ? error : undefined),
     ),
   );
-  expect(error.message).toMatch(/Redis has not answered since .*: LOADING/);
-  await loading;
-  // What was sent before Redis began to load has been written.
-  const loaded = valuesOf(await eventually(() => store.get("s").catch(() => null)));
-  expect([{ v: 1 }, { v: 2 }]).toContainEqual(loaded);
-  await eventually(() => store.set("s", sessionOf({ v: 3 })).then(() => true));
+  return error.message;
+}
+
+test("a Redis that loads its data is away, and the error says so", async () => {
+  const create = clients["node-redis 6"] as (url: string) => AnyClient;
+  await withLoadingRedis(create, async (_, store, loading) => {
+    await loading;
+    // What was sent before Redis began to load has been written.
+    const loaded = valuesOf(await eventually(() => store.get("s").catch(() => null)));
+    expect([{ v: 1 }, { v: 2 }]).toContainEqual(loaded);
+    await eventually(() => store.set("s", sessionOf({ v: 3 })).then(() => true));
+  });
+});
+
+test.each([
+  ["killed", "a pool of node-redis 6"],
+  ["killed", "node-redis 6"],
+  ["stopped", "node-redis 6"],
+])("a Redis that is %s while it loads its data does not load it any more: %s", async (how, name) => {
+  await withLoadingRedis(clients[name] as (url: string) => AnyClient, async (redis, store) => {
+    if (how === "killed") await redis.kill();
+    else await redis.pause();
+    await eventually(async () => !/LOADING/.test(await refusalOf(store)));
+    if (how === "stopped") await redis.resume();
+  });
 });
 
 test("operations that are unanswered are bounded in number and bytes; what is refused is never executed", async () => {
