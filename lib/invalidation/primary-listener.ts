@@ -125,9 +125,8 @@ export class PrimaryListener {
           return this.#sessionsOn(connection, isTracked);
         },
         onMessage: (text, from) => {
-          if (from === heartbeatChannel) {
-            if (this.lease.onEcho(text)) this.#onProof();
-          } else if (from === channel) receiver.onMessage(text);
+          if (from === heartbeatChannel) this.#onEcho(text);
+          else if (from === channel) receiver.onMessage(text);
           else receiver.onExpired(text);
         },
         onLost: (error) => this.#onLost(error),
@@ -209,13 +208,18 @@ export class PrimaryListener {
     if (!this.#hasEnded) this.#backoff.schedule(() => void this.#open());
   }
 
+  #onEcho(payload: string): void {
+    const { receiver, primary } = this.#options;
+    // Not with the reply, which may come later: behind the echo, a change may have been reported whose message has not arrived.
+    receiver.settleChanges(primary.id);
+    if (this.lease.onEcho(payload)) this.#onProof();
+  }
+
   #onProof(): void {
     this.#backoff.reset();
     // The client may not have answered before.
     void this.sessions?.examine();
-    const { receiver, handlers, primary } = this.#options;
-    receiver.settleChanges(primary.id);
-    handlers.onProof();
+    this.#options.handlers.onProof();
   }
 }
 

@@ -2,7 +2,13 @@ import { randomUUID } from "node:crypto";
 import { RedisStore as ConnectRedis } from "connect-redis";
 import { createClient, createCluster } from "redis";
 import { describe, expect, inject, onTestFinished, test } from "vitest";
-import { ClusteredRedisStore, type ClusterOptions, type SessionStoreError } from "../../lib/index.ts";
+import {
+  type ClusterCoordinator,
+  ClusteredRedisStore,
+  type ClusterOptions,
+  type SessionStoreError,
+} from "../../lib/index.ts";
+import { encodeInvalidation } from "../../lib/invalidation/messages.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import {
@@ -176,6 +182,44 @@ test("what another store writes emits one event, with its label", async () => {
     { name: "invalidate", args: ["s", from] },
     { name: "destroyed", args: ["s", from, "destroy"] },
   ]);
+});
+
+test("what is reported between a heartbeat's return and its reply emits one event, with the writer's label", async () => {
+  const space = newSpace();
+  const { store, data, bus } = await startNode(space, { cluster });
+  const direct = await directClient();
+  const key = `${space.prefix}s`;
+  await direct.set(key, JSON.stringify(sessionOf({ v: 1 })));
+  await cacheIn(store, "s");
+  const { sessions, instanceId } = store.coordinator as ClusterCoordinator;
+  const publish = async (channel: string, message: string) => {
+    const { messagesReceived } = store.clusterStats;
+    await direct.publish(channel, message);
+    await eventually(() => store.clusterStats.messagesReceived > messagesReceived);
+  };
+  // All earlier heartbeats have returned when the message does.
+  data.hold("toServer");
+  await data.seen("toServer", `${space.channel}:${instanceId}`);
+  await publish(space.channel, "not valid");
+  const provenAt = () => performance.now() - (store.coordinator?.leaseAgeMs ?? Number.NaN);
+  const before = provenAt();
+  const invalidations = recordEvents(store, ["invalidate"]);
+  // One heartbeat is executed, and none after it.
+  data.hold("toClient");
+  const returned = bus.seen("toClient", `${space.channel}:${instanceId}`);
+  data.release("toServer");
+  data.hold("toServer");
+  await returned;
+  // A write of another store, the two parts of which arrive one by one.
+  await direct.set(key, JSON.stringify(sessionOf({ v: 2 })));
+  await eventually(() => store.localCache.peek("s") === undefined);
+  data.release("toClient");
+  await eventually(() => provenAt() > before + 1);
+  await publish(
+    sessions.channelOf("s"),
+    encodeInvalidation({ instanceId: randomUUID(), sequence: 1, nodeId: "other" }),
+  );
+  expect(invalidations).toEqual([{ name: "invalidate", args: ["s", "other"] }]);
 });
 
 test("a process's own writes fill nothing and emit nothing; its own touch drops the copy", async () => {
