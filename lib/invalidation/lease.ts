@@ -58,11 +58,12 @@ export class Lease {
     return this.#prove(payload, heartbeat);
   }
 
-  /**
-   * A heartbeat has returned: every message published before it has been received.
-   * @param payload not known if the heartbeat is one of another primary, which a Cluster forwards, a late or a forged one
-   * @returns whether it renews the lease now
-   */
+  /** Whether this is a heartbeat that has not returned: none of another primary, which a Cluster forwards, no late and no forged one. */
+  awaits(payload: string): boolean {
+    return this.#outstanding.get(payload)?.hasReturned === false;
+  }
+
+  /** A heartbeat has returned: every message published before it has been received. @returns whether it renews the lease now */
   onEcho(payload: string): boolean {
     const heartbeat = this.#outstanding.get(payload);
     if (heartbeat === undefined) return false;

@@ -209,6 +209,7 @@ export class PrimaryListener {
   }
 
   #onEcho(payload: string): void {
+    if (!this.lease.awaits(payload)) return;
     const { receiver, primary } = this.#options;
     // Not with the reply, which may come later: behind the echo, a change may have been reported whose message has not arrived.
     receiver.settleChanges(primary.id);
