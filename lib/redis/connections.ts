@@ -23,7 +23,7 @@ export class Connections {
    * an object detaches it from all events permanently. They refer to no store that is closed.
    */
   static readonly #watched = new WeakMap<object, Set<Doubts>>();
-  /** When each connection was opened last, by performance.now(). Not there if that was before it was watched. */
+  /** When each connection was opened last, by performance.now(), rather too early than too late. */
   static readonly #openedAt = new WeakMap<object, number>();
   readonly #topology: Pick<Topology, "doubts" | "outage" | "readiness">;
   /** Finds those that are half-open. */
@@ -56,6 +56,7 @@ export class Connections {
       return;
     }
     Connections.#watched.set(connection, new Set([this.#topology.doubts]));
+    Connections.#openedAt.set(connection, performance.now() - MAX_UNUSED_MS);
     // Any of those not watched yet may be the one.
     if (this.#topology.readiness.hasDecoderFailed) Connections.#reopen(connection, "replies are out of step");
     // Not a listener for "error": the application may want a client without one to end the process.
@@ -149,6 +150,9 @@ export class Connections {
     return Object.create(owner, { [method]: { value } }) as Owner;
   }
 }
+
+/** For how long a connection may have been open before it is used. A pool takes the one that has been idle for the longest. */
+const MAX_UNUSED_MS = 60_000;
 
 /**
  * Whether an error is that of a command whose promise nobody has: a PING that node-redis sent by itself, for its option

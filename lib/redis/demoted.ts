@@ -10,7 +10,7 @@ const foundAt = new WeakMap<object, number>();
 export interface DemotedOptions {
   /** A key that never exists, with the client's prefix. */
   readonly absentKey: string;
-  /** When a connection was opened last, by performance.now(); undefined if nobody knows. */
+  /** When a connection was opened last, by performance.now(), rather too early than too late; undefined if nobody knows. */
   openedAt(connection: Connection): number | undefined;
   replace(connection: Connection): void;
 }
