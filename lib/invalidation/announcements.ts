@@ -26,6 +26,8 @@ const MAX_REMEMBERED = 1_000;
 export class Announcements {
   /** What the names of all channels begin with. */
   readonly baseChannel: string;
+  /** Called with an own message from the shared channel that has arrived before its write failed. For the coordinator to set. */
+  onNews: ((text: string) => void) | undefined;
   readonly #options: ClusterCoordinatorOptions;
   readonly #instanceId: string;
   /** What all own messages on the channels of sessions begin with. */
@@ -86,9 +88,14 @@ export class Announcements {
 
   /** A write has ended. @param isPublished whether Redis has confirmed that it published the message */
   settle(sequence: number, isPublished: boolean): void {
+    const arrived = this.#pending[sequence]?.arrived;
     delete this.#pending[sequence];
-    if (isPublished) this.#options.counters.messagesPublished++;
-    else remember(this.#failed, sequence);
+    if (isPublished) {
+      this.#options.counters.messagesPublished++;
+      return;
+    }
+    remember(this.#failed, sequence);
+    if (arrived !== undefined) this.onNews?.(arrived);
   }
 
   /** The number in a text from the channel of a session, if that is an own message. Does not decode what needs no decoding. */
@@ -101,7 +108,10 @@ export class Announcements {
 
   /** Whether a message is of a write of this store that is pending or has succeeded. @param text as it arrived */
   isOwn({ instanceId, sequence }: ClusterMessage, text: string): boolean {
-    return instanceId === this.#instanceId && this.#isOwn(sequence, text);
+    if (instanceId !== this.#instanceId || !this.#isOwn(sequence, text)) return false;
+    const pending = this.#pending[sequence];
+    if (pending !== undefined) pending.arrived = text;
+    return true;
   }
 
   #isOwn(sequence: number, text: string): boolean {
@@ -135,6 +145,8 @@ interface MessageDetails {
 class PendingMessage implements OutgoingMessage, OpenOutgoingMessage {
   /** Whether it has arrived after the deadline, so that it does not count as own. */
   isNews = false;
+  /** What has arrived on the shared channel, and counts as own unless the write fails. */
+  arrived: string | undefined;
   readonly message: string;
   readonly head: string;
   readonly tail: string;

@@ -116,7 +116,7 @@ export class ClusterCoordinator {
     if (this.#state !== "off") return;
     this.#handlers = handlers;
     const { counters, topology, channel } = this.#options;
-    this.#receiver = new MessageReceiver({
+    const receiver = new MessageReceiver({
       ...handlers,
       counters,
       announcements: this.announcements,
@@ -124,6 +124,8 @@ export class ClusterCoordinator {
       sidOf: (channelSuffix) => this.sessions.sidOf(`${channel}:${channelSuffix}`),
       hasCopies: () => this.sessions.listeners.length > 1,
     });
+    this.#receiver = receiver;
+    this.announcements.onNews = (text) => receiver.onShared(text);
     this.#state = "syncing";
     this.#wallClockLead = Date.now() - performance.now();
     this.#options.topology.doubts.listen((doubt) => this.#onDoubt(doubt));
@@ -164,6 +166,7 @@ export class ClusterCoordinator {
     this.#discovery = undefined;
     this.#listenTo([]);
     this.#isComplete = false;
+    this.announcements.onNews = undefined;
     this.#receiver?.flush("closed");
     for (const settle of this.#waiting) settle(notLive("the store was closed", undefined));
   }

@@ -75,13 +75,18 @@ export class MessageReceiver {
 
   /** A message from the shared channel. */
   onMessage(text: string): void {
-    const { prefix, announcements, counters, cache, emit, hasCopies } = this.#options;
     const forwarded = splitForwarded(text);
     if (forwarded !== undefined) {
       this.#onForwarded(forwarded);
       return;
     }
-    counters.messagesReceived++;
+    this.#options.counters.messagesReceived++;
+    this.onShared(text);
+  }
+
+  /** Applies a message from the shared channel; again if it was taken for own, and its write has failed since. */
+  onShared(text: string): void {
+    const { prefix, announcements, counters, cache, emit, hasCopies } = this.#options;
     const message = decodeMessage(text);
     const sids = message && sidsUnder(prefix, message);
     if (message === undefined || sids === undefined) {

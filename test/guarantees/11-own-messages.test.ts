@@ -11,6 +11,7 @@ import {
   ownRedis,
   recordEvents,
   sessionOf,
+  setAndReceive,
   startNode,
   valuesOf,
   whenLive,
@@ -95,6 +96,45 @@ test("the message of a write that timed out and was executed later evicts here, 
   expect(store.localCache.size).toBe(0);
   expect(valuesOf(await store.get("s"))).toEqual({ v: "late" });
 });
+
+test.each(["destroy", "destroyWhere"] as const)(
+  "%s: the message of a deletion whose reply is lost emits destroyed once, also if it arrives before the connection is lost",
+  async (method) => {
+    const space = newSpace();
+    const { store, data } = await startNode(space);
+    const direct = await directClient();
+    // Redis knows the scripts.
+    await setAndReceive(store, "earlier", sessionOf());
+    await (method === "destroy" ? store.destroy("earlier") : store.destroyWhere(() => true));
+    await eventually(() => store.clusterStats.messagesReceived === 2);
+    await setAndReceive(store, "s", sessionOf());
+    await setAndReceive(store, "other", sessionOf({ stays: true }));
+    const destroyed = recordEvents(store, ["destroyed"]);
+    const { messagesReceived } = store.clusterStats;
+    const isReceived = () => store.clusterStats.messagesReceived > messagesReceived;
+    let deletion: Promise<unknown>;
+    if (method === "destroy") {
+      data.hold("toClient");
+      deletion = store.destroy("s");
+    } else {
+      deletion = store.destroyWhere((session) => {
+        const isObsolete = !("stays" in session);
+        if (isObsolete) data.hold("toClient");
+        return isObsolete;
+      });
+    }
+    deletion.catch(() => {});
+    await eventually(isReceived);
+    expect(destroyed).toEqual([]);
+    data.cut();
+    data.pass();
+    await expect(deletion).rejects.toMatchObject({ code: "ERR_SESSION_REDIS" });
+    expect(await direct.exists(`${space.prefix}s`)).toBe(0);
+    const { nodeId } = store.clusterStats;
+    expect(destroyed).toEqual([{ name: "destroyed", args: ["s", nodeId, method] }]);
+    expect(store.clusterStats.messagesReceived).toBe(messagesReceived + 1);
+  },
+);
 
 test("cluster: false with the cache on is for one process: nothing is published, and hits are served", async () => {
   const space = newSpace();
