@@ -100,8 +100,8 @@ const REMOVE_FROM_INDEX = `for i = isAdded and 4 or 2, #KEYS do redis.call("ZREM
  * Writes a session together with its index entries.
  *
  * Input: SESSION_INPUT; ARGV[6] value; ARGV[7] 1 if the session must exist; ARGV[8] the value that it must have, if any is given.
- * Output: 1; {current value} if it has another value, null if there is no session, and cut off after MAX_VALUE_BYTES + 1 bytes;
- * or 0 if the session must exist and does not: then only the message is published, as with SET XX in a transaction.
+ * Output: 1; or 0 if the session must exist and does not: then only the message is published, as with SET XX in a transaction. If a
+ * value is expected: {1}; or {0, current value}, null if there is no session, and cut off after MAX_VALUE_BYTES + 1 bytes.
  */
 export const SAVE: PublishingScript = publishingScript(
   "+pttl +set",
@@ -109,7 +109,7 @@ export const SAVE: PublishingScript = publishingScript(
 local value, mustExist, expected = ARGV[6], ARGV[7] == "1", ARGV[8]
 if expected then
   local current = redis.call("GET", sessionKey)
-  if current ~= expected then return {current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end
+  if current ~= expected then return {0, current and string.sub(current, 1, ${MAX_VALUE_BYTES + 1})} end
 end
 ${CHECK_PUBLISH}
 if mustExist and redis.call("PTTL", sessionKey) == -2 then
@@ -120,7 +120,7 @@ if isAdded then ${ADD_TO_INDEX} end
 ${SET_SESSION}
 ${PUBLISH}
 ${REMOVE_FROM_INDEX}
-return 1`,
+return expected and {1} or 1`,
 );
 
 /** Changes a key that does not exist, and deletes it, so that nobody can find it. Input: KEYS[1] key. Output: none. */

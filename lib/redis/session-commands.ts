@@ -152,8 +152,8 @@ export class SessionCommands {
   }
 
   #replaceResult(reply: unknown): ReplaceResult {
-    if (asInteger(reply) === 1) return { written: true };
-    const [current] = asArray(reply) ?? this.#executor.unexpected("EVALSHA", reply);
+    const [written, current = null] = asArray(reply) ?? this.#executor.unexpected("EVALSHA", reply);
+    if (asInteger(written) === 1) return { written: true };
     if (current === null) return { written: false, current };
     const value = asText(current) ?? this.#executor.unexpected("EVALSHA", current);
     return { written: false, current: requireReadable(value) };

@@ -8,7 +8,7 @@ import {
   type ClusterOptions,
   type SessionStoreError,
 } from "../../lib/index.ts";
-import { encodeInvalidation } from "../../lib/invalidation/messages.ts";
+import { encodeMessage } from "../../lib/invalidation/messages.ts";
 import { eventually, nextEvent } from "../support/eventually.ts";
 import type { FaultProxy } from "../support/fault-proxy.ts";
 import {
@@ -191,7 +191,7 @@ test("what is reported between a heartbeat's return and its reply emits one even
   const key = `${space.prefix}s`;
   await direct.set(key, JSON.stringify(sessionOf({ v: 1 })));
   await cacheIn(store, "s");
-  const { sessions, instanceId } = store.coordinator as ClusterCoordinator;
+  const { instanceId } = store.coordinator as ClusterCoordinator;
   const publish = async (channel: string, message: string) => {
     const { messagesReceived } = store.clusterStats;
     await direct.publish(channel, message);
@@ -210,15 +210,20 @@ test("what is reported between a heartbeat's return and its reply emits one even
   data.release("toServer");
   data.hold("toServer");
   await returned;
-  // A write of another store, the two parts of which arrive one by one.
-  await direct.set(key, JSON.stringify(sessionOf({ v: 2 })));
+  // A deletion by another store, the two parts of which arrive one by one.
+  await direct.del(key);
   await eventually(() => store.localCache.peek("s") === undefined);
   data.release("toClient");
   await eventually(() => provenAt() > before + 1);
-  await publish(
-    sessions.channelOf("s"),
-    encodeInvalidation({ instanceId: randomUUID(), sequence: 1, nodeId: "other" }),
-  );
+  const sender = { instanceId: randomUUID(), sequence: 1, nodeId: "other", sentAt: 0 };
+  const deleted = {
+    type: "SessionDeleted",
+    ...sender,
+    prefix: space.prefix,
+    sids: ["s"],
+    reason: "destroy",
+  } as const;
+  await publish(space.channel, encodeMessage(deleted));
   expect(invalidations).toEqual([{ name: "invalidate", args: ["s", "other"] }]);
 });
 
