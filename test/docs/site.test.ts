@@ -149,6 +149,7 @@ describe("in a browser", () => {
 
   const PAGES = [
     "index.html",
+    "documents/Monitoring.html",
     "documents/Troubleshooting.html",
     "classes/clustered-redis-store.ClusteredRedisStore.html",
   ];
