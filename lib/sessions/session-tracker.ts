@@ -123,11 +123,22 @@ export class SessionTracker {
       if (extending !== undefined) await extending;
       return;
     }
-    const extension: Extension = { sid, session, lifetime, isBehind };
     // Before the write begins, which drops the cached session.
-    const isNegligible = typeof unchanged === "object" && this.#isNegligible(extension);
-    const replaced = this.states.replacedBy(session);
-    const save: Save = { ...extension, text, indexValue, known, unchanged, isNegligible, replaced };
+    const isNegligible =
+      typeof unchanged === "object" && this.#isNegligible({ sid, session, lifetime, isBehind });
+    // Not spread from what all operations have in common: that was measured to take V8 5 µs.
+    const save: Save = {
+      sid,
+      session,
+      text,
+      lifetime,
+      isBehind,
+      indexValue,
+      known,
+      unchanged,
+      isNegligible,
+      replaced: this.states.replacedBy(session),
+    };
     const execute: Work<boolean> = (deadline, queued) => this.#executeSave(deadline, queued, save);
     await operations.queue.write(sid, execute, text.length);
   }
